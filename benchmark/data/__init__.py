@@ -1,0 +1,1 @@
+"""Data sets: import from feature packages, checks, loading to a device, the synthetic generator."""

@@ -1,0 +1,200 @@
+"""The contract between the harness and a model.
+
+A plain model is one file with ``forward`` and ``loss``; everything else here has a default.
+See README, "Add a model".
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from protocols.modalities import Modalities, Modality
+
+Task = Literal["regression", "classification"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model must know of the data to build itself. Never a constant in a model.
+
+    Attributes:
+        widths: modality -> feature width d_m (1 for a modality that the data set lacks).
+        lengths: modality -> number of steps T_m, padding included (1 for an absent modality).
+        present: the modalities that the data set has, in the order t, a, v.
+        task: regression of a sentiment in [-3, 3], or classification.
+        classes: the number of classes; 1 for regression.
+    """
+
+    widths: Mapping[Modality, int]
+    lengths: Mapping[Modality, int]
+    present: tuple[Modality, ...]
+    task: Task = "regression"
+    classes: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: 0-based epoch and step, and their totals."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model returns for a batch of B samples.
+
+    Attributes:
+        prediction: (B,) sentiment, or (B, C) logits.
+        log_variance: (B,) log of the predicted error variance, where the model has one.
+        reliability: (B, 3) r_t, r_a, r_v in (0, 1), where the model has them.
+        routing: (B, 3, N) weights of N experts per modality, where the model has them.
+        extras: anything that the model's own loss needs.
+    """
+
+    prediction: Tensor
+    log_variance: Tensor | None = None
+    reliability: Tensor | None = None
+    routing: Tensor | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+Loss = tuple[Tensor, dict[str, Tensor]]
+"""The scalar to minimise, and its named terms (detached by the trainer) for the curves."""
+
+
+class ModelConfig(BaseModel):
+    """Base of every model's settings: typed, frozen, unknown keys refused.
+
+    The defaults are the ``paper`` preset; each field says its source in its description.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of departures from the defaults of the model and of the training."""
+
+    model: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+SourceQuality = Literal["official code read", "paper read", "reconstruction"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Who made the method, how well its source is known, and where we depart from it.
+
+    Attributes:
+        title: the name as the tables print it.
+        citation: authors, title, venue, year.
+        source: how well the original is known. "reconstruction" is shown wherever a number is.
+        deviations: each departure from the original, and why.
+        reads_availability: whether the method uses ``batch.available`` (COMMON's fairness rule).
+    """
+
+    title: str
+    citation: str
+    source: SourceQuality
+    deviations: tuple[str, ...] = ()
+    reads_availability: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One pass over the training set per epoch, with an optimiser of its own.
+
+    Attributes:
+        name: prefix of the phase's terms in the curves.
+        groups: optimiser parameter groups, as torch takes them; "lr_scale" multiplies the
+            training's learning rate, "weight_decay" overrides its weight decay.
+        loss: (degraded batch, progress) -> loss; runs the forward pass itself.
+        active: whether the phase runs in an epoch.
+    """
+
+    name: str
+    groups: Sequence[Mapping[str, Any]]
+    loss: Callable[[Modalities, Progress], Loss]
+    active: Callable[[Progress], bool] = lambda progress: True
+
+
+class MultimodalModel(nn.Module, ABC):
+    """The base class of every model in the suite.
+
+    Contract: finite outputs and gradients when any of the modalities is zero for the whole batch;
+    a prediction does not depend on the sample's batch neighbours in eval mode; no data loading,
+    no corruption, no device placement, no tracking.
+    """
+
+    Config: ClassVar[type[ModelConfig]]
+    card: ClassVar[ModelCard]
+    presets: ClassVar[Mapping[str, Preset]] = {"paper": Preset()}
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "training.learning_rate": (1e-3, 5e-4, 1e-4)
+    }
+
+    @abstractmethod
+    def __init__(self, config: Any, spec: DataSpec) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, batch: Modalities) -> Output:
+        """Predict for a batch; see :class:`Output` for the shapes."""
+
+    @abstractmethod
+    def loss(self, output: Output, batch: Modalities, progress: Progress) -> Loss:
+        """The training loss; ``batch.label`` is set."""
+
+    def begin_epoch(self, progress: Progress) -> None:
+        """Called once before each epoch, for what a method resets there (a memory, say)."""
+
+    def phases(self) -> Sequence[Phase]:
+        """The passes of an epoch; by default one, over all parameters, with :meth:`loss`."""
+        return [Phase("train", [{"params": list(self.parameters())}], self.training_loss)]
+
+    def training_loss(self, batch: Modalities, progress: Progress) -> Loss:
+        """Forward and loss in one."""
+        return self.loss(self(batch), batch, progress)
+
+
+class BranchedModel(MultimodalModel):
+    """A model whose modality branches are independent before fusion.
+
+    The prediction table then runs each branch 9 times per draw (8 levels and zeroed) instead of
+    57. ``forward`` is ``fuse`` of the three ``encode``.
+    """
+
+    @abstractmethod
+    def encode(self, modality: Modality, features: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
+        """One branch: (B, T_m, d_m) features and (B, T_m) mask to named (B, ...) tensors."""
+
+    @abstractmethod
+    def fuse(self, encoded: Mapping[Modality, Mapping[str, Tensor]]) -> Output:
+        """The three encodings to the output."""
+
+    def forward(self, batch: Modalities) -> Output:
+        """Encode each modality, then fuse."""
+        return self.fuse({m: self.encode(m, x, batch.masks[m]) for m, x in batch.features.items()})
+
+
+def count_parameters(module: nn.Module) -> int:
+    """The number of trainable parameters, shared ones counted once."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def task_loss(output: Output, label: Tensor, task: Task, regression: Literal["l1", "l2"]) -> Tensor:
+    """The plain supervised loss: mean absolute or squared error, or cross-entropy."""
+    if task == "classification":
+        return nn.functional.cross_entropy(output.prediction, label)
+    difference = output.prediction - label
+    return difference.abs().mean() if regression == "l1" else difference.square().mean()

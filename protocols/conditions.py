@@ -1,0 +1,128 @@
+"""Which degraded inputs each protocol asks about: the rows of the prediction table.
+
+Every protocol asks what a checkpoint predicts for a sample at noise intensity λ when only the
+modalities S are available. A condition is one such (λ, S) for one corruption draw. Two collapses
+keep the table small: without noise the draw does not matter, and with nothing available neither
+the draw nor λ does. With 3 modalities, 8 levels and one draw that leaves 7 x 8 + 1 = 57 rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from protocols.availability import mask_of, subsets
+from protocols.degradation import DEGRADATION_VERSION, NoiseRule
+from protocols.draws import DRAW_VERSION, intensity_uniforms
+from protocols.missing import MISSING_VERSION
+from protocols.modalities import Modality
+from protocols.regimes import REGIME_VERSION
+
+Protocol = Literal["I", "II", "III", "grid"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+PROTOCOL_TITLES: dict[Protocol, str] = {
+    "I": "Protocol I: missing modalities, no noise",
+    "II": "Protocol II: noise, nothing missing",
+    "III": "Protocol III: stochastic mixture, (λ, η) drawn per sample",
+    "grid": "The λ x η grid: noise intensity x missing rate",
+}
+PROTOCOL_VERSIONS: dict[str, int] = {
+    "I": 1,
+    "II": 1,
+    "III": 1,
+    "grid": 1,
+    "degradation": DEGRADATION_VERSION,
+    "missing": MISSING_VERSION,
+    "draw": DRAW_VERSION,
+    "regime": REGIME_VERSION,
+}
+"""What the numbers mean, by version. All of them enter a run's identity: a change of meaning
+makes a new run, so numbers of different meanings never share a cell."""
+
+LEVELS: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""The grid points of both λ and η (Table 8)."""
+
+Joint = Literal["uniform_0.7", "uniform_1"]
+JOINTS: dict[Joint, float] = {"uniform_0.7": 0.7, "uniform_1": 1.0}
+"""Protocol III's P_env(λ, η) (A17): per sample, λ and η independent and uniform from 0 to this."""
+
+NO_RULE = "none"
+JOINT_LEVEL = -1.0
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """One row of the prediction table.
+
+    Attributes:
+        noise_rule: the noise rule; "none" for a row without noise or without any modality.
+        draw: the corruption draw seed; 0 where ``noise_rule`` is "none".
+        intensity: λ; -1 for a row of Protocol III, where each sample has its own.
+        joint: the joint distribution of a row of Protocol III, else "".
+        mask: S as a bit mask.
+    """
+
+    noise_rule: str
+    draw: int
+    intensity: float
+    joint: str
+    mask: int
+
+
+def at_level(noise_rule: NoiseRule, draw: int, intensity: float, mask: int) -> Condition:
+    """The condition (λ, S) of a draw, collapsed where draw or λ do not matter."""
+    if mask == 0 or intensity == 0:
+        return Condition(NO_RULE, 0, 0.0, "", mask)
+    return Condition(noise_rule, draw, intensity, "", mask)
+
+
+def at_joint(noise_rule: NoiseRule, draw: int, joint: Joint, mask: int) -> Condition:
+    """The condition of Protocol III under S, collapsed for the empty S."""
+    if mask == 0:
+        return Condition(NO_RULE, 0, 0.0, "", 0)
+    return Condition(noise_rule, draw, JOINT_LEVEL, joint, mask)
+
+
+def conditions_of(
+    protocols: Iterable[Protocol],
+    present: tuple[Modality, ...],
+    noise_rules: Sequence[NoiseRule],
+    draws: int,
+    joint: Joint,
+) -> tuple[Condition, ...]:
+    """Every condition that the protocols need, each once, in canonical order.
+
+    Args:
+        protocols: the protocols asked for. The clean row is always among the conditions.
+        present: the modalities that the data set has: with fewer there are fewer subsets.
+        noise_rules: what noise is; one set of rows for each.
+        draws: the number of corruption draws, seeded 0, 1, ...
+        joint: the joint distribution of Protocol III.
+    """
+    full = mask_of(present)
+    masks = subsets(present)
+    found = {at_level("seed_a1", 0, 0.0, full)}
+    for protocol in protocols:
+        if protocol == "I":
+            found |= {at_level("seed_a1", 0, 0.0, mask) for mask in masks}
+            continue
+        for rule in noise_rules:
+            for draw in range(draws):
+                if protocol == "II":
+                    found |= {at_level(rule, draw, level, full) for level in LEVELS}
+                elif protocol == "III":
+                    found |= {at_joint(rule, draw, joint, mask) for mask in masks}
+                else:
+                    found |= {at_level(rule, draw, x, mask) for x in LEVELS for mask in masks}
+    return tuple(sorted(found))
+
+
+def joint_levels(
+    joint: Joint, draw: int, split: str, sample_ids: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Protocol III's per-sample λ_i and η_i of a draw: two (N,) float32 tensors."""
+    drawn = intensity_uniforms(draw, split, sample_ids) * JOINTS[joint]
+    return drawn[:, 0], drawn[:, 1]

@@ -1,0 +1,69 @@
+"""The batch: three feature sequences, their padding masks, their availability, the label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Modality = Literal["text", "audio", "vision"]
+
+MODALITIES: tuple[Modality, ...] = ("text", "audio", "vision")
+"""The modalities in the paper's order t, a, v: the order of every axis of length 3."""
+
+LETTERS: dict[Modality, str] = {"text": "t", "audio": "a", "vision": "v"}
+
+
+@dataclass(frozen=True)
+class Modalities:
+    """A batch of B samples, as every model receives it.
+
+    A missing modality is an all-zero sequence with its padding mask unchanged, never a dropped
+    key. A modality that a data set does not have at all is one zero step of width 1, all padding.
+
+    Attributes:
+        features: modality -> (B, T_m, d_m) float; rows of padding are zero.
+        masks: modality -> (B, T_m) bool; true = real step, false = padding. Degradation never
+            changes it.
+        available: (B, 3) bool in the order t, a, v; false = the modality was zeroed or is absent.
+            Harness metadata: a method may read it only if its original uses availability.
+        label: (B,) float sentiment or long class index; None when only predictions are wanted.
+    """
+
+    features: Mapping[Modality, Tensor]
+    masks: Mapping[Modality, Tensor]
+    available: Tensor
+    label: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.available.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the batch."""
+        return self.available.device
+
+    def select(self, index: Tensor | slice) -> Modalities:
+        """The samples at ``index``: a (K,) long tensor on the batch's device, or a slice."""
+        return Modalities(
+            {m: x[index] for m, x in self.features.items()},
+            {m: x[index] for m, x in self.masks.items()},
+            self.available[index],
+            None if self.label is None else self.label[index],
+        )
+
+    def to(self, device: torch.device | str) -> Modalities:
+        """The same batch on ``device``."""
+        return Modalities(
+            {m: x.to(device) for m, x in self.features.items()},
+            {m: x.to(device) for m, x in self.masks.items()},
+            self.available.to(device),
+            None if self.label is None else self.label.to(device),
+        )
+
+    def without_label(self) -> Modalities:
+        """The same batch with nothing of the answer in it: what a model sees at evaluation."""
+        return replace(self, label=None)
