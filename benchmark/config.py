@@ -1,0 +1,76 @@
+"""The typed settings of training and evaluation: unknown keys are errors that name the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.errors import BenchmarkError, unknown
+from protocols.conditions import Joint
+from protocols.degradation import NoiseRule
+
+Selection = Literal["mae", "acc"]
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingConfig(Settings):
+    """How a run is trained. The defaults are the seed paper's common set-up (A.3)."""
+
+    epochs: int = Field(30, ge=1, description="A.3")
+    batch_size: int = Field(16, ge=1, description="A.3")
+    learning_rate: float = Field(5e-4, gt=0, description="the middle of A.3's grid")
+    weight_decay: float = Field(1e-5, ge=0, description="A.3; Adam's L2 form")
+    schedule: Literal["cosine", "plateau", "constant"] = Field(
+        "cosine", description="A.3: cosine annealing per epoch to zero"
+    )
+    plateau_factor: float = Field(0.1, gt=0, lt=1, description="used by schedule plateau")
+    plateau_patience: int = Field(20, ge=0, description="used by schedule plateau, in epochs")
+    clip_norm: float | None = Field(1.0, gt=0, description="A.3; gradient norm")
+    clip_value: float | None = Field(None, gt=0, description="largest gradient component")
+    select_on: Literal["auto", "mae", "acc"] = Field(
+        "auto", description="validation metric of the kept epoch: mae for regression, else acc"
+    )
+
+
+class EvaluationConfig(Settings):
+    """What the prediction table covers. More rows can be added to a finished run at any time."""
+
+    noise_rules: tuple[NoiseRule, ...] = Field(("seed_a1",), min_length=1)
+    draws: int = Field(
+        3, ge=1, description="corruption draws, seeded 0, 1, ...; COMMON: at least 3"
+    )
+    joint: Joint = Field("uniform_0.7", description="Protocol III's P_env (A17)")
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def build(kind: type[S], values: Mapping[str, Any], where: str) -> S:
+    """Build settings from user values.
+
+    Args:
+        kind: the settings class.
+        values: field -> value.
+        where: what the fields belong to, for the error ("training", "model qamoe").
+
+    Raises:
+        BenchmarkError: for an unknown field (with near matches) or a value that does not fit.
+    """
+    for key in values:
+        if key not in kind.model_fields:
+            raise unknown(f"setting in {where}", key, kind.model_fields)
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{where}.{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        )
+        raise BenchmarkError(f"the settings do not fit: {problems}") from None

@@ -1,0 +1,238 @@
+"""Run records on disk: what survives. A record is a directory that is complete or absent.
+
+::
+
+    <runs-dir>/<run_id>/        config.yaml  env.json  history.csv  checkpoint.safetensors
+                                predictions.npz  metrics.json
+    <runs-dir>/.partial/<id>/   the resume checkpoint of a run under way; error.txt if it failed
+    <runs-dir>/.locks/<id>      held by the process that works on the run; freed when it dies
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from filelock import FileLock
+
+from benchmark.errors import BenchmarkError
+from benchmark.metrics import METRIC_VERSION
+from benchmark.readouts import summarise
+from benchmark.spec import RunSpec
+from benchmark.table import PredictionTable, load, to_bytes
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "env.json"
+HISTORY = "history.csv"
+CHECKPOINT = "checkpoint.safetensors"
+PREDICTIONS = "predictions.npz"
+METRICS = "metrics.json"
+ERROR = "error.txt"
+RECORD_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT, PREDICTIONS, METRICS)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run, read lazily from its directory."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity."""
+        return self.path.name
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """What was run."""
+        return RunSpec.from_dict(yaml.safe_load((self.path / CONFIG).read_text()))
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Commit, versions, device, threads, data hash, times."""
+        values: dict[str, Any] = json.loads((self.path / ENVIRONMENT).read_text())
+        return values
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: losses, validation metrics, learning rate, ``best``."""
+        return pd.read_csv(self.path / HISTORY)
+
+    @cached_property
+    def table(self) -> PredictionTable:
+        """The prediction table."""
+        return load(self.path / PREDICTIONS)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
+        return pd.DataFrame(json.loads((self.path / METRICS).read_text())["rows"])
+
+    def metrics_are_current(self) -> bool:
+        """Whether ``metrics.json`` was made from the present table by the present definitions."""
+        values = json.loads((self.path / METRICS).read_text())
+        made_from = (values["conditions"], values["metric_version"])
+        return made_from == (len(self.table.conditions), METRIC_VERSION)
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """All the runs under one directory."""
+
+    root: Path
+
+    def path(self, run_id: str) -> Path:
+        """Where the record of a run is, or will be."""
+        return self.root / run_id
+
+    def partial(self, run_id: str) -> Path:
+        """The working directory of a run under way."""
+        return self.root / ".partial" / run_id
+
+    def has(self, run_id: str) -> bool:
+        """Whether the run has a complete record."""
+        return all((self.path(run_id) / name).is_file() for name in RECORD_FILES)
+
+    def record(self, run_id: str) -> RunRecord:
+        """The record of a run. Raises BenchmarkError where there is none or it lacks a file."""
+        missing = [n for n in RECORD_FILES if not (self.path(run_id) / n).is_file()]
+        if missing:
+            raise BenchmarkError(
+                f"no complete record of run {run_id} in {self.root}: "
+                f"{', '.join(missing)} not found. Run the same `benchmark run` again to make it."
+            )
+        return RunRecord(self.path(run_id))
+
+    def records(self) -> list[RunRecord]:
+        """Every complete record, ordered by run id."""
+        if not self.root.is_dir():
+            return []
+        ids = sorted(p.name for p in self.root.iterdir() if not p.name.startswith("."))
+        return [RunRecord(self.path(run_id)) for run_id in ids if self.has(run_id)]
+
+    def broken(self) -> dict[str, list[str]]:
+        """Record directories that lack files: run id -> the names of what is missing."""
+        if not self.root.is_dir():
+            return {}
+        found = {}
+        for path in sorted(p for p in self.root.iterdir() if p.is_dir() and p.name[0] != "."):
+            missing = [name for name in RECORD_FILES if not (path / name).is_file()]
+            if missing:
+                found[path.name] = missing
+        return found
+
+    def unfinished(self) -> dict[str, str]:
+        """Runs that were begun and have no record: run id -> "failed: ..." or "interrupted"."""
+        folder = self.root / ".partial"
+        if not folder.is_dir():
+            return {}
+        state = {}
+        for path in sorted(folder.iterdir()):
+            error = path / ERROR
+            state[path.name] = (
+                f"failed: {error.read_text().strip().splitlines()[-1]}"
+                if error.is_file()
+                else "interrupted"
+            )
+        return state
+
+    def lock(self, run_id: str) -> FileLock:
+        """The lock of a run, not yet acquired. The system frees it when its holder dies."""
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / run_id)
+
+    def prepare(self) -> None:
+        """Make the directory. Raises BenchmarkError where it cannot be written to."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
+            probe.write_bytes(b"\0")
+            probe.unlink()
+        except OSError as error:
+            raise BenchmarkError(
+                f"cannot write to the runs folder {self.root}: {error.strerror or error}. "
+                "Name another with --runs-dir."
+            ) from None
+
+    def commit(
+        self,
+        spec: RunSpec,
+        environment: Mapping[str, Any],
+        history: pd.DataFrame,
+        checkpoint: bytes,
+        table: PredictionTable,
+    ) -> RunRecord:
+        """Write a whole record under a temporary name, then rename it into place."""
+        staging = self.partial(spec.run_id) / "record"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        config = yaml.safe_dump(_plain(spec.as_dict()), sort_keys=False, allow_unicode=True)
+        (staging / CONFIG).write_text(config)
+        (staging / ENVIRONMENT).write_text(json.dumps(environment, indent=1, sort_keys=True))
+        history.to_csv(staging / HISTORY, index=False)
+        (staging / CHECKPOINT).write_bytes(checkpoint)
+        (staging / PREDICTIONS).write_bytes(to_bytes(table))
+        (staging / METRICS).write_text(_metrics_json(table))
+        for name in RECORD_FILES:
+            _sync(staging / name)
+        final = self.path(spec.run_id)
+        if final.exists():  # a directory that is no record: files of it were deleted by hand
+            shutil.rmtree(final)
+        staging.rename(final)
+        shutil.rmtree(self.partial(spec.run_id))
+        return RunRecord(final)
+
+    def extend(self, run_id: str, table: PredictionTable) -> RunRecord:
+        """Replace a record's table by one with more rows, and the metrics read off it.
+
+        The metrics follow the table; where a kill comes between the two, they are found to be
+        out of date and are made again.
+        """
+        replace_file(self.path(run_id) / PREDICTIONS, to_bytes(table))
+        replace_file(self.path(run_id) / METRICS, _metrics_json(table).encode())
+        return RunRecord(self.path(run_id))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it has either its old content or its new one, whatever happens."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _metrics_json(table: PredictionTable) -> str:
+    rows = io.StringIO()
+    summarise(table).to_json(rows, orient="records", double_precision=15)
+    return json.dumps(
+        {
+            "metric_version": METRIC_VERSION,
+            "conditions": len(table.conditions),
+            "rows": json.loads(rows.getvalue()),
+        },
+        indent=1,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: YAML's safe types only."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
