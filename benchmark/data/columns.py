@@ -1,0 +1,107 @@
+"""The columns of a feature package, each checked with an error that names its row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import BenchmarkError
+
+LABEL_LIMIT = 3.0
+
+
+def texts(values: Any, where: str) -> tuple[str, ...]:
+    """A column of text: a list or a one-dimensional array."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, list | tuple) or any(isinstance(v, list | dict) for v in values):
+        raise BenchmarkError(f"{where}: must be one text per sample.")
+    return tuple(_text(value) for value in values)
+
+
+def _text(value: Any) -> str:
+    """Text that can be written as UTF-8: what cannot becomes a question mark."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value).encode("utf-8", "replace").decode("utf-8")
+
+
+def features(values: Any, where: str) -> NDArray[Any]:
+    """A (N, T, d) array of real numbers."""
+    if not isinstance(values, np.ndarray):
+        raise BenchmarkError(f"{where}: must be one array (N, T, d), is {type(values).__name__}.")
+    if values.dtype.kind not in "fiub":
+        raise BenchmarkError(
+            f"{where}: has dtype {values.dtype}; sequences of unequal length must be padded to one"
+            " (N, T, d) array of numbers."
+        )
+    if values.ndim != 3:
+        raise BenchmarkError(
+            f"{where}: has shape {values.shape}, must be (N, T, d); one vector per sample is"
+            " (N, 1, d)."
+        )
+    if 0 in values.shape[1:]:
+        raise BenchmarkError(f"{where}: has shape {values.shape}: no steps or no channels.")
+    return values
+
+
+def column(values: Any, where: str) -> NDArray[Any]:
+    """A one-dimensional array of numbers; (N, 1) is taken as (N,)."""
+    try:
+        column = np.asarray(values)
+    except ValueError:
+        raise BenchmarkError(f"{where}: must be one number per sample.") from None
+    if column.ndim > 1 and column.size == len(column):
+        column = column.reshape(len(column))
+    if column.dtype.kind not in "fiub" or column.ndim != 1:
+        raise BenchmarkError(
+            f"{where}: must be one number per sample, is {column.dtype} of shape {column.shape}."
+        )
+    return column
+
+
+def _row(where: str, ids: tuple[str, ...], row: int) -> str:
+    return f"{where}: row {row} (id {ids[row]!r})"
+
+
+def lengths(values: Any, ids: tuple[str, ...], steps: int, where: str) -> NDArray[np.int64]:
+    """(N,) numbers of real steps, each from 0 to ``steps``."""
+    stated = column(values, where)
+    if len(stated) != len(ids):
+        raise BenchmarkError(f"{where} has {len(stated)} rows, id has {len(ids)}.")
+    wrong = ~((stated >= 0) & (stated <= steps))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise BenchmarkError(
+            f"{_row(where, ids, row)} is {stated[row]}, the array has {steps} steps"
+            f" ({int(wrong.sum())} such rows)."
+        )
+    return stated.astype(np.int64)
+
+
+def sentiment(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[np.float32]:
+    """(N,) float32 sentiment in [-3, 3]; what lies outside, or is no number, is refused."""
+    values = label.astype(np.float32)
+    wrong = ~(np.abs(values) <= LABEL_LIMIT)  # also true for NaN
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise BenchmarkError(
+            f"{_row(where, ids, row)} is {values[row]:g}, must be a number in [-3, 3]"
+            f" ({int(wrong.sum())} such rows). ACC7 is defined on that scale: map your labels to it"
+            " first (1..5 becomes -2..2, for instance)."
+        )
+    return values
+
+
+def classes(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[np.int64]:
+    """(N,) int64 class numbers from 0; what is no whole number is refused."""
+    wrong = ~(np.isfinite(label) & (label >= 0) & (label == np.floor(label)) & (label < 2**31))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise BenchmarkError(
+            f"{_row(where, ids, row)} is {label[row]}, must be a whole number from 0"
+            f" ({int(wrong.sum())} such rows)."
+        )
+    return label.astype(np.int64)

@@ -1,0 +1,102 @@
+"""What an imported data set is: the page that lies beside its arrays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.errors import BenchmarkError
+from benchmark.interface import Task
+from protocols.modalities import Modality
+
+FORMAT: Literal[1] = 1
+"""Version of the layout on disk."""
+MANIFEST = "manifest.json"
+FEATURES = "features.safetensors"
+SAMPLES = "samples.parquet"
+
+PerModality = dict[Modality, int]
+
+
+class Source(BaseModel):
+    """Where the data came from: the file's name (not its folder), SHA-256 and size in bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class Manifest(BaseModel):
+    """The manifest of an imported data set.
+
+    Attributes:
+        format: version of this layout.
+        name: as the user calls it.
+        sha256: hash of features, masks, ids and labels; enters every run's identity.
+        task, classes: what the labels are for; 1 class for regression.
+        widths, lengths: d_m and T_m of the modalities that the set has.
+        counts: samples per split.
+        label_range: smallest and largest sentiment; None for classification.
+        class_counts: split -> samples per class; empty for regression.
+        mean, std: audio and vision -> per channel, over the valid train steps.
+        constant: audio and vision -> channels that never change in train; they are zero here.
+        sigma_ref: modality -> reference std of the noise (text: one number over all channels).
+        nonfinite: split -> modality -> values replaced.
+        missing: split -> modality -> samples that lack it by nature.
+        source: the imported file.
+        files: file name -> SHA-256.
+        notes: what else the import saw.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    name: str
+    sha256: str
+    task: Task
+    classes: int
+    widths: PerModality
+    lengths: PerModality
+    counts: dict[str, int]
+    label_range: tuple[float, float] | None
+    class_counts: dict[str, list[int]]
+    mean: dict[Modality, list[float]]
+    std: dict[Modality, list[float]]
+    constant: dict[Modality, list[int]]
+    sigma_ref: dict[Modality, float]
+    nonfinite: dict[str, PerModality]
+    missing: dict[str, PerModality]
+    source: Source
+    files: dict[str, str]
+    notes: tuple[str, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into ``folder``."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in ``folder``.
+
+    Raises:
+        BenchmarkError: it is absent, damaged, or of another format.
+    """
+    path = folder / MANIFEST
+    again = (
+        "Import the data set again with"
+        f" 'benchmark data import PATH --name {folder.name} --replace'."
+    )
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}. {again}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BenchmarkError(f"{path}: damaged at {where}: {first['msg']}. {again}") from None

@@ -1,0 +1,82 @@
+"""Data sets by name: registered ones (entry points) first, then the imported ones."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import BenchmarkError, unknown
+
+if TYPE_CHECKING:  # listing names must not cost an import of torch
+    from benchmark.data.dataset import Dataset
+
+GROUP = "benchmark.datasets"
+VARIABLE = "BENCHMARK_DATA_DIR"
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Name -> entry point (``data_dir -> Dataset``) of the data sets that need no import."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def find_data_dir(data_dir: Path | None) -> Path | None:
+    """``data_dir``, or the folder that the environment variable names, or None."""
+    if data_dir is None and os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    return data_dir
+
+
+def need_data_dir(data_dir: Path | None) -> Path:
+    """The folder of imported data sets; BenchmarkError where none is named."""
+    found = find_data_dir(data_dir)
+    if found is None:
+        raise BenchmarkError(
+            f"no data folder: give --data-dir DIR, or set {VARIABLE}, the folder that imported data"
+            " sets are kept in."
+        )
+    return found
+
+
+def imported_names(data_dir: Path | None) -> list[str]:
+    """Names of the imported data sets; none where the folder does not exist."""
+    folder = find_data_dir(data_dir)
+    if folder is None or not folder.is_dir():
+        return []
+    found = (p.parent.name for p in folder.glob("*/manifest.json"))
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
+    """The data set ``name``, on the CPU.
+
+    Raises:
+        BenchmarkError: unknown, with the near matches among registered and imported names.
+    """
+    points = registered()
+    folder = find_data_dir(data_dir)
+    if name in points:
+        dataset: Dataset = points[name].load()(folder)
+        return dataset
+    names = imported_names(folder)
+    if folder is None or name not in names:
+        raise unknown("data set", name, [*points, *names], _hint(folder, names))
+    from benchmark.data.store import load
+
+    return load(folder, name)
+
+
+def list_datasets(data_dir: Path | None = None) -> list[str]:
+    """All names: the registered ones, then the imported ones."""
+    points = sorted(registered())
+    return points + [name for name in imported_names(data_dir) if name not in points]
+
+
+def _hint(folder: Path | None, names: list[str]) -> str:
+    if folder is None:
+        return f"Imported data sets are found with --data-dir DIR (or {VARIABLE})."
+    how = "Import one with 'benchmark data import PATH --name NAME'."
+    if not folder.is_dir():
+        return f"The data folder {folder} does not exist. {how}"
+    return "" if names else f"The data folder {folder} holds no imported data set. {how}"

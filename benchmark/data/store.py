@@ -1,0 +1,93 @@
+"""Imported data sets on disk: list them, load one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.data.dataset import SPLITS, Dataset, Split
+from benchmark.data.manifest import FEATURES, MANIFEST, SAMPLES, Manifest, read_manifest
+from benchmark.errors import BenchmarkError
+from benchmark.interface import DataSpec
+from protocols.modalities import MODALITIES, Modalities, Modality
+
+
+def imported(data_dir: Path) -> list[Manifest]:
+    """The manifests of the data sets in ``data_dir``, by name.
+
+    Raises:
+        BenchmarkError: the folder does not exist, or a manifest in it is damaged.
+    """
+    if not data_dir.is_dir():
+        raise BenchmarkError(f"{data_dir}: no such folder (the folder of imported data sets).")
+    folders = sorted(p.parent for p in data_dir.glob(f"*/{MANIFEST}"))
+    return [read_manifest(p) for p in folders if not p.name.startswith(".")]
+
+
+def load(data_dir: Path, name: str) -> Dataset:
+    """The imported data set ``name``, memory-mapped.
+
+    Raises:
+        BenchmarkError: not imported, or its files are incomplete or damaged.
+    """
+    folder = data_dir / name
+    manifest = read_manifest(folder)
+    try:
+        return _load(folder, manifest)
+    except (OSError, ValueError, LookupError, RuntimeError, TypeError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _damaged(folder: Path, error: Exception) -> BenchmarkError:
+    return BenchmarkError(
+        f"{folder}: damaged or incomplete ({error}). Import the data set again with 'benchmark data"
+        f" import PATH --name {folder.name} --replace'."
+    )
+
+
+def _load(folder: Path, manifest: Manifest) -> Dataset:
+    import pandas as pd
+    from safetensors import SafetensorError, safe_open
+
+    samples = pd.read_parquet(folder / SAMPLES).groupby("split", sort=False)
+    splits = {}
+    try:
+        with safe_open(folder / FEATURES, framework="pt") as tensors:
+            for split in SPLITS:
+                splits[split] = _split(tensors, samples.get_group(split), split, manifest)
+    except SafetensorError as error:
+        raise _damaged(folder, error) from None
+    widths: dict[Modality, int] = {m: manifest.widths.get(m, 1) for m in MODALITIES}
+    lengths: dict[Modality, int] = {m: manifest.lengths.get(m, 1) for m in MODALITIES}
+    present = tuple(m for m in MODALITIES if m in manifest.widths)
+    sigma = {m: torch.tensor(manifest.sigma_ref.get(m, 1.0)) for m in MODALITIES}
+    spec = DataSpec(widths, lengths, present, manifest.task, manifest.classes)
+    return Dataset(manifest.name, manifest.sha256, spec, splits, sigma)
+
+
+def _split(tensors: Any, rows: Any, split: str, manifest: Manifest) -> Split:
+    """One split; a modality that the set lacks is one zero step of width 1, all padding."""
+    count = len(rows)
+    if count != manifest.counts[split]:
+        raise ValueError(f"{split} has {count} samples, the manifest says {manifest.counts[split]}")
+    features: dict[Modality, Tensor] = {}
+    masks: dict[Modality, Tensor] = {}
+    for m in MODALITIES:
+        if m in manifest.widths:
+            features[m] = tensors.get_tensor(f"{split}.{m}.features").float()
+            masks[m] = tensors.get_tensor(f"{split}.{m}.mask")
+            stated = (count, manifest.lengths[m], manifest.widths[m])
+            if tuple(features[m].shape) != stated:
+                raise ValueError(f"{split} {m} is {tuple(features[m].shape)}, not {stated}")
+        else:
+            features[m] = torch.zeros(count, 1, 1)
+            masks[m] = torch.zeros(count, 1, dtype=torch.bool)
+    kind = np.float32 if manifest.task == "regression" else np.int64
+    available = rows[[f"{m}_available" for m in MODALITIES]].to_numpy(dtype=bool, copy=True)
+    label = rows["label"].to_numpy(dtype=kind, copy=True)
+    batch = Modalities(features, masks, torch.from_numpy(available), torch.from_numpy(label))
+    return Split(tuple(rows["id"]), batch)

@@ -1,0 +1,286 @@
+"""A pickle reader that knows numpy arrays and plain data, and nothing else.
+
+An ordinary unpickler calls whatever the file names. Here a name is looked up in a short list, and
+what stands in that list is ours: not one numpy function or type is reachable from the file. Arrays
+are built from the checked dtype, shape and bytes, because numpy's own ``__setstate__`` trusts its
+input. The reader does not guard against a file that merely asks for too much memory.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import struct
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from benchmark.errors import BenchmarkError
+
+KINDS = "fiubSUO"
+"""dtype kinds that a feature package needs: numbers, flags, bytes, text, lists of text."""
+
+MAX_DEPTH = 8
+
+BROKEN = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+    ImportError,
+    NotImplementedError,
+    struct.error,
+)
+"""What a damaged file makes the unpickler raise."""
+
+
+class RefusedError(pickle.UnpicklingError):
+    """The file asks for something that the list does not have."""
+
+
+class _Shell:
+    """What the file gets in place of a numpy type: cannot be called, has no attributes to set."""
+
+    __slots__ = ()
+
+
+class _NdarrayType(_Shell):
+    __slots__ = ()
+
+
+class _Dtype:
+    """A dtype under construction: made from a code, then told its byte order."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, code: object) -> None:
+        if isinstance(code, bytes):
+            code = code.decode("latin-1")
+        if not isinstance(code, str):
+            raise RefusedError("a dtype that is not a plain code")
+        value = np.dtype(code)
+        if value.kind not in KINDS or value.names is not None or value.subdtype is not None:
+            raise RefusedError(f"an array of dtype '{value}'")
+        self.value = value
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        if isinstance(order, bytes):
+            order = order.decode("latin-1")
+        if order not in ("<", ">", "|", "="):
+            raise ValueError(f"byte order {order!r}")
+        if order in "<>":
+            self.value = self.value.newbyteorder(order)
+
+
+class _Array:
+    """An array under construction: empty, then given its shape, dtype and content."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: np.ndarray[Any, Any] = np.zeros(0)
+
+    def __setstate__(self, state: Any) -> None:
+        shape, dtype, fortran, content = state[-4:]
+        self.value = _array(content, dtype, shape, "F" if fortran else "C")
+
+
+def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any]:
+    """An array that shares the memory of ``content``; every size is checked first."""
+    if not isinstance(dtype, _Dtype):
+        raise ValueError("an array without a dtype")
+    sizes = tuple(int(n) for n in shape)
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"shape {sizes}")
+    if dtype.value.kind == "O":
+        return _text_array(content, sizes, order)
+    if isinstance(content, str):  # as Python 2 wrote bytes
+        content = content.encode("latin-1")
+    if not isinstance(content, bytes | bytearray):
+        raise ValueError("array content that is not bytes")
+    if len(content) != math.prod(sizes) * dtype.value.itemsize:
+        raise ValueError(f"{len(content)} bytes for shape {sizes} of {dtype.value}")
+    if not content:
+        return np.zeros(sizes, dtype.value)
+    if dtype.value.kind == "U" and _code_points(content, dtype.value).max() > sys.maxunicode:
+        raise ValueError("text that is not Unicode")
+    return np.frombuffer(content, dtype.value).reshape(sizes, order=order)  # type: ignore[call-overload]
+
+
+def _code_points(content: bytes | bytearray, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    return np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+
+
+def _text_array(content: Any, sizes: tuple[int, ...], order: str) -> np.ndarray[Any, Any]:
+    if not isinstance(content, list) or len(content) != math.prod(sizes):
+        raise ValueError(f"object array of shape {sizes} with other content")
+    items = [unwrap(item) for item in content]
+    for item in items:
+        if item is not None and not isinstance(item, str | bytes | int | float | np.generic):
+            raise RefusedError(f"an object array that holds {type(item).__name__}")
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array.reshape(sizes, order=order)  # type: ignore[call-overload]
+
+
+class _Call:
+    """A constructor that the file may call. No attributes, so nothing in it can be replaced."""
+
+    __slots__ = ()
+
+
+class _Reconstruct(_Call):
+    """numpy's first half of an array: always empty, whatever shape the file states here."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: object, shape: object, code: object) -> _Array:
+        return _Array()
+
+
+class _FromBuffer(_Call):
+    """numpy's one-step array of pickle protocol 5."""
+
+    __slots__ = ()
+
+    def __call__(self, content: object, dtype: object, shape: object, order: object) -> _Array:
+        array = _Array()
+        array.value = _array(content, dtype, shape, "F" if order == "F" else "C")
+        return array
+
+
+class _Scalar(_Call):
+    __slots__ = ()
+
+    def __call__(self, dtype: object, content: object) -> Any:
+        if isinstance(dtype, _Dtype) and dtype.value.kind == "O":
+            raise RefusedError("a scalar of dtype 'object'")
+        return _array(content, dtype, (), "C")[()]
+
+
+class _DtypeType(_Call):
+    __slots__ = ()
+
+    def __call__(self, code: object, align: object = False, copy: object = True) -> _Dtype:
+        return _Dtype(code)
+
+
+class _Encode(_Call):
+    """The way Python 3 writes bytes in old protocols; other encodings are none of its business."""
+
+    __slots__ = ()
+
+    def __call__(self, text: object, encoding: object = "latin1") -> bytes:
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise RefusedError(f"_codecs.encode with encoding {encoding!r}")
+        return text.encode("latin-1")
+
+
+class _Bytes(_Call):
+    """``bytes()`` and ``bytes(list)``; never ``bytes(n)``, which only allocates."""
+
+    __slots__ = ()
+
+    def __call__(self, content: object = b"") -> bytes:
+        if not isinstance(content, bytes | list | tuple):
+            raise RefusedError(f"bytes of {type(content).__name__}")
+        return bytes(content)
+
+
+class _Set(_Call):
+    __slots__ = ()
+
+    def __call__(self, items: object = ()) -> set[Any]:
+        if not isinstance(items, list | tuple):
+            raise RefusedError(f"set of {type(items).__name__}")
+        return set(items)
+
+
+ALLOWED: dict[tuple[str, str], _Shell | _Call] = {
+    ("numpy", "ndarray"): _NdarrayType(),
+    ("numpy", "dtype"): _DtypeType(),
+    ("numpy.core.multiarray", "_reconstruct"): _Reconstruct(),
+    ("numpy._core.multiarray", "_reconstruct"): _Reconstruct(),
+    ("numpy.core.multiarray", "scalar"): _Scalar(),
+    ("numpy._core.multiarray", "scalar"): _Scalar(),
+    ("numpy.core.numeric", "_frombuffer"): _FromBuffer(),
+    ("numpy._core.numeric", "_frombuffer"): _FromBuffer(),
+    ("_codecs", "encode"): _Encode(),
+    ("builtins", "bytes"): _Bytes(),
+    ("__builtin__", "bytes"): _Bytes(),
+    ("builtins", "set"): _Set(),
+    ("__builtin__", "set"): _Set(),
+}
+"""(module, name) as the file states them -> what it gets. numpy 1 and numpy 2 module names."""
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return ALLOWED[module, name]
+        except KeyError:
+            raise RefusedError(f"'{module}.{name}'") from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise RefusedError("an object kept outside the file (persistent id)")
+
+
+def unwrap(value: Any, depth: int = 0) -> Any:
+    """``value`` with finished arrays in place of those under construction."""
+    if isinstance(value, _Array):
+        return value.value
+    if isinstance(value, _Dtype):
+        return value.value
+    if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
+        raise ValueError("nested too deeply for a feature package")
+    if isinstance(value, dict):
+        return {key: unwrap(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unwrap(item, depth + 1) for item in value]
+    if isinstance(value, tuple):
+        return tuple(unwrap(item, depth + 1) for item in value)
+    return value
+
+
+def read(stream: BinaryIO) -> Any:
+    """The data in an open pickle; raises :class:`RefusedError` or one of BROKEN."""
+    return unwrap(_Reader(stream, encoding="latin1").load())
+
+
+def read_pickle(path: Path) -> Any:
+    """The data of a pickle file: dicts, lists, tuples, text, numbers and numpy arrays.
+
+    Arrays may be read-only. Nothing of the file is executed.
+
+    Raises:
+        BenchmarkError: the file names anything but numpy arrays and plain data, is truncated or
+            damaged, or cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return read(stream)
+    except RefusedError as error:
+        raise BenchmarkError(
+            f"{path}: refused, nothing was executed: the pickle asks for {error}. A feature package"
+            " may hold numpy arrays, lists, text and numbers only. If you trust the file, save it"
+            " again with numpy arrays in place of those objects."
+        ) from None
+    except OSError as error:
+        raise BenchmarkError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise BenchmarkError(
+            f"{path}: asks for more memory than there is; it is damaged or too large."
+        ) from None
+    except BROKEN as error:
+        raise BenchmarkError(
+            f"{path}: truncated or damaged pickle ({type(error).__name__}: {error})."
+            " Compare its size and checksum with the source and fetch it again."
+        ) from None
