@@ -1,0 +1,42 @@
+"""The command line: parse, call, print. Heavy imports happen inside the commands.
+
+Commands of packages above the harness join through the entry-point group ``benchmark.commands``.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+
+import typer
+
+from benchmark.data.commands import app as data_app
+from benchmark.errors import BenchmarkError
+from benchmark.list_command import app as list_app
+from benchmark.run_command import run
+from benchmark.tracking_commands import sync, ui
+
+app = typer.Typer(
+    name="benchmark",
+    help="How multimodal sentiment models behave as their inputs degrade.",
+    epilog="Begin with: benchmark run --epochs 3, then benchmark report, then benchmark ui",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(run)
+app.add_typer(data_app, name="data")
+app.add_typer(list_app, name="list")
+app.command()(ui)
+app.command()(sync)
+for _entry in sorted(entry_points(group="benchmark.commands"), key=lambda e: e.name):
+    app.command(name=_entry.name)(_entry.load())
+
+
+def main() -> None:
+    """The console script: a user's mistake is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

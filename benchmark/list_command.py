@@ -1,0 +1,99 @@
+"""``benchmark list models|datasets|protocols|runs``: what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from benchmark.run_command import DATA_DIR, RUNS_DIR
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(help="What there is: models, data sets, protocols, runs.", no_args_is_help=True)
+
+
+@app.command()
+def models() -> None:
+    """Registered models, in-tree and from other packages."""
+    from benchmark.registry import model_class, model_names
+
+    table = _table("name", "title", "source", "presets", "where")
+    for name in model_names():
+        kind = model_class(name)
+        table.add_row(
+            name,
+            kind.card.title,
+            kind.card.source,
+            ", ".join({"paper": None, **dict.fromkeys(kind.presets)}),
+            kind.__module__,
+        )
+    _print(table)
+
+
+@app.command()
+def datasets(data_dir: DATA_DIR = None) -> None:
+    """Built-in and imported data sets."""
+    from benchmark.data.commands import list_datasets
+
+    list_datasets(data_dir)
+
+
+@app.command()
+def protocols() -> None:
+    """Protocols, their versions, and the rules for noise and for what is missing."""
+    from protocols.conditions import PROTOCOL_TITLES, PROTOCOL_VERSIONS
+    from protocols.degradation import NOISE_RULES
+    from protocols.missing import MISSING_RULES
+
+    table = _table("name", "version", "what")
+    for name, title in PROTOCOL_TITLES.items():
+        table.add_row(name, str(PROTOCOL_VERSIONS[name]), title)
+    _print(table)
+    print(f"noise rules: {', '.join(NOISE_RULES)}")
+    print(f"missing rules: {', '.join(MISSING_RULES)}")
+
+
+@app.command()
+def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
+    """Runs: finished, interrupted, failed, broken."""
+    from benchmark.metrics import PRIMARY
+    from benchmark.records import RunStore
+
+    store = RunStore(runs_dir)
+    table = _table("run", "data set", "model", "preset", "regime", "seed", "clean", "state")
+    for record in store.records():
+        spec, metric = record.spec, PRIMARY[record.spec.task]
+        clean = record.metrics.set_index("protocol").loc["clean", metric]
+        table.add_row(
+            spec.run_id,
+            spec.dataset,
+            spec.model,
+            spec.preset,
+            spec.regime.name,
+            str(spec.seed),
+            f"{metric} {clean:.3f}",
+            "finished",
+        )
+    for run_id, state in store.unfinished().items():
+        table.add_row(run_id, *[""] * 6, state)
+    for run_id, missing in store.broken().items():
+        table.add_row(run_id, *[""] * 6, f"broken: no {', '.join(missing)}")
+    _print(table)
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(table)

@@ -1,0 +1,204 @@
+"""Fill a run's prediction table: the checkpoint's answers under every condition.
+
+Samples go through in chunks; a chunk's corruption is drawn once per draw and noise rule and only
+scaled after that, and nothing is predicted twice. A model with independent branches runs each
+branch once per level, not once per condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.data.dataset import Split
+from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output
+from benchmark.table import FloatArray, PredictionTable
+from protocols.availability import as_bools, contains
+from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint, joint_levels
+from protocols.degradation import NoiseRule, degrade, keyed_noise
+from protocols.draws import NO_NOISE
+from protocols.modalities import MODALITIES, Modalities, Modality
+
+CPU_BATCH = 64
+CUDA_BATCH = 2048
+TEST = "test"
+
+T = TypeVar("T")
+SigmaRef = Mapping[Modality, Tensor]
+
+
+def batch_size_for(device: torch.device) -> int:
+    """Samples per forward pass: what fits a CPU's caches, or what fills a GPU."""
+    return CPU_BATCH if device.type == "cpu" else CUDA_BATCH
+
+
+@torch.inference_mode()
+def predict(model: MultimodalModel, samples: Modalities, batch_size: int) -> Output:
+    """The model's output for all samples, in eval mode, batch by batch; labels are withheld."""
+    model.eval()
+    return _join(
+        _in_chunks(
+            len(samples), batch_size, lambda part: model(samples.select(part).without_label())
+        )
+    )
+
+
+@torch.inference_mode()
+def fill_table(
+    model: MultimodalModel,
+    test: Split,
+    spec: DataSpec,
+    sigma_ref: SigmaRef,
+    conditions: Sequence[Condition],
+    report: Callable[[int], None] = lambda rows: None,
+    batch_size: int | None = None,
+) -> PredictionTable:
+    """Predict the test split under each condition.
+
+    Args:
+        model: the checkpoint, on the split's device.
+        test: the split.
+        spec: of the data set.
+        sigma_ref: reference standard deviations of the noise.
+        conditions: the rows to make, in canonical order.
+        report: told after each chunk how many rows' worth of work is done.
+        batch_size: samples per forward pass; by default what suits the device.
+
+    Returns:
+        The table with one row per condition.
+    """
+    model.eval()
+
+    def rows_of(part: slice) -> dict[str, FloatArray]:
+        samples = test.samples.select(part).without_label()
+        outputs = _rows(model, samples, test.sample_ids[part], sigma_ref, conditions)
+        report(round(len(conditions) * min(1.0, part.stop / len(test))))
+        return outputs
+
+    size = batch_size or batch_size_for(test.samples.device)
+    chunks = _in_chunks(len(test), size, rows_of)
+    joined = {name: np.concatenate([c[name] for c in chunks], axis=1) for name in chunks[0]}
+    assert test.samples.label is not None
+    return PredictionTable(
+        conditions=tuple(conditions),
+        present=spec.present,
+        task=spec.task,
+        sample_ids=test.sample_ids,
+        label=test.samples.label.cpu().numpy().astype(np.float64),
+        prediction=joined["prediction"],
+        log_variance=joined.get("log_variance"),
+        reliability=joined.get("reliability"),
+        joint_levels={
+            (c.joint, c.draw): torch.stack(
+                joint_levels(c.joint, c.draw, TEST, test.sample_ids)  # type: ignore[arg-type]
+            ).numpy()
+            for c in conditions
+            if c.joint
+        },
+    )
+
+
+def _in_chunks(total: int, size: int, run: Callable[[slice], T]) -> list[T]:
+    """``run`` over consecutive slices; where the device runs out of memory, over halves of them."""
+    results: list[T] = []
+    start = 0
+    while start < total:
+        try:
+            results.append(run(slice(start, min(total, start + size))))
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            torch.cuda.empty_cache()
+            size //= 2
+        else:
+            start += size
+    return results
+
+
+def _rows(
+    model: MultimodalModel,
+    samples: Modalities,
+    sample_ids: Sequence[str],
+    sigma_ref: SigmaRef,
+    conditions: Sequence[Condition],
+) -> dict[str, FloatArray]:
+    """Every condition for one chunk of samples: name -> (R, B, ...)."""
+    answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model)
+    outputs: list[Output] = []
+    noise = {}
+    for (rule, draw, intensity, joint), group in groupby(conditions, key=_level_of):
+        if rule == NO_RULE:
+            noisy = samples
+        else:
+            if (rule, draw) not in noise:  # drawn once, scaled for every level
+                noise = {(rule, draw): keyed_noise(rule, draw, TEST, sample_ids, samples)}
+            drawn = noise[rule, draw].to(samples.device)
+            level: Tensor | float = intensity
+            if intensity == JOINT_LEVEL:
+                level = joint_levels(joint, draw, TEST, sample_ids)[0].to(samples.device)
+            noisy = degrade(samples, level, samples.available, drawn, sigma_ref)
+        outputs += answer(noisy, [c.mask for c in group])
+    return {
+        name: torch.stack([getattr(o, name) for o in outputs]).float().cpu().numpy()
+        for name in ("prediction", "log_variance", "reliability")
+        if getattr(outputs[0], name) is not None
+    }
+
+
+Answer = Callable[[Modalities, Sequence[int]], list[Output]]
+"""(noisy samples, availability masks) -> the output under each mask."""
+
+
+def _whole(model: MultimodalModel) -> Answer:
+    """A forward pass for each mask."""
+
+    def answer(noisy: Modalities, masks: Sequence[int]) -> list[Output]:
+        available = (as_bools(mask).to(noisy.device) for mask in masks)
+        return [model(degrade(noisy, 0.0, s, NO_NOISE, {})) for s in available]
+
+    return answer
+
+
+def _branched(model: BranchedModel) -> Answer:
+    """Each branch once per level and once zeroed; only the fusion runs for each mask."""
+    zeroed: dict[Modality, Mapping[str, Tensor]] = {}
+
+    def answer(noisy: Modalities, masks: Sequence[int]) -> list[Output]:
+        if not zeroed:
+            for m in MODALITIES:
+                nothing = torch.zeros_like(noisy.features[m])
+                zeroed[m] = model.encode(m, nothing, noisy.masks[m])
+        used = [m for m in MODALITIES if any(contains(mask, m) for mask in masks)]
+        encoded = {m: model.encode(m, noisy.features[m], noisy.masks[m]) for m in used}
+        return [
+            model.fuse({m: encoded[m] if contains(mask, m) else zeroed[m] for m in MODALITIES})
+            for mask in masks
+        ]
+
+    return answer
+
+
+def _level_of(condition: Condition) -> tuple[NoiseRule, int, float, Joint]:
+    return (
+        condition.noise_rule,  # type: ignore[return-value]
+        condition.draw,
+        condition.intensity,
+        condition.joint,
+    )
+
+
+def _join(parts: Sequence[Output]) -> Output:
+    """Consecutive batches' outputs as one; extras are left out."""
+
+    def cat(name: str) -> Tensor | None:
+        tensors = [getattr(part, name) for part in parts]
+        return None if tensors[0] is None else torch.cat(tensors)
+
+    prediction = cat("prediction")
+    assert prediction is not None
+    return Output(prediction, cat("log_variance"), cat("reliability"), cat("routing"))
