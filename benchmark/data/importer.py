@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -13,12 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from benchmark.data.dataset import SPLITS
-from benchmark.data.manifest import FEATURES, FORMAT, SAMPLES, Manifest, Source, read_manifest
+from benchmark.data.manifest import (
+    FEATURES,
+    SAMPLES,
+    Manifest,
+    Rows,
+    Source,
+    content_sha256,
+    read_manifest,
+)
 from benchmark.data.package import Package, TaskChoice, check_is_pickle, read_package
-from benchmark.data.scan import Scan, as_float32, availability, row_chunks, scan_package
+from benchmark.data.registry import registered
+from benchmark.data.scan import Scan, as_float32, row_chunks, scan_package
 from benchmark.data.standardise import Moments, Scale, fill_nonfinite
 from benchmark.data.tensorfile import Entry, file_sha256, write_tensors
 from benchmark.errors import BenchmarkError
@@ -55,16 +63,23 @@ def import_package(
         BenchmarkError: a broken package, another data set under that name, or a folder that cannot
             be written.
     """
-    if not NAME.fullmatch(name):
-        raise BenchmarkError(
-            f"'{name}' cannot be a data set's name: use letters, digits, '.', '_' and '-'."
-        )
+    check_name(name)
     check_is_pickle(path)
     with ThreadPoolExecutor(1) as second:
         digest = second.submit(file_sha256, path)  # while this thread unpickles
         package = read_package(path, task)
         source = Source(name=path.name, sha256=digest.result(), bytes=path.stat().st_size)
     return store_package(package, source, name, data_dir, replace, say)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a folder's, or that a registered data set has."""
+    if not NAME.fullmatch(name):
+        raise BenchmarkError(
+            f"'{name}' cannot be a data set's name: use letters, digits, '.', '_' and '-'."
+        )
+    if name in registered():
+        raise BenchmarkError(f"'{name}' is a built-in data set: import under another --name.")
 
 
 def store_package(
@@ -75,15 +90,19 @@ def store_package(
     The package's arrays are released as they are written.
     """
     scans, moments = scan_package(package)
-    target = data_dir / name
+    if data_dir.exists() and not data_dir.is_dir():
+        raise BenchmarkError(f"{data_dir}: is a file; --data-dir must be a folder.")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=data_dir))
-        try:
-            manifest = _write(package, source, name, scans, moments, folder)
-            return _settle(manifest, folder, target, replace, say)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with FileLock(data_dir / f".{name}.lock"):
+            for remains in data_dir.glob(f".{name}~*"):  # of an import that was killed
+                shutil.rmtree(remains)
+            folder = Path(tempfile.mkdtemp(prefix=f".{name}~", dir=data_dir))
+            try:
+                manifest = _write(package, source, name, scans, moments, folder)
+                return _settle(manifest, folder, data_dir / name, replace, say)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise BenchmarkError(
             f"{data_dir}: cannot be written: {error.strerror or error}. Nothing was imported. Name"
@@ -104,7 +123,7 @@ def _settle(manifest: Manifest, folder: Path, target: Path, replace: bool, say: 
                 f" {current.source.name if current else 'an unknown file'}). Use --replace to"
                 " overwrite it, or another --name. Runs made with the old data keep their own hash."
             )
-        with tempfile.TemporaryDirectory(prefix=f".{manifest.name}-", dir=target.parent) as old:
+        with tempfile.TemporaryDirectory(prefix=f".{manifest.name}~", dir=target.parent) as old:
             target.rename(Path(old) / "old")
             folder.rename(target)
         say(f"{target}: replaced.")
@@ -138,14 +157,14 @@ def _write(
     scales: dict[Modality, Scale] = {m: Scale.of(moments[m]) for m in present if m != "text"}
     sigma = {m: 1.0 if m != "text" else _text_sigma(moments[m]) for m in present}
     features_sha = write_tensors(folder / FEATURES, list(_entries(package, scans, scales)))
-    samples_sha, rows_sha = _write_samples(package, scans, folder / SAMPLES)
-    identity = [FORMAT, package.task, package.classes, features_sha, rows_sha]
+    rows = [_rows(package, scans, split) for split in SPLITS]
+    samples_sha = _write_samples(package, rows, folder / SAMPLES)
     labels = {s: package.splits[s].label for s in SPLITS}
     regression = package.task == "regression"
     everything = np.concatenate(list(labels.values()))
     manifest = Manifest(
         name=name,
-        sha256=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
+        sha256=content_sha256(package.task, package.classes, sigma, features_sha, rows),
         task=package.task,
         classes=package.classes,
         widths=widths,
@@ -213,26 +232,25 @@ def _pieces(
         yield piece.astype(np.float16) if half else piece
 
 
-def _write_samples(package: Package, scans: Scans, path: Path) -> tuple[str, str]:
-    """Write one row per sample; returns the SHA-256 of the file and of the ids with labels."""
+def _rows(package: Package, scans: Scans, split: str) -> Rows:
+    raw = package.splits[split]
+    columns = [
+        scans[split, m].available if (split, m) in scans else np.zeros(len(raw.ids), bool)
+        for m in MODALITIES
+    ]
+    return Rows(split, raw.ids, raw.label, np.stack(columns, axis=1))
+
+
+def _write_samples(package: Package, rows: list[Rows], path: Path) -> str:
+    """Write one row per sample; returns the SHA-256 of the file."""
     import pandas as pd
 
-    frames, digest = [], hashlib.sha256()
-    for split in SPLITS:
-        raw = package.splits[split]
-        frame = pd.DataFrame(
-            {
-                "id": list(raw.ids),
-                "split": split,
-                "raw_text": list(raw.raw_text),
-                "label": raw.label,
-            }
-        )
-        present = availability(scans, split, len(raw.ids))
+    frames = []
+    for split, ids, label, available in rows:
+        text = list(package.splits[split].raw_text)
+        frame = pd.DataFrame({"id": list(ids), "split": split, "raw_text": text, "label": label})
         for k, m in enumerate(MODALITIES):
-            frame[f"{m}_available"] = present[:, k]
+            frame[f"{m}_available"] = available[:, k]
         frames.append(frame)
-        digest.update(json.dumps([split, list(raw.ids)]).encode() + raw.label.tobytes())
-        digest.update(present.tobytes())
     pd.concat(frames, ignore_index=True).to_parquet(path, index=False)
-    return file_sha256(path), digest.hexdigest()
+    return file_sha256(path)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import BenchmarkError
@@ -19,6 +23,32 @@ FEATURES = "features.safetensors"
 SAMPLES = "samples.parquet"
 
 PerModality = dict[Modality, int]
+
+
+class Rows(NamedTuple):
+    """The samples of one split: N ids, (N,) labels, (N, 3) availability in the order t, a, v."""
+
+    split: str
+    ids: tuple[str, ...]
+    label: NDArray[Any]
+    available: NDArray[np.bool_]
+
+
+def content_sha256(
+    task: Task,
+    classes: int,
+    sigma_ref: Mapping[Modality, float],
+    features_sha256: str,
+    rows: Iterable[Rows],
+) -> str:
+    """The data set's identity: all that a result depends on, and no name, path or date."""
+    facts = [FORMAT, task, classes, sorted(sigma_ref.items()), features_sha256]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for row in rows:
+        digest.update(json.dumps([row.split, *row.ids]).encode())
+        digest.update(np.ascontiguousarray(row.label).tobytes())
+        digest.update(np.ascontiguousarray(row.available).tobytes())
+    return digest.hexdigest()
 
 
 class Source(BaseModel):

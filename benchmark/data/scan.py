@@ -12,7 +12,7 @@ from benchmark.data.dataset import SPLITS
 from benchmark.data.package import Package, RawSplit
 from benchmark.data.standardise import Flags, Floats, Ints, Moments, chunks, span_mask
 from benchmark.errors import BenchmarkError
-from protocols.modalities import MODALITIES, Modality
+from protocols.modalities import Modality
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,3 @@ def _fill_missing_spans(package: Package, scans: dict[tuple[str, Modality], Scan
             empty = ~scan.available & (scan.stop == scan.start)
             scan.start[empty] = np.where(some, first, 0)[empty]
             scan.stop[empty] = np.where(some, last, 1)[empty]
-
-
-def availability(scans: dict[tuple[str, Modality], Scan], split: str, count: int) -> Flags:
-    """(N, 3) in the order t, a, v; false for missing and for absent modalities."""
-    columns = [
-        scans[split, m].available if (split, m) in scans else np.zeros(count, bool)
-        for m in MODALITIES
-    ]
-    return np.stack(columns, axis=1)

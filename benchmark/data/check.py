@@ -1,0 +1,286 @@
+"""Look at a data set: what is in it, what is odd, whether its files are still what was imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark.data.catalog import Reference, find_reference
+from benchmark.data.dataset import SPLITS, Dataset, Split
+from benchmark.data.manifest import FEATURES, Manifest, Rows, content_sha256, read_manifest
+from benchmark.data.registry import find_data_dir, load_dataset, registered
+from benchmark.data.tensorfile import file_sha256
+from benchmark.errors import BenchmarkError
+from protocols.modalities import MODALITIES, Modality
+
+OUTLIER = 30.0
+"""Standard deviations from the train mean that make a value worth a line."""
+
+SEPARATOR = "$_$"
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """One split: samples, the standard number of samples, label summary, videos (0: ids say none).
+
+    Attributes:
+        label: (minimum, mean, standard deviation, maximum) of the sentiment; empty otherwise.
+        zeros: samples labelled exactly 0, for regression.
+        classes: samples per class, for classification.
+    """
+
+    name: str
+    count: int
+    expected: int | None
+    label: tuple[float, ...]
+    zeros: int
+    classes: tuple[int, ...]
+    videos: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ModalityFacts:
+    """One modality.
+
+    Attributes:
+        width, length: d_m and T_m.
+        steps: (minimum, mean, maximum) number of real steps over all samples.
+        nonfinite: split -> values replaced at import.
+        missing: split -> samples that lack it by nature.
+        constant: channels that never change (audio and vision).
+        largest: largest absolute standardised value (audio and vision; 0 for text).
+    """
+
+    modality: Modality
+    width: int
+    length: int
+    steps: tuple[int, float, int]
+    nonfinite: Mapping[str, int]
+    missing: Mapping[str, int]
+    constant: tuple[int, ...]
+    largest: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found; see :func:`check`."""
+
+    dataset: str
+    sha256: str
+    task: str
+    synthetic: bool
+    source: str
+    reference: Reference | None
+    splits: tuple[SplitFacts, ...]
+    modalities: tuple[ModalityFacts, ...]
+    oddities: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def check(data_dir: Path | None, name: str) -> Check:
+    """Look at the data set ``name``.
+
+    Raises:
+        BenchmarkError: unknown, or a file of it is damaged: its SHA-256 is not the imported one.
+    """
+    dataset = load_dataset(name, data_dir)
+    folder = find_data_dir(data_dir)
+    manifest = None
+    if name not in registered() and folder is not None:
+        manifest = read_manifest(folder / name)
+        verify(folder / name, manifest, dataset)
+    counts = {s: len(x) for s, x in dataset.splits.items()}
+    reference = None if dataset.synthetic else find_reference(name, counts)
+    splits = tuple(_split_facts(s, dataset, reference) for s in SPLITS)
+    modalities = tuple(_modality_facts(m, dataset, manifest) for m in dataset.spec.present)
+    source = "generated from a fixed seed" if dataset.synthetic else "a registered data set"
+    if manifest is not None:
+        source = f"{manifest.source.name}, {manifest.source.bytes:,} bytes"
+    return Check(
+        dataset=name,
+        sha256=dataset.sha256,
+        task=dataset.spec.task,
+        synthetic=dataset.synthetic,
+        source=source,
+        reference=reference,
+        splits=splits,
+        modalities=modalities,
+        oddities=tuple(_oddities(dataset, reference, splits, modalities)),
+        notes=manifest.notes if manifest is not None else (),
+    )
+
+
+def verify(folder: Path, manifest: Manifest, dataset: Dataset) -> None:
+    """Compare the files in ``folder`` with their hashes; BenchmarkError where they differ."""
+    try:
+        found = {name: file_sha256(folder / name) for name in manifest.files}
+    except OSError as error:
+        raise BenchmarkError(f"{folder}: cannot be read: {error.strerror}") from None
+    wrong = [name for name, sha in manifest.files.items() if found[name] != sha]
+    rows = [
+        Rows(
+            name,
+            split.sample_ids,
+            _label(split).numpy(),
+            split.samples.available.numpy(),
+        )
+        for name, split in dataset.splits.items()
+    ]
+    spec, features = dataset.spec, found.get(FEATURES, "")
+    content = content_sha256(spec.task, spec.classes, manifest.sigma_ref, features, rows)
+    if not wrong and content != manifest.sha256:
+        wrong = ["manifest.json"]
+    if wrong:
+        raise BenchmarkError(
+            f"{folder}: {' and '.join(wrong)} changed since the import (SHA-256 differs). Import"
+            f" the data set again: 'benchmark data import PATH --name {folder.name} --replace'."
+        )
+
+
+def _label(split: Split) -> Tensor:
+    assert split.samples.label is not None
+    return split.samples.label
+
+
+def _split_facts(name: str, dataset: Dataset, reference: Reference | None) -> SplitFacts:
+    split = dataset.splits[name]
+    label = _label(split)
+    regression = dataset.spec.task == "regression"
+    summary: tuple[float, ...] = ()
+    if regression:
+        spread = label.std(correction=0)
+        summary = tuple(x.item() for x in (label.min(), label.mean(), spread, label.max()))
+    return SplitFacts(
+        name=name,
+        count=len(split),
+        expected=reference.counts.get(name) if reference else None,
+        label=summary,
+        zeros=int((label == 0).sum()) if regression else 0,
+        classes=()
+        if regression
+        else tuple(torch.bincount(label, minlength=dataset.spec.classes).tolist()),
+        videos=frozenset(i.rsplit(SEPARATOR, 1)[0] for i in split.sample_ids if SEPARATOR in i),
+    )
+
+
+def _modality_facts(m: Modality, dataset: Dataset, manifest: Manifest | None) -> ModalityFacts:
+    steps = torch.cat([s.samples.masks[m].sum(1) for s in dataset.splits.values()])
+    k = MODALITIES.index(m)
+    constant: tuple[int, ...] = ()
+    largest = 0.0
+    if m != "text":  # standardised: a channel that never changes is zero throughout
+        moving = (dataset.splits["train"].samples.features[m] != 0).flatten(0, 1).any(0)
+        constant = tuple(torch.nonzero(~moving).flatten().tolist())
+        largest = max(s.samples.features[m].abs().max().item() for s in dataset.splits.values())
+    return ModalityFacts(
+        modality=m,
+        width=dataset.spec.widths[m],
+        length=dataset.spec.lengths[m],
+        steps=(int(steps.min()), steps.float().mean().item(), int(steps.max())),
+        nonfinite={s: manifest.nonfinite[s][m] if manifest else 0 for s in SPLITS},
+        missing={s: int((~x.samples.available[:, k]).sum()) for s, x in dataset.splits.items()},
+        constant=constant,
+        largest=largest,
+    )
+
+
+def _oddities(
+    dataset: Dataset,
+    reference: Reference | None,
+    splits: tuple[SplitFacts, ...],
+    modalities: tuple[ModalityFacts, ...],
+) -> Iterator[str]:
+    if reference is not None:
+        yield from _against_reference(dataset, reference, splits)
+    absent = [m for m in MODALITIES if m not in dataset.spec.present]
+    if absent:
+        rest = " and ".join(dataset.spec.present)
+        yield f"no {' and no '.join(absent)}: every protocol runs over {rest} alone"
+    yield from _label_oddities(dataset, splits)
+    for one, other in combinations(splits, 2):
+        shared = sorted(one.videos & other.videos)
+        if shared:
+            yield (
+                f"{len(shared)} videos are in {one.name} and in {other.name} ({shared[0]!r}, say):"
+                " the same speaker on both sides makes results too good"
+            )
+    for facts in modalities:
+        yield from _modality_oddities(facts, sum(s.count for s in splits))
+
+
+def _against_reference(
+    dataset: Dataset, reference: Reference, splits: tuple[SplitFacts, ...]
+) -> Iterator[str]:
+    differing = [s for s in splits if s.expected is not None and s.expected != s.count]
+    if differing:
+        said = ", ".join(f"{s.name} {s.count} (standard {s.expected})" for s in differing)
+        yield f"not {reference.title}'s standard split: {said}"
+    spec = dataset.spec
+    if spec.task not in reference.tasks:
+        yield f"{spec.task} labels; {reference.title} is commonly used for {reference.tasks[0]}"
+    if (
+        spec.task == "classification"
+        and reference.classes
+        and spec.classes not in reference.classes
+    ):
+        usual = ", ".join(str(c) for c in reference.classes)
+        yield f"{spec.classes} classes; usual for {reference.title}: {usual}"
+    widths = {m: spec.widths[m] for m in spec.present}
+    match = next((v for v in reference.variants if _fits(widths, v.widths)), None)
+    shown = "/".join(str(widths.get(m, "-")) for m in MODALITIES)
+    stated = "/".join(str(reference.stated[m]) for m in MODALITIES) if reference.stated else ""
+    if match is None:
+        known = "; ".join(
+            f"{'/'.join(str(v.widths[m]) for m in MODALITIES)} {v.title}"
+            for v in reference.variants
+        )
+        yield f"widths text/audio/vision {shown} are of no known package (known: {known})"
+    elif reference.stated and not _fits(widths, reference.stated):
+        yield (
+            f"widths text/audio/vision {shown}: this is {match.title}; the paper states {stated}."
+            " Published numbers from the other variant are not comparable one to one"
+        )
+
+
+def _fits(widths: Mapping[Modality, int], known: Mapping[Modality, int]) -> bool:
+    return all(known.get(m) == width for m, width in widths.items())
+
+
+def _label_oddities(dataset: Dataset, splits: tuple[SplitFacts, ...]) -> Iterator[str]:
+    if dataset.spec.task == "regression":
+        low, high = min(s.label[0] for s in splits), max(s.label[3] for s in splits)
+        if max(-low, high) <= 1:
+            yield (
+                f"labels lie in [{low:g}, {high:g}]: if their scale is [-1, 1], multiply by 3"
+                " first, for ACC7 and ACC5 are defined on [-3, 3]"
+            )
+        return
+    for split in splits:
+        empty = [str(k) for k, count in enumerate(split.classes) if count == 0]
+        if empty:
+            yield f"{split.name} has no sample of class {', '.join(empty)}"
+
+
+def _modality_oddities(facts: ModalityFacts, total: int) -> Iterator[str]:
+    m = facts.modality
+    if facts.length == 1:
+        yield f"{m} is one step per sample: nothing in it changes over time"
+    missing = sum(facts.missing.values())
+    if missing:
+        said = ", ".join(f"{s} {count}" for s, count in facts.missing.items())
+        yield f"{m} is missing by nature in {missing} of {total} samples ({said})"
+    nonfinite = sum(facts.nonfinite.values())
+    if nonfinite:
+        said = ", ".join(f"{s} {count}" for s, count in facts.nonfinite.items())
+        yield f"{m}: {nonfinite} values were NaN or infinite and were replaced ({said})"
+    if facts.constant:
+        listing = ", ".join(str(c) for c in facts.constant[:8])
+        more = ", ..." if len(facts.constant) > 8 else ""
+        yield f"{m}: {len(facts.constant)} channels never change in train ({listing}{more})"
+    if facts.largest > OUTLIER:
+        yield f"{m}: the largest value lies {facts.largest:.0f} standard deviations out"

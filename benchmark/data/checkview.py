@@ -1,0 +1,137 @@
+"""A check, a manifest and the list of data sets, as rich tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.data.catalog import find_reference
+from benchmark.data.check import Check
+from benchmark.data.dataset import SPLITS
+from benchmark.data.manifest import Manifest
+from protocols.modalities import MODALITIES, Modality
+
+
+def render(found: Check) -> RenderableType:
+    """The whole check, for a terminal."""
+    kind = "synthetic " if found.synthetic else ""
+    title = f" ({found.reference.title})" if found.reference else ""
+    head = [
+        f"[bold]{escape(found.dataset)}[/bold]{title}: {kind}{found.task} data",
+        f"from {escape(found.source)}; sha256 {found.sha256[:12]}",
+    ]
+    parts: list[RenderableType] = [*map(Text.from_markup, head), _splits(found), _modalities(found)]
+    parts += _listing("Worth knowing", found.oddities) or [Text("Nothing odd was found.")]
+    parts += _listing("Notes of the import", found.notes)
+    if found.reference:
+        parts.append(Text(f"Where it comes from: {found.reference.origin}"))
+        if found.reference.remarks:
+            parts.append(Text(found.reference.remarks))
+    return Group(*parts)
+
+
+def _listing(title: str, lines: Iterable[str]) -> list[RenderableType]:
+    items = [Text(f"  • {line}") for line in lines]
+    return [Text(f"{title}:", style="bold"), *items] if items else []
+
+
+def _table(*columns: str) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k == 0 else "right", overflow="fold")
+    return table
+
+
+def _splits(found: Check) -> Table:
+    regression = found.task == "regression"
+    shown = ("min", "mean", "std", "max", "label 0") if regression else ("per class 0, 1, ...",)
+    table = _table("split", "samples", "standard", "videos", *shown)
+    for split in found.splits:
+        expected = "–" if split.expected is None else str(split.expected)
+        videos = str(len(split.videos)) if split.videos else "–"
+        rest = (
+            [*(f"{x:.2f}" for x in split.label), str(split.zeros)]
+            if regression
+            else [" ".join(str(n) for n in split.classes)]
+        )
+        table.add_row(split.name, str(split.count), expected, videos, *rest)
+    return table
+
+
+def _modalities(found: Check) -> Table:
+    table = _table(
+        "modality", "width", "length", "real steps", "missing", "NaN/inf", "constant", "max |z|"
+    )
+    for facts in found.modalities:
+        low, mean, high = facts.steps
+        table.add_row(
+            facts.modality,
+            str(facts.width),
+            str(facts.length),
+            f"{low}–{high} ({mean:.0f})",
+            _counts(facts.missing),
+            _counts(facts.nonfinite),
+            str(len(facts.constant)),
+            f"{facts.largest:.0f}" if facts.largest else "–",
+        )
+    return table
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """0, or one number per split."""
+    return "/".join(str(n) for n in counts.values()) if any(counts.values()) else "0"
+
+
+def summary(manifest: Manifest) -> RenderableType:
+    """One data set in a few lines, for the end of an import."""
+    counts = ", ".join(f"{s} {manifest.counts[s]}" for s in SPLITS)
+    widths = ", ".join(
+        f"{m} {manifest.lengths[m]} × {manifest.widths[m]}"
+        for m in MODALITIES
+        if m in manifest.widths
+    )
+    lines = [f"samples: {counts}", f"features (steps × channels): {widths}"]
+    if manifest.label_range:
+        low, high = manifest.label_range
+        lines.append(f"labels: sentiment from {low:g} to {high:g}")
+    else:
+        lines.append(f"labels: {manifest.classes} classes")
+    lines += [f"non-finite values replaced: {_total(manifest.nonfinite)}"]
+    lines += [f"samples that lack a modality by nature: {_total(manifest.missing)}"]
+    lines += [f"note: {note}" for note in manifest.notes]
+    return Group(*(Text(f"  {line}") for line in lines))
+
+
+def _total(counts: Mapping[str, Mapping[Modality, int]]) -> str:
+    """Sums over the splits, by modality; "none" where all are zero."""
+    totals: dict[str, int] = {}
+    for split in counts.values():
+        for m, n in split.items():
+            totals[m] = totals.get(m, 0) + n
+    return ", ".join(f"{m} {n}" for m, n in totals.items() if n) or "none"
+
+
+def listing(builtin: Iterable[str], manifests: Mapping[str, Manifest | str]) -> Table:
+    """All data sets: built-in names, and each imported name with its manifest or what is wrong."""
+    table = _table("name", "labels", "train/valid/test", "standard", "t/a/v", "sha256")
+    for name in builtin:
+        table.add_row(name, "built in", "", "", "", "")
+    for name, manifest in manifests.items():
+        if isinstance(manifest, str):
+            table.add_row(escape(name), f"damaged: {escape(manifest)}", "", "", "", "")
+            continue
+        reference = find_reference(name, manifest.counts)
+        standard = [str(n) for n in reference.counts.values()] if reference else []
+        table.add_row(
+            escape(name),
+            "sentiment" if manifest.classes == 1 else f"{manifest.classes} classes",
+            "/".join(str(manifest.counts[s]) for s in SPLITS),
+            "/".join(standard) or "–",
+            "/".join(str(manifest.widths.get(m, "–")) for m in MODALITIES),
+            manifest.sha256[:8],
+        )
+    return table

@@ -1,0 +1,88 @@
+"""``benchmark data``: import, check, list. Whatever is heavy is imported inside the functions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.data.registry import VARIABLE, imported_names, need_data_dir, registered
+from benchmark.errors import BenchmarkError
+
+app = typer.Typer(no_args_is_help=True, help="Import feature packages, look at data sets.")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(envvar=VARIABLE, help="Folder of the imported data sets.", show_default=False),
+]
+
+
+class Task(StrEnum):
+    """Which labels to take."""
+
+    auto = "auto"
+    regression = "regression"
+    classification = "classification"
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="Feature pickle with train, valid and test.")],
+    name: Annotated[str, typer.Option(help="Name for the data set.")],
+    task: Annotated[Task, typer.Option(help="Labels to take; auto: sentiment if any.")] = Task.auto,
+    replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Import a feature package (MMSA schema). Nothing in the file is executed."""
+    from rich.console import Console
+
+    folder = need_data_dir(data_dir)
+    console = Console()
+    with console.status(f"importing {path.name}"):
+        from benchmark.data.checkview import summary
+        from benchmark.data.importer import import_package
+
+        said: list[str] = []
+        manifest = import_package(path, name, folder, task.value, replace, said.append)
+    for line in said:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(summary(manifest))
+    console.print(f"Next: benchmark data check {name} --data-dir {folder}", soft_wrap=True)
+
+
+@app.command("check")
+def check_(
+    name: Annotated[str, typer.Argument(help="A data set's name.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Show what a data set holds, what is odd about it, and whether its files are intact."""
+    from rich.console import Console
+
+    from benchmark.data.check import check
+    from benchmark.data.checkview import render
+
+    Console().print(render(check(data_dir, name)))
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None) -> None:
+    """List the built-in and the imported data sets."""
+    from rich.console import Console
+
+    from benchmark.data.checkview import listing
+    from benchmark.data.manifest import Manifest, read_manifest
+
+    found: dict[str, Manifest | str] = {}
+    for name in imported_names(data_dir):
+        try:
+            found[name] = read_manifest(need_data_dir(data_dir) / name)
+        except BenchmarkError as error:
+            found[name] = str(error)
+    console = Console()
+    console.print(listing(sorted(registered()), found))
+    if not found:
+        console.print(
+            "Import one with: benchmark data import PATH --name NAME --data-dir DIR", soft_wrap=True
+        )
