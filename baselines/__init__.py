@@ -1,0 +1,1 @@
+"""Published methods re-implemented under the suite's model contract, one module per method."""
