@@ -69,6 +69,7 @@ def evaluate(
         raise ValueError(f"{len(p)} predictions, {len(y)} labels and {len(w)} weights disagree")
     if w.sum() <= 0:
         raise ValueError("metrics of no samples: the weights sum to zero")
+    p, y, w = p[w > 0], y[w > 0], w[w > 0]
     return _regression(p, y, w) if task == "regression" else _classification(p, y, w)
 
 
@@ -104,12 +105,11 @@ def _binary(p: NDArray[np.bool_], y: NDArray[np.bool_], w: Array) -> tuple[float
 
 
 def _pearson(p: Array, y: Array, w: Array) -> tuple[float, bool]:
-    dp, dy = p - np.average(p, weights=w), y - np.average(y, weights=w)
-    # A constant prediction leaves only rounding error around its mean.
-    if np.abs(dp).max() <= 1e-12 * max(1.0, np.abs(p).max()) or not dy.any():
+    if np.ptp(p) == 0 or np.ptp(y) == 0:
         return 0.0, True
+    dp, dy = p - np.average(p, weights=w), y - np.average(y, weights=w)
     total = float(w @ (dp * dp)) * float(w @ (dy * dy))
-    if total <= 0:
+    if total <= 0:  # differences too small for their squares to be represented
         return 0.0, True
     return float(w @ (dp * dy)) / total**0.5, False
 

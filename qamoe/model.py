@@ -68,7 +68,7 @@ class QAMoE(BranchedModel):
         self.modality_embedding = (
             nn.Parameter(torch.randn(3, d) * PRIOR_STD) if config.modality_embedding else None
         )
-        self._build_prior(d)
+        self.prior = self._prior()
         self.fusion = FusionLayer(d, config.fusion, config.dropout, config.encoder_heads)
         self.predict = nn.Linear(d, spec.classes)
         self.predict_log_variance = nn.Linear(d, 1)
@@ -83,15 +83,15 @@ class QAMoE(BranchedModel):
             return VarianceFreeFeature(config.width, config.mu_head)
         return GaussianFeature(config.width, config.mu_head, config.quality_predictor)
 
-    def _build_prior(self, d: int) -> None:
-        self.prior: Tensor | None = None
-        if self.config.ablation in ("no_gate", "no_prior"):
-            return
-        if self.config.prior == "zeros_frozen":
-            self.register_buffer("prior", torch.zeros(1, d), persistent=False)
-            return
-        rows = 3 if self.config.prior == "per_modality" else 1
-        self.prior = nn.Parameter(torch.randn(rows, d) * PRIOR_STD)
+    def _prior(self) -> nn.Parameter | None:
+        """y_prior of Eq. 7, (1, d) or (3, d) (A9)."""
+        config = self.config
+        if config.ablation in ("no_gate", "no_prior"):
+            return None
+        if config.prior == "zeros_frozen":
+            return nn.Parameter(torch.zeros(1, config.width), requires_grad=False)
+        rows = 3 if config.prior == "per_modality" else 1
+        return nn.Parameter(torch.randn(rows, config.width) * PRIOR_STD)
 
     def encode(self, modality: Modality, features: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
         """One modality up to y_m (Eq. 4-7).

@@ -1,0 +1,184 @@
+"""The degradation operator: its moments, what it leaves alone, common random numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.availability import as_bools
+from protocols.degradation import NOISE_RULES, degrade, fresh_noise, keyed_noise
+from protocols.draws import NO_NOISE, gaussian_noise, missing_uniforms, token_uniforms
+from protocols.modalities import MODALITIES, Modalities
+from protocols.regimes import Regime, degrade_training_batch, degrade_validation_split
+from tests.batches import make_batch, make_dataset
+
+ALL = as_bools(7)
+IDS = [f"id{i}" for i in range(400)]
+SIGMA = {"text": torch.tensor(0.4), "audio": torch.tensor(1.0), "vision": torch.tensor(2.5)}
+
+
+def same_bits(a: Modalities, b: Modalities) -> bool:
+    return all(
+        torch.equal(a.features[m].view(torch.int32), b.features[m].view(torch.int32))
+        for m in MODALITIES
+    )
+
+
+@pytest.mark.parametrize("rule", NOISE_RULES)
+def test_nothing_happens_at_zero(rule) -> None:
+    batch = make_batch(50)
+    batch.features["audio"][0, 0, 0] = -0.0  # adding zero would flip this sign
+    noise = keyed_noise(rule, 0, "test", IDS[:50], batch)
+    assert same_bits(degrade(batch, 0.0, ALL, noise, SIGMA), batch)
+    assert same_bits(degrade(batch, torch.zeros(50), ALL, noise, SIGMA), batch)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.3, 0.7, 1.0])
+def test_moments(level: float) -> None:
+    batch = make_batch(400)
+    for rule in NOISE_RULES:
+        noise = keyed_noise(rule, 0, "test", IDS, batch)
+        degraded = degrade(batch, level, ALL, noise, SIGMA)
+        for m in MODALITIES:
+            valid = batch.masks[m]
+            residual = (degraded.features[m] - batch.features[m])[valid]
+            gaussian = m != "text" or rule == "gaussian_all"
+            if gaussian:
+                count = residual.numel()
+                assert residual.std() / SIGMA[m] == pytest.approx(level, rel=5 / count**0.5)
+                assert abs(residual.mean() / SIGMA[m]) < 5 * level / count**0.5
+            elif rule == "seed_a1":
+                zero_rows = (degraded.features[m][valid] == 0).all(-1).float()
+                error = (level * (1 - level) / len(zero_rows)) ** 0.5
+                assert abs(zero_rows.mean() - level) <= 5 * error + 1e-9
+            else:
+                assert not residual.any()
+
+
+@pytest.mark.parametrize("rule", NOISE_RULES)
+@given(level=st.floats(0, 1), mask=st.integers(0, 7))
+@settings(max_examples=25)
+def test_padding_stays_zero_and_missing_is_zero(rule, level: float, mask: int) -> None:
+    batch = make_batch(30)
+    noise = keyed_noise(rule, 1, "test", IDS[:30], batch)
+    degraded = degrade(batch, level, as_bools(mask), noise, SIGMA)
+    for position, m in enumerate(MODALITIES):
+        assert not degraded.features[m][~batch.masks[m]].any()
+        assert torch.equal(degraded.masks[m], batch.masks[m])
+        available = bool(mask >> position & 1)
+        assert (degraded.available[:, position] == available).all()
+        assert available or not degraded.features[m].any()
+
+
+@given(low=st.floats(0, 1), high=st.floats(0, 1))
+@settings(max_examples=25)
+def test_dropped_tokens_nest_in_the_intensity(low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    batch = make_batch(30)
+    noise = keyed_noise("seed_a1", 0, "test", IDS[:30], batch)
+    weak = degrade(batch, low, ALL, noise, SIGMA).features["text"].any(-1)
+    strong = degrade(batch, high, ALL, noise, SIGMA).features["text"].any(-1)
+    assert not (strong & ~weak).any()
+
+
+def test_noise_is_one_draw_scaled() -> None:
+    batch = make_batch(20)
+    noise = keyed_noise("seed_a1", 0, "test", IDS[:20], batch)
+    residuals = [
+        degrade(batch, level, ALL, noise, SIGMA).features["audio"] - batch.features["audio"]
+        for level in (0.2, 0.6)
+    ]
+    torch.testing.assert_close(residuals[0] * 3, residuals[1], atol=1e-5, rtol=1e-5)
+
+
+def test_draws_depend_on_their_key_alone() -> None:
+    full = gaussian_noise(0, "test", IDS[:10], "audio", 9, 5)
+    assert torch.equal(gaussian_noise(0, "test", IDS[4:6], "audio", 9, 5), full[4:6])
+    assert torch.equal(gaussian_noise(0, "test", IDS[:10][::-1], "audio", 9, 5), full.flip(0))
+    others = [
+        gaussian_noise(1, "test", IDS[:10], "audio", 9, 5),
+        gaussian_noise(0, "valid", IDS[:10], "audio", 9, 5),
+        gaussian_noise(0, "test", IDS[:10], "vision", 9, 5),
+        gaussian_noise(0, "test", IDS[10:20], "audio", 9, 5),
+    ]
+    for other in others:
+        correlation = torch.corrcoef(torch.stack([full.flatten(), other.flatten()]))[0, 1]
+        assert abs(correlation) < 0.25
+    assert not torch.equal(
+        token_uniforms(0, "test", IDS, 6)[:, :4], missing_uniforms(0, "test", IDS)
+    )
+
+
+def test_what_is_already_missing_stays_missing() -> None:
+    batch = make_batch(4)
+    natural = degrade(batch, 0.0, as_bools(6), NO_NOISE, SIGMA)
+    again = degrade(
+        natural, 0.5, ALL, keyed_noise("gaussian_all", 0, "test", IDS[:4], batch), SIGMA
+    )
+    assert not again.features["text"].any()
+    assert not again.available[:, 0].any()
+
+
+def test_clean_training_leaves_the_batch_alone() -> None:
+    batch = make_batch(8)
+    generator = torch.Generator().manual_seed(0)
+    assert degrade_training_batch(batch, Regime("clean"), generator, SIGMA, MODALITIES) is batch
+
+
+def test_spectrum_training_covers_the_spectrum() -> None:
+    batch = make_batch(64)
+    generator = torch.Generator().manual_seed(0)
+    regime = Regime("spectrum")
+    missing, dropped = [], []
+    for _ in range(400):
+        degraded = degrade_training_batch(batch, regime, generator, SIGMA, MODALITIES)
+        missing.append(1 - degraded.available.float().mean())
+        kept = degraded.available[:, 0][:, None] & batch.masks["text"]
+        if kept.any():
+            dropped.append((~degraded.features["text"].any(-1))[kept].float().mean())
+    for rates in (torch.stack(missing), torch.stack(dropped)):
+        assert rates.mean() == pytest.approx(0.5, abs=0.08)  # U(0, 1) per batch, not per sample
+        assert rates.std() == pytest.approx(12**-0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("rule", ["bernoulli", "at_least_one", "imder_batch"])
+def test_missing_training_hits_the_rate_without_noise(rule) -> None:
+    batch = make_batch(64)
+    generator = torch.Generator().manual_seed(0)
+    regime = Regime("missing", rate=0.3, missing_rule=rule)
+    rates = []
+    for _ in range(300):
+        degraded = degrade_training_batch(batch, regime, generator, SIGMA, MODALITIES)
+        rates.append(1 - degraded.available.float().mean())
+        here = degraded.available[:, 1]
+        assert torch.equal(degraded.features["audio"][here], batch.features["audio"][here])
+    assert torch.stack(rates).mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_validation_corruption_is_fixed_and_spread() -> None:
+    split = make_dataset(sizes=(10, 400, 10)).splits["valid"]
+    arguments = (split.samples, split.sample_ids, Regime("spectrum"), SIGMA, MODALITIES, 16)
+    first, second = (degrade_validation_split(*arguments) for _ in range(2))
+    assert same_bits(first, second)
+    assert 1 - first.available.float().mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_fresh_noise_follows_its_generator() -> None:
+    batch = make_batch(4)
+    one, two = (
+        fresh_noise("gaussian_all", batch, torch.Generator().manual_seed(s)) for s in (1, 2)
+    )
+    again = fresh_noise("gaussian_all", batch, torch.Generator().manual_seed(1))
+    assert torch.equal(one.gaussian["text"], again.gaussian["text"])
+    assert not torch.equal(one.gaussian["text"], two.gaussian["text"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"kind": "foggy"}, {"rate": 1.5}, {"noise_rule": "x"}, {"missing_rule": "y"}, {"scope": "z"}],
+)
+def test_a_regime_refuses_what_does_not_exist(settings) -> None:
+    with pytest.raises(ValueError, match=r"regime\."):
+        Regime(**settings)

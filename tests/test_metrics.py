@@ -1,0 +1,110 @@
+"""Metrics: the worked checks of the definitions, scikit-learn and scipy, weights as repetition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+from sklearn import metrics as sk
+
+from benchmark.metrics import evaluate
+
+LABELS = [-2, -0.4, 0, 0, 0.6, 1.4, 3, -3]
+PREDICTIONS = [-1.2, 0.1, -0.2, 0.3, -0.1, 1.6, 3.7, -2.4]
+EXPECTED = {
+    "mae": 0.5,
+    "corr": 0.962673,
+    "acc7": 0.5,
+    "acc5": 0.625,
+    "acc2_has0": 0.625,
+    "f1_has0": 0.630952,
+    "acc2_non0": 0.666667,
+    "f1_non0": 0.666667,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), EXPECTED.items())
+def test_worked_check_of_all_metrics(name: str, value: float) -> None:
+    assert evaluate("regression", PREDICTIONS, LABELS)[name] == pytest.approx(value, abs=1e-6)
+
+
+def test_worked_check_of_the_argument_order() -> None:
+    label = np.array([1.0] * 60 + [-1.0] * 40)
+    prediction = np.array([1.0] * 58 + [-1.0] * 2 + [-1.0] * 20 + [1.0] * 20)
+    result = evaluate("regression", prediction, label)
+    assert result["acc2_non0"] == pytest.approx(0.78)
+    assert result["f1_non0"] == pytest.approx(0.762412, abs=1e-6)
+    swapped = evaluate("regression", label, prediction)
+    assert swapped["f1_non0"] == pytest.approx(0.797588, abs=1e-6)
+
+
+def test_rounding_is_half_to_even() -> None:
+    result = evaluate("regression", [0.5, 1.5, 2.5, -0.5], [0, 2, 2, 0])
+    assert result["acc7"] == 1.0
+
+
+def test_a_constant_prediction_has_no_correlation() -> None:
+    result = evaluate("regression", [0.3] * 5, [1, 2, 3, -1, 0])
+    assert (result["corr"], result["corr_undefined"]) == (0.0, 1.0)
+
+
+values = hnp.arrays(np.float64, 40, elements=st.floats(-4, 4, width=32))
+
+
+@given(prediction=values, label=values)
+@settings(max_examples=50)
+def test_regression_against_scikit_learn_and_scipy(prediction, label) -> None:
+    label = np.round(label, 1)
+    result = evaluate("regression", prediction, label)
+    assert result["mae"] == pytest.approx(sk.mean_absolute_error(label, prediction))
+    f1 = sk.f1_score(label >= 0, prediction >= 0, average="weighted", zero_division=0)
+    assert result["f1_has0"] == pytest.approx(f1)
+    rated = label != 0
+    if rated.any():
+        y, p = label[rated] > 0, prediction[rated] > 0
+        assert result["acc2_non0"] == pytest.approx(sk.accuracy_score(y, p))
+        expected = sk.f1_score(y, p, average="weighted", zero_division=0)
+        assert result["f1_non0"] == pytest.approx(expected)
+    if not result["corr_undefined"] and np.ptp(prediction) > 1e-3 and np.ptp(label) > 0:
+        assert result["corr"] == pytest.approx(stats.pearsonr(prediction, label)[0], abs=1e-6)
+
+
+@given(
+    logits=hnp.arrays(np.float64, (60, 4), elements=st.floats(-3, 3)),
+    label=hnp.arrays(np.int64, 60, elements=st.integers(0, 3)),
+)
+@settings(max_examples=50)
+def test_classification_against_scikit_learn(logits, label) -> None:
+    result, predicted = evaluate("classification", logits, label), logits.argmax(1)
+    assert result["acc"] == pytest.approx(sk.accuracy_score(label, predicted))
+    for average in ("weighted", "macro"):
+        expected = sk.f1_score(label, predicted, average=average, zero_division=0)
+        assert result[f"f1_{average}"] == pytest.approx(expected)
+    recalls = sk.recall_score(label, predicted, average=None, labels=np.unique(label))
+    assert result["uar"] == pytest.approx(recalls.mean())
+
+
+@given(weight=hnp.arrays(np.int64, 8, elements=st.integers(0, 4)).filter(lambda w: w.any()))
+@settings(max_examples=50)
+def test_weights_are_repetitions(weight) -> None:
+    weighted = evaluate("regression", PREDICTIONS, LABELS, weight)
+    repeated = evaluate("regression", np.repeat(PREDICTIONS, weight), np.repeat(LABELS, weight))
+    for name, value in repeated.items():
+        assert weighted[name] == pytest.approx(value, nan_ok=True), name
+    logits = np.random.default_rng(0).normal(size=(8, 3))
+    classes = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    weighted = evaluate("classification", logits, classes, weight)
+    repeated = evaluate(
+        "classification", np.repeat(logits, weight, axis=0), np.repeat(classes, weight)
+    )
+    assert weighted == pytest.approx(repeated)
+
+
+def test_nothing_to_measure_is_an_error() -> None:
+    with pytest.raises(ValueError, match="sum to zero"):
+        evaluate("regression", [1.0], [1.0], [0.0])
+    with pytest.raises(ValueError, match="disagree"):
+        evaluate("regression", [1.0, 2.0], [1.0])
