@@ -1,0 +1,134 @@
+"""What tracking says of a plan: its parent run's tags and description, rebuilt from records."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.interface import Task
+from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
+from benchmark.records import RunRecord, RunStore, replace_file
+from benchmark.spec import RunSpec
+from benchmark.tracked import UNREADABLE, Tracked, read, source_quality, source_tags
+
+PLAN_ID = "plan_id"
+NOTE = "mlflow.note.content"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan as it was tracked, kept beside the records so that its parent run can be rebuilt."""
+
+    plan_id: str
+    title: str
+    experiment: str
+    description: str
+    created: float
+    run_ids: tuple[str, ...]
+    tags: Mapping[str, str]
+
+    @staticmethod
+    def of(
+        plan_id: str, title: str, experiment: str, description: str, specs: Sequence[RunSpec]
+    ) -> Plan:
+        """A plan made now of these runs."""
+        values = {
+            "dataset": [spec.dataset for spec in specs],
+            "model": [spec.model for spec in specs],
+            "regime": [spec.regime.name for spec in specs],
+            "seed": [str(spec.seed) for spec in specs],
+        }
+        tags = {name: "+".join(dict.fromkeys(found)) for name, found in values.items()}
+        run_ids = tuple(spec.run_id for spec in specs)
+        return Plan(plan_id, title, experiment, description, time.time(), run_ids, tags)
+
+    def save(self, store: RunStore) -> None:
+        """Write it, if it is not there. Raises OSError where the folder cannot be written to."""
+        path = _plans(store) / f"{self.plan_id}.json"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, json.dumps(asdict(self), indent=1).encode())
+
+    def all_tags(self) -> dict[str, str]:
+        """The tags of the parent run, except its description."""
+        return {PLAN_ID: self.plan_id, "kind": "plan", **self.tags, **source_tags()}
+
+    def note(self, store: RunStore) -> str:
+        """The Markdown description: the plan's own, and the table of what is done."""
+        done = [store.record(run_id) for run_id in self.run_ids if store.has(run_id)]
+        return f"{self.description}\n\n{describe_plan(done)}".strip()
+
+
+def plans(store: RunStore) -> list[Plan]:
+    """Every plan that was tracked, oldest first; a file that is no plan is passed over."""
+    found = []
+    for path in sorted(_plans(store).glob("*.json")):
+        try:
+            values = json.loads(path.read_text())
+            found.append(Plan(**{**values, "run_ids": tuple(values["run_ids"])}))
+        except UNREADABLE:
+            continue
+    return sorted(found, key=lambda plan: plan.created)
+
+
+def _plans(store: RunStore) -> Path:
+    return store.root / ".plans"
+
+
+def describe_plan(records: Iterable[RunRecord]) -> str:
+    """A Markdown table, model by regime: the primary metric's mean ± std over seeds.
+
+    Raises:
+        BenchmarkError: where a record cannot be read.
+    """
+    by_data: dict[tuple[str, Task, bool], list[Tracked]] = {}
+    for run in map(read, records):
+        key = (run.spec.dataset, run.spec.task, "synthetic" in run.tags)
+        by_data.setdefault(key, []).append(run)
+    if not by_data:
+        return "No run of this plan is finished yet."
+    return "\n\n".join(_describe(*key, runs) for key, runs in by_data.items())
+
+
+def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) -> str:
+    metric = PRIMARY[task]
+    title = f"{PAPER_NAMES[metric]} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
+    columns = {"clean": "clean", "Protocol III": "protocol_III", "λ×η grid, mean": "grid"}
+    lines = [
+        f"| model | training | seeds | {' | '.join(f'{c}: {title}' for c in columns)} |",
+        "| --- | --- | --- |" + " --- |" * len(columns),
+    ]
+    groups: dict[tuple[str, str, str], list[Tracked]] = {}
+    for run in runs:
+        settings = json.dumps({**run.spec.identity(), "seed": None}, sort_keys=True)
+        key = (_shown(run.spec.model), run.spec.regime.name, settings)
+        groups.setdefault(key, []).append(run)
+    for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
+        cells = [
+            _mean_std([run.summary.get(f"test/{part}_{metric}") for run in members])
+            for part in columns.values()
+        ]
+        lines.append(f"| {model} | {regime} | {len(members)} | {' | '.join(cells)} |")
+    kind = " (**synthetic data**)" if synthetic else ""
+    rules = ", ".join(sorted({str(run.spec.training.get("select_on")) for run in runs}))
+    caption = (
+        f"Test split of `{dataset}`{kind}, mean ± standard deviation over seeds; "
+        f"checkpoints selected on validation {rules}."
+    )
+    return "\n".join([*lines, "", caption])
+
+
+def _shown(model: str) -> str:
+    return f"{model} (reconstruction)" if source_quality(model) == "reconstruction" else model
+
+
+def _mean_std(values: Sequence[float | None]) -> str:
+    known = pd.Series([value for value in values if value is not None], dtype=float)
+    if known.empty:
+        return "–"
+    return f"{known.mean():.3f}" + (f" ± {known.std():.3f}" if len(known) > 1 else "")
