@@ -117,7 +117,7 @@ def _total(counts: Mapping[str, Mapping[Modality, int]]) -> str:
 
 def listing(builtin: Iterable[str], manifests: Mapping[str, Manifest | str]) -> Table:
     """All data sets: built-in names, and each imported name with its manifest or what is wrong."""
-    table = _table("name", "labels", "train/valid/test", "standard", "t/a/v", "sha256")
+    table = _table("name", "labels", "samples", "standard", "t/a/v", "sha256")
     for name in builtin:
         table.add_row(name, "built in", "", "", "", "")
     for name, manifest in manifests.items():

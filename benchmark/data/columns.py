@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,25 @@ from numpy.typing import NDArray
 from benchmark.errors import BenchmarkError
 
 LABEL_LIMIT = 3.0
+CONTAINERS = (list, tuple, dict, set, np.ndarray)
 
 
 def texts(values: Any, where: str) -> tuple[str, ...]:
     """A column of text: a list or a one-dimensional array."""
     if isinstance(values, np.ndarray):
         values = values.tolist()
-    if not isinstance(values, list | tuple) or any(isinstance(v, list | dict) for v in values):
+    if not isinstance(values, list | tuple) or any(isinstance(v, CONTAINERS) for v in values):
         raise BenchmarkError(f"{where}: must be one text per sample.")
-    return tuple(_text(value) for value in values)
+    try:
+        return tuple(_text(value) for value in values)
+    except ValueError as error:  # a whole number of thousands of digits
+        raise BenchmarkError(f"{where}: must be one text per sample ({error}).") from None
+
+
+def printable(names: Iterable[object]) -> str:
+    """Names out of a file, for a message: no control code in them reaches the terminal."""
+    shown = ", ".join(str(name) for name in names)
+    return "".join(c if c.isprintable() else "?" for c in shown) or "nothing"
 
 
 def _text(value: Any) -> str:
@@ -49,10 +60,9 @@ def features(values: Any, where: str) -> NDArray[Any]:
 
 def column(values: Any, where: str) -> NDArray[Any]:
     """A one-dimensional array of numbers; (N, 1) is taken as (N,)."""
-    try:
-        column = np.asarray(values)
-    except ValueError:
-        raise BenchmarkError(f"{where}: must be one number per sample.") from None
+    if isinstance(values, list | tuple) and any(isinstance(v, CONTAINERS) for v in values):
+        raise BenchmarkError(f"{where}: must be one number per sample, holds lists.")
+    column = np.asarray(values)
     if column.ndim > 1 and column.size == len(column):
         column = column.reshape(len(column))
     if column.dtype.kind not in "fiub" or column.ndim != 1:

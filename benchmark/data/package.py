@@ -117,13 +117,13 @@ def parse_package(data: Any, source: str, task: TaskChoice = "auto") -> Package:
         )
     for split in SPLITS:
         if not isinstance(data.get(split), dict):
-            found = ", ".join(str(key) for key in list(data)[:8]) or "nothing"
+            found = columns.printable(list(data)[:8])
             raise BenchmarkError(f"{source}: split '{split}' is missing (found: {found}).")
     chosen = _task(data, source, task)
     notes: list[str] = []
     unused = sorted({str(k) for s in SPLITS for k in data[s]} - KNOWN_KEYS)
     if unused:
-        notes.append(f"not used: {', '.join(unused)}")
+        notes.append(f"not used: {columns.printable(unused)}")
     splits = {s: _split(data[s], f"{source}: {s}", chosen) for s in SPLITS}
     _check_agreement(splits, source)
     _check_ids(splits, source)
@@ -135,7 +135,7 @@ def _task(data: Mapping[str, Any], source: str, task: TaskChoice) -> Task:
     if task == "auto":
         task = "regression" if LABEL_KEYS["regression"] in data["train"] else "classification"
         if LABEL_KEYS[task] not in data["train"]:
-            found = ", ".join(str(key) for key in data["train"])
+            found = columns.printable(data["train"])
             raise BenchmarkError(
                 f"{source}: train has neither {' nor '.join(LABEL_KEYS.values())} (found: {found})."
             )
@@ -144,7 +144,7 @@ def _task(data: Mapping[str, Any], source: str, task: TaskChoice) -> Task:
 
 def _need(split: Mapping[str, Any], key: str, where: str) -> Any:
     if key not in split or split[key] is None:
-        found = ", ".join(str(k) for k in split)
+        found = columns.printable(split)
         raise BenchmarkError(f"{where}: key '{key}' is missing (found: {found}).")
     return split[key]
 

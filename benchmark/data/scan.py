@@ -90,6 +90,7 @@ def scan_package(
             where = f"{package.source}: {name}: {m}"
             scans[name, m], seen = _scan(split, m, where, statistics=name == "train")
             if seen is not None:
+                _refuse_empty(seen, where, m)
                 moments[m] = seen
     _fill_missing_spans(package, scans)
     return scans, moments
@@ -137,6 +138,14 @@ def _refuse_lost(
             f"{where}: row {offset + row} (id {ids[row]!r}) has no finite value at all"
             f" ({int(lost.sum())} such samples here). Set the whole sequence to zero if the"
             " modality is missing there, or extract its features again."
+        )
+
+
+def _refuse_empty(moments: Moments, where: str, modality: Modality) -> None:
+    if not moments.count.any():
+        raise BenchmarkError(
+            f"{where}: is zero in every train sample: there is nothing to learn from. Remove the"
+            f" key '{modality}' from all splits if the data set does not have it."
         )
 
 

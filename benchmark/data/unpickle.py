@@ -3,7 +3,7 @@
 An ordinary unpickler calls whatever the file names. Here a name is looked up in a short list, and
 what stands in that list is ours: not one numpy function or type is reachable from the file. Arrays
 are built from the checked dtype, shape and bytes, because numpy's own ``__setstate__`` trusts its
-input. The reader does not guard against a file that merely asks for too much memory.
+input, and the opcodes are looked over first, so that no few bytes can ask for all memory.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from benchmark.data.opcodes import check_opcodes
 from benchmark.errors import BenchmarkError
 
 KINDS = "fiubSUO"
@@ -227,31 +228,36 @@ class _Reader(pickle.Unpickler):
         try:
             return ALLOWED[module, name]
         except KeyError:
-            raise RefusedError(f"'{module}.{name}'") from None
+            raise RefusedError(repr(f"{module}.{name}")) from None
 
     def persistent_load(self, pid: Any) -> Any:
         raise RefusedError("an object kept outside the file (persistent id)")
 
 
-def unwrap(value: Any, depth: int = 0) -> Any:
-    """``value`` with finished arrays in place of those under construction."""
-    if isinstance(value, _Array):
+def unwrap(value: Any, depth: int = 0, done: dict[int, Any] | None = None) -> Any:
+    """``value`` with finished arrays in place of those under construction.
+
+    ``done`` holds the containers already unwrapped: what the file shares stays shared.
+    """
+    if isinstance(value, _Array | _Dtype):
         return value.value
-    if isinstance(value, _Dtype):
-        return value.value
-    if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if depth >= MAX_DEPTH:
         raise ValueError("nested too deeply for a feature package")
-    if isinstance(value, dict):
-        return {key: unwrap(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [unwrap(item, depth + 1) for item in value]
-    if isinstance(value, tuple):
-        return tuple(unwrap(item, depth + 1) for item in value)
-    return value
+    done = {} if done is None else done
+    if id(value) not in done:
+        if isinstance(value, dict):
+            done[id(value)] = {k: unwrap(v, depth + 1, done) for k, v in value.items()}
+        else:
+            items = [unwrap(item, depth + 1, done) for item in value]
+            done[id(value)] = tuple(items) if isinstance(value, tuple) else items
+    return done[id(value)]
 
 
 def read(stream: BinaryIO) -> Any:
     """The data in an open pickle; raises :class:`RefusedError` or one of BROKEN."""
+    check_opcodes(stream)
     return unwrap(_Reader(stream, encoding="latin1").load())
 
 
