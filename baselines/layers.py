@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.attention import attention, dropout
+from baselines.kernels import attention, dropout, feed_forward
 
 
 class TemporalProjection(nn.Module):
@@ -149,8 +149,7 @@ class EncoderStack(nn.Module):
         for number, layer in enumerate(layers):
             only = step if number == self.layers - 1 else None
             x = self._attend(x, layer, memory[number] if memory else None, mask, bias, only)
-            inner = F.relu(_linear(_normalise(x), layer.inner, layer.inner_bias))
-            outer = _linear(self._dropout(inner, self.relu_dropout), layer.outer, layer.outer_bias)
+            outer = self._feed_forward(_normalise(x), layer)
             x = x + self._dropout(outer, self.residual_dropout)
         return torch.addcmul(self.last_shift, _normalise(x), self.last_gain)
 
@@ -229,6 +228,11 @@ class EncoderStack(nn.Module):
         mixed = attention(q, k, v, mask, bias, rates).transpose(2, 3).flatten(3)
         added = _linear(mixed, layer.output, layer.output_bias)
         return x + self._dropout(added, self.residual_dropout)
+
+    def _feed_forward(self, normal: Tensor, layer: _Layer) -> Tensor:
+        rate = self.relu_dropout if self.training else 0.0
+        weights = (layer.inner, layer.inner_bias, layer.outer, layer.outer_bias)
+        return feed_forward(normal.flatten(1, 2), *weights, rate).unflatten(1, normal.shape[1:3])
 
     def _dropout(self, x: Tensor, rate: float) -> Tensor:
         return dropout(x, rate, self.training)

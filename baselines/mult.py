@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.attention import dropout
+from baselines.kernels import dropout
 from baselines.layers import EncoderStack, TemporalProjection
 from benchmark.interface import (
     DataSpec,

@@ -1,4 +1,4 @@
-"""Dropout and multi-head attention for many small encoders at once.
+"""Dropout, attention and feed-forward blocks for many small encoders at once.
 
 Sizes here are small (50 steps, head width 4 to 10), so the time goes into passes over the
 attention weights and into drawing dropout masks, not into arithmetic. On a CPU both are done by
@@ -134,16 +134,20 @@ class _CpuAttention(torch.autograd.Function):
         q, k, v = (x.contiguous() for x in (query, key, value))
         out = torch.empty_like(q.transpose(-1, -2), memory_format=torch.contiguous_format)
         ctx.save_for_backward(q, k, v, mask, key_bias)
-        ctx.rates, ctx.lanes = rates, []
+        ctx.rates, ctx.lanes, ctx.weights = rates, [], []
+        ctx.keep = any(ctx.needs_input_grad) and q.shape[1] == _samples_per_piece(q, k)
         weights, keep = _buffers(q, k, 2)
         for piece in _pieces(q, k):
             rate = rates[piece[0]]
             w, f = weights[: _rows(q, piece)], keep[: _rows(q, piece)]
+            if ctx.keep:
+                w = torch.empty_like(w)
+                ctx.weights.append(w)
             _weights(w, q[piece], k[piece], mask, None if key_bias is None else key_bias[piece])
             lanes = _draw_lanes(w.shape) if rate else None
             ctx.lanes.append(lanes)
             if lanes is not None:
-                w.mul_(torch.ge(lanes, _threshold(rate), out=f))
+                w = torch.mul(w, torch.ge(lanes, _threshold(rate), out=f), out=f)
             o = out[piece].flatten(0, 1)
             torch.bmm(v[piece].flatten(0, 1).transpose(1, 2), w.transpose(1, 2), out=o)
             if rate:
@@ -166,7 +170,10 @@ class _CpuAttention(torch.autograd.Function):
             grad_q, grad_k, grad_v = (x[piece].flatten(0, 1) for x in grads)
             # (rows, w, Tq)
             grad_o = grad[piece].transpose(-1, -2).reshape(rows, -1, q.shape[-2])
-            _weights(w, q[piece], k[piece], mask, None if key_bias is None else key_bias[piece])
+            if ctx.keep:
+                w = ctx.weights[piece[0]]
+            else:
+                _weights(w, q[piece], k[piece], mask, None if key_bias is None else key_bias[piece])
             if lanes is None:
                 d = w
             else:
@@ -223,3 +230,63 @@ def _weights(
     if key_bias is not None:
         out.view(key_bias.shape[0], -1, *out.shape[1:]).add_(key_bias[:, None, None, :])
     torch.softmax(out, -1, out=out)
+
+
+def feed_forward(
+    x: Tensor, inner: Tensor, inner_bias: Tensor, outer: Tensor, outer_bias: Tensor, rate: float
+) -> Tensor:
+    """Linear, ReLU, dropout, linear for G parallel groups.
+
+    Args:
+        x: (G, N, e).
+        inner: (G, e, f) weights; its bias (G, 1, f).
+        outer: (G, f, e) weights; its bias (G, 1, e).
+        rate: dropout rate after the ReLU; zero when not training.
+
+    Returns:
+        (G, N, e).
+    """
+    if x.device.type == "cpu":
+        return _CpuFeedForward.apply(x, inner, inner_bias, outer, outer_bias, rate)
+    hidden = F.dropout(F.relu(torch.baddbmm(inner_bias, x, inner)), rate)
+    return torch.baddbmm(outer_bias, hidden, outer)
+
+
+class _CpuFeedForward(torch.autograd.Function):
+    """The widest tensors of the network: one is kept, and its gradient never leaves the cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        inner: Tensor,
+        inner_bias: Tensor,
+        outer: Tensor,
+        outer_bias: Tensor,
+        rate: float,
+    ) -> Tensor:
+        hidden = torch.baddbmm(inner_bias, x, inner).relu_()
+        if rate:
+            hidden = dropout(hidden, rate, training=True)
+        ctx.save_for_backward(x, hidden, inner, outer)
+        ctx.rescale = 1.0 / keep_probability(rate)
+        return torch.baddbmm(outer_bias, hidden, outer)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, hidden, inner, outer = ctx.saved_tensors
+        grad_x, grad_inner, grad_outer = (
+            torch.empty(t.shape, dtype=t.dtype) for t in (x, inner, outer)
+        )
+        grad_inner_bias = x.new_empty(inner.shape[0], 1, inner.shape[2])
+        for i, g in enumerate(grad):
+            torch.mm(hidden[i].t(), g, out=grad_outer[i])
+            wide = torch.mm(g, outer[i].t())
+            # what the ReLU or dropout set to zero passes no gradient; the rest was rescaled
+            torch.ops.aten.threshold_backward.grad_input(wide, hidden[i], 0.0, grad_input=wide)
+            if ctx.rescale != 1.0:
+                wide.mul_(ctx.rescale)
+            torch.sum(wide, 0, keepdim=True, out=grad_inner_bias[i])
+            torch.mm(x[i].t(), wide, out=grad_inner[i])
+            torch.mm(wide, inner[i].t(), out=grad_x[i])
+        return grad_x, grad_inner, grad_inner_bias, grad_outer, grad.sum(1, keepdim=True), None
