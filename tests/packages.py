@@ -1,4 +1,4 @@
-"""Small feature packages for the data tests."""
+"""Small feature packages for the data tests, and their import."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmark.data.dataset import Dataset
+from benchmark.data.importer import import_package
+from benchmark.data.manifest import Manifest
+from benchmark.data.store import load
 
 SIZES = {"train": 20, "valid": 7, "test": 9}
 SHAPES = {"text": (6, 5), "audio": (8, 3), "vision": (4, 2)}
@@ -43,3 +48,9 @@ def write_package(path: Path, data: Any, protocol: int = 4) -> Path:
     with path.open("wb") as stream:
         pickle.dump(data, stream, protocol=protocol)
     return path
+
+
+def import_and_load(tmp_path: Path, data: Any, **options: Any) -> tuple[Manifest, Dataset]:
+    path = write_package(tmp_path / "package.pkl", data)
+    manifest = import_package(path, "mine", tmp_path / "data", **options)
+    return manifest, load(tmp_path / "data", "mine")

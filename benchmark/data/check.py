@@ -12,9 +12,15 @@ from torch import Tensor
 
 from benchmark.data.catalog import Reference, find_reference
 from benchmark.data.dataset import SPLITS, Dataset, Split
-from benchmark.data.manifest import FEATURES, Manifest, Rows, content_sha256, read_manifest
+from benchmark.data.manifest import (
+    FEATURES,
+    Manifest,
+    Rows,
+    changed_files,
+    content_sha256,
+    read_manifest,
+)
 from benchmark.data.registry import find_data_dir, load_dataset, registered
-from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
 from protocols.modalities import MODALITIES, Modality
 
@@ -117,11 +123,7 @@ def check(data_dir: Path | None, name: str) -> Check:
 
 def verify(folder: Path, manifest: Manifest, dataset: Dataset) -> None:
     """Compare the files in ``folder`` with their hashes; BenchmarkError where they differ."""
-    try:
-        found = {name: file_sha256(folder / name) for name in manifest.files}
-    except OSError as error:
-        raise BenchmarkError(f"{folder}: cannot be read: {error.strerror}") from None
-    wrong = [name for name, sha in manifest.files.items() if found[name] != sha]
+    wrong = changed_files(folder, manifest)
     rows = [
         Rows(
             name,
@@ -131,7 +133,7 @@ def verify(folder: Path, manifest: Manifest, dataset: Dataset) -> None:
         )
         for name, split in dataset.splits.items()
     ]
-    spec, features = dataset.spec, found.get(FEATURES, "")
+    spec, features = dataset.spec, manifest.files.get(FEATURES, "")
     content = content_sha256(spec.task, spec.classes, manifest.sigma_ref, features, rows)
     if not wrong and content != manifest.sha256:
         wrong = ["manifest.json"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -21,6 +23,7 @@ from benchmark.data.manifest import (
     Manifest,
     Rows,
     Source,
+    changed_files,
     content_sha256,
     read_manifest,
 )
@@ -64,11 +67,15 @@ def import_package(
             be written.
     """
     check_name(name)
+    check_folder(data_dir)  # now, not after minutes of work
     check_is_pickle(path)
     with ThreadPoolExecutor(1) as second:
         digest = second.submit(file_sha256, path)  # while this thread unpickles
         package = read_package(path, task)
-        source = Source(name=path.name, sha256=digest.result(), bytes=path.stat().st_size)
+        try:
+            source = Source(name=path.name, sha256=digest.result(), bytes=path.stat().st_size)
+        except OSError as error:
+            raise BenchmarkError(f"{path}: cannot be read: {error.strerror}") from None
     return store_package(package, source, name, data_dir, replace, say)
 
 
@@ -82,6 +89,21 @@ def check_name(name: str) -> None:
         raise BenchmarkError(f"'{name}' is a built-in data set: import under another --name.")
 
 
+def check_folder(data_dir: Path) -> None:
+    """Refuse a data folder that is a file or that cannot be written to; it may not exist yet."""
+    if data_dir.exists() and not data_dir.is_dir():
+        raise BenchmarkError(f"{data_dir}: is a file; --data-dir must be a folder.")
+    if data_dir.exists() and not os.access(data_dir, os.W_OK):
+        raise _unwritable(data_dir, os.strerror(errno.EACCES))
+
+
+def _unwritable(data_dir: Path, reason: str) -> BenchmarkError:
+    return BenchmarkError(
+        f"{data_dir}: cannot be written: {reason}. Nothing was imported. Name a folder that you may"
+        " write to and that has room, with --data-dir."
+    )
+
+
 def store_package(
     package: Package, source: Source, name: str, data_dir: Path, replace: bool, say: Say
 ) -> Manifest:
@@ -90,8 +112,6 @@ def store_package(
     The package's arrays are released as they are written.
     """
     scans, moments = scan_package(package)
-    if data_dir.exists() and not data_dir.is_dir():
-        raise BenchmarkError(f"{data_dir}: is a file; --data-dir must be a folder.")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(data_dir / f".{name}.lock"):
@@ -104,20 +124,18 @@ def store_package(
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise BenchmarkError(
-            f"{data_dir}: cannot be written: {error.strerror or error}. Nothing was imported. Name"
-            " a folder that you may write to and that has room, with --data-dir."
-        ) from None
+        raise _unwritable(data_dir, error.strerror or str(error)) from None
 
 
 def _settle(manifest: Manifest, folder: Path, target: Path, replace: bool, say: Say) -> Manifest:
     """Move the finished folder to its place, unless the same or another data set is there."""
     if target.exists():
         current = _existing(target, replace)
-        if current is not None and current.sha256 == manifest.sha256:
+        same = current is not None and current.sha256 == manifest.sha256
+        if current is not None and same and not changed_files(target, current):
             say(f"{target}: already imported with identical content; nothing changed.")
             return current
-        if not replace:
+        if not same and not replace:
             raise BenchmarkError(
                 f"{target}: another data set of that name is there (from"
                 f" {current.source.name if current else 'an unknown file'}). Use --replace to"
@@ -126,7 +144,7 @@ def _settle(manifest: Manifest, folder: Path, target: Path, replace: bool, say: 
         with tempfile.TemporaryDirectory(prefix=f".{manifest.name}~", dir=target.parent) as old:
             target.rename(Path(old) / "old")
             folder.rename(target)
-        say(f"{target}: replaced.")
+        say(f"{target}: {'was damaged; written again' if same else 'replaced'}.")
         return manifest
     folder.rename(target)
     say(f"{target}: imported.")

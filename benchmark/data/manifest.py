@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
 from benchmark.interface import Task
 from protocols.modalities import Modality
@@ -109,6 +110,18 @@ class Manifest(BaseModel):
         """Write the manifest into ``folder``."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def changed_files(folder: Path, manifest: Manifest) -> list[str]:
+    """The files in ``folder`` whose SHA-256 is not the imported one, unreadable ones included."""
+
+    def differs(name: str, sha: str) -> bool:
+        try:
+            return file_sha256(folder / name) != sha
+        except OSError:
+            return True
+
+    return [name for name, sha in manifest.files.items() if differs(name, sha)]
 
 
 def read_manifest(folder: Path) -> Manifest:

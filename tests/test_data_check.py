@@ -1,0 +1,231 @@
+"""``check`` says what is in a data set and what is odd; the commands print it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from benchmark.data.catalog import REFERENCES, find_reference
+from benchmark.data.check import Check, check
+from benchmark.data.checkview import render
+from benchmark.data.commands import app
+from benchmark.data.importer import import_package
+from benchmark.data.store import load
+from benchmark.errors import BenchmarkError
+from tests.packages import SHAPES, SIZES, make_package, write_package
+
+
+def checked(tmp_path: Path, data: Any, name: str = "mine") -> tuple[Check, str]:
+    path = write_package(tmp_path / "package.pkl", data)
+    import_package(path, name, tmp_path / "data", replace=True)
+    found = check(tmp_path / "data", name)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(found))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    return found, output.getvalue()
+
+
+def test_facts(tmp_path: Path) -> None:
+    data = make_package()
+    data["train"]["audio"][4] = 0
+    data["train"]["audio_lengths"][4] = 0
+    data["test"]["vision"][0, 0, 0] = np.nan
+    data["test"]["regression_labels"][:2] = 0
+    found, shown = checked(tmp_path, data)
+    assert [s.count for s in found.splits] == list(SIZES.values())
+    labels = data["test"]["regression_labels"]
+    assert found.splits[2].label == pytest.approx(
+        (labels.min(), labels.mean(), labels.std(), labels.max()), rel=1e-5, abs=1e-6
+    )
+    assert found.splits[2].zeros == (labels == 0).sum()
+    assert found.splits[0].videos == {f"train{i}" for i in range(7)}
+    assert [(f.modality, f.length, f.width) for f in found.modalities] == [
+        (m, steps, width) for m, (steps, width) in SHAPES.items()
+    ]
+    audio, vision = found.modalities[1:]
+    assert audio.missing == {"train": 1, "valid": 0, "test": 0}
+    assert vision.nonfinite == {"train": 0, "valid": 0, "test": 1}
+    lengths = [n for s in SIZES for n in data[s]["text_lengths"]]
+    assert found.modalities[0].steps == (
+        min(lengths),
+        pytest.approx(np.mean(lengths), rel=1e-6),
+        max(lengths),
+    )
+    for word in ("missing by nature in 1 of 36", "1 values were NaN or infinite", "package.pkl"):
+        assert word in shown
+
+
+def oddities(tmp_path: Path, data: Any, name: str = "mine") -> str:
+    return "\n".join(checked(tmp_path, data, name)[0].oddities)
+
+
+def test_widths_of_the_other_package(tmp_path: Path) -> None:
+    package = make_package(shapes={"text": (5, 768), "audio": (5, 5), "vision": (5, 20)})
+    said = oddities(tmp_path, package, "mosi")
+    assert "768/5/20: this is the MMSA package; the paper states 768/74/35" in said
+    assert "train 20 (standard 1284)" in said
+    stated = make_package(shapes={"text": (5, 768), "audio": (5, 74), "vision": (5, 35)})
+    assert "widths" not in oddities(tmp_path, stated, "mosei-aligned")
+    assert "of no known package" in oddities(tmp_path, make_package(), "mosi")
+
+
+def test_odd_things(tmp_path: Path) -> None:
+    data = make_package(shapes={"text": (1, 5), "audio": (8, 3)})
+    for split in SIZES:
+        data[split]["regression_labels"] = data[split]["regression_labels"] / 3
+        data[split]["audio"][..., 2] = 0
+    data["test"]["id"][0] = "train1$_$99"
+    data["test"]["audio"][0, 0, 0] = 1e6
+    said = oddities(tmp_path, data)
+    assert "no vision" in said
+    assert "text is one step per sample" in said
+    assert "multiply by 3" in said
+    assert "1 channels never change in train (2)" in said
+    assert "1 videos are in train and in test ('train1', say)" in said
+    assert "standard deviations out" in said
+
+
+def test_classes(tmp_path: Path) -> None:
+    data = make_package(task="classification")
+    data["test"]["classification_labels"][:] = 1
+    found, shown = checked(tmp_path, data, "mintrec")
+    assert found.splits[2].classes == (0, 9, 0)
+    assert "test has no sample of class 0, 2" in shown
+    assert "usual for MIntRec: 20" in shown
+    assert "thuiar/MIntRec" in shown
+
+
+@pytest.mark.parametrize("name", ["synthetic", "synthetic-intent"])
+def test_synthetic(name: str) -> None:
+    found = check(None, name)
+    assert found.synthetic
+    assert found.reference is None
+    assert found.oddities == ()
+
+
+def test_references() -> None:
+    for reference in REFERENCES:
+        assert reference.origin
+        assert find_reference(f"my_{reference.key}-v2", {}) is reference
+        if reference.total and reference.counts:
+            assert sum(reference.counts.values()) == reference.total
+        if reference.counts:
+            assert find_reference("x", reference.counts) is reference
+    assert find_reference("x", {"train": 1}) is None
+
+
+# --- damage after the import ---
+
+
+def imported_folder(tmp_path: Path) -> Path:
+    path = write_package(tmp_path / "package.pkl", make_package())
+    import_package(path, "mine", tmp_path / "data")
+    return tmp_path / "data/mine"
+
+
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_changed_features_are_found(tmp_path: Path) -> None:
+    folder = imported_folder(tmp_path)
+    flip(folder / "features.safetensors", -100)
+    with pytest.raises(BenchmarkError, match=r"features\.safetensors changed since the import"):
+        check(tmp_path / "data", "mine")
+
+
+def test_changed_manifest_is_found(tmp_path: Path) -> None:
+    folder = imported_folder(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sigma_ref"]["text"] = 9.0
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BenchmarkError, match=r"manifest\.json changed since the import"):
+        check(tmp_path / "data", "mine")
+
+
+@pytest.mark.parametrize("name", ["features.safetensors", "samples.parquet", "manifest.json"])
+@pytest.mark.parametrize("damage", ["removed", "truncated", "emptied"])
+def test_damaged_files(tmp_path: Path, name: str, damage: str) -> None:
+    path = imported_folder(tmp_path) / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "removed":
+        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"")
+    with pytest.raises(BenchmarkError) as error:
+        load(tmp_path / "data", "mine")
+    assert "--replace" in str(error.value)
+    said: list[str] = []
+    import_package(
+        tmp_path / "package.pkl", "mine", tmp_path / "data", replace=True, say=said.append
+    )
+    assert "nothing changed" not in said[0]
+    check(tmp_path / "data", "mine")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("counts", {"train": 1}), ("format", 2), ("widths", {"smell": 3})]
+)
+def test_manifest_of_another_format(tmp_path: Path, key: str, value: Any) -> None:
+    folder = imported_folder(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest[key] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BenchmarkError, match="damaged"):
+        load(tmp_path / "data", "mine")
+
+
+# --- the commands ---
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHMARK_DATA_DIR", os.fspath(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "160")
+    path = write_package(tmp_path / "package.pkl", make_package())
+    runner = CliRunner()
+    first = runner.invoke(app, ["import", str(path), "--name", "mine"])
+    assert first.exit_code == 0, first.output
+    for word in ("imported", "train 20, valid 7, test 9", "text 6 × 5", "data check mine"):
+        assert word in first.output
+    again = runner.invoke(app, ["import", str(path), "--name", "mine"])
+    assert "nothing changed" in again.output
+    other = runner.invoke(app, ["import", str(path), "--name", "mine", "--task", "classification"])
+    assert isinstance(other.exception, BenchmarkError)
+    looked = runner.invoke(app, ["check", "mine"])
+    assert looked.exit_code == 0, looked.output
+    assert "package.pkl" in looked.output
+    listed = runner.invoke(app, ["list"])
+    for word in ("synthetic-intent", "mine", "20/7/9", "5/3/2"):
+        assert word in listed.output
+    (tmp_path / "data/mine/manifest.json").write_text("{")
+    assert "damaged" in runner.invoke(app, ["list"]).output
+
+
+def test_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENCHMARK_DATA_DIR", raising=False)
+    path = write_package(tmp_path / "package.pkl", make_package())
+    done = CliRunner().invoke(app, ["import", str(path), "--name", "mine"])
+    assert isinstance(done.exception, BenchmarkError)
+    assert "--data-dir" in str(done.exception)
+
+
+def test_help_is_quick() -> None:
+    """Help must not pay for torch, numpy or pandas."""
+    code = (
+        "import sys, benchmark.data.commands\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
