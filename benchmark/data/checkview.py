@@ -42,7 +42,10 @@ def _listing(title: str, lines: Iterable[str]) -> list[RenderableType]:
 def _table(*columns: str) -> Table:
     table = Table(show_edge=False, pad_edge=False)
     for k, column in enumerate(columns):
-        table.add_column(column, justify="left" if k == 0 else "right", overflow="fold")
+        first = k == 0
+        table.add_column(
+            column, justify="left" if first else "right", overflow="fold", no_wrap=first
+        )
     return table
 
 
