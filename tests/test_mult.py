@@ -250,7 +250,8 @@ def test_regression_is_the_mean_absolute_error() -> None:
     output = model(batch)
     assert batch.label is not None
     expected = (
-        sum(abs(float(p - y)) for p, y in zip(output.prediction, batch.label, strict=True)) / 5
+        sum(abs(float(p) - float(y)) for p, y in zip(output.prediction, batch.label, strict=True))
+        / 5
     )
     assert float(model.loss(output, batch, NOW)[0]) == pytest.approx(expected, rel=1e-5)
 
