@@ -30,7 +30,10 @@ app.add_typer(list_app, name="list")
 app.command()(ui)
 app.command()(sync)
 for _entry in sorted(entry_points(group="benchmark.commands"), key=lambda e: e.name):
-    app.command(name=_entry.name)(_entry.load())
+    try:
+        app.command(name=_entry.name)(_entry.load())
+    except ImportError as _error:  # somebody's broken package must not take the rest away
+        print(f"warning: command '{_entry.name}' cannot be loaded: {_error}", file=sys.stderr)
 
 
 def main() -> None:

@@ -12,8 +12,9 @@ from benchmark.config import TrainingConfig, build
 from benchmark.data.dataset import Dataset
 from benchmark.execute import make_model
 from benchmark.executor import Execution
-from benchmark.interface import Progress
+from benchmark.interface import BranchedModel, Progress
 from benchmark.predict import batch_size_for, predict
+from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from protocols.conditions import Condition
 
@@ -33,7 +34,10 @@ def estimate_seconds(
     sizes = {name: len(split) for name, split in dataset.splits.items()}
     steps = math.ceil(sizes["train"] / training.batch_size)
     epoch = steps * per_step + sizes["valid"] * per_sample
-    return training.epochs * epoch + len(conditions) * sizes["test"] * per_sample
+    passes = len(conditions)
+    if issubclass(model_class(spec.model), BranchedModel):  # its branches run once per level
+        passes = len({(c.noise_rule, c.draw, c.intensity, c.joint) for c in conditions})
+    return training.epochs * epoch + passes * sizes["test"] * per_sample
 
 
 _MEASURED: dict[tuple[str, str, int], tuple[float, float]] = {}

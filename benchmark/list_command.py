@@ -36,9 +36,9 @@ def models() -> None:
 @app.command()
 def datasets(data_dir: DATA_DIR = None) -> None:
     """Built-in and imported data sets."""
-    from benchmark.data.commands import list_datasets
+    from benchmark.data.commands import list_
 
-    list_datasets(data_dir)
+    list_(data_dir)
 
 
 @app.command()
@@ -63,24 +63,24 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     from benchmark.records import RunStore
 
     store = RunStore(runs_dir)
-    table = _table("run", "data set", "model", "preset", "regime", "seed", "clean", "state")
+    table = _table("run", "data set", "model", "regime", "seed", "clean", "state")
     for record in store.records():
         spec, metric = record.spec, PRIMARY[record.spec.task]
-        clean = record.metrics.set_index("protocol").loc["clean", metric]
+        rows = record.metrics
+        clean = float(rows[rows["protocol"] == "clean"][metric].iloc[0])
         table.add_row(
             spec.run_id,
             spec.dataset,
-            spec.model,
-            spec.preset,
+            spec.model if spec.preset == "paper" else f"{spec.model} ({spec.preset})",
             spec.regime.name,
             str(spec.seed),
             f"{metric} {clean:.3f}",
             "finished",
         )
     for run_id, state in store.unfinished().items():
-        table.add_row(run_id, *[""] * 6, state)
+        table.add_row(run_id, *[""] * 5, state)
     for run_id, missing in store.broken().items():
-        table.add_row(run_id, *[""] * 6, f"broken: no {', '.join(missing)}")
+        table.add_row(run_id, *[""] * 5, f"broken: no {', '.join(missing)}")
     _print(table)
 
 
@@ -89,7 +89,7 @@ def _table(*columns: str) -> Table:
 
     table = Table()
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=column in ("run", "clean"))
     return table
 
 

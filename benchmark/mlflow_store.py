@@ -50,6 +50,8 @@ _QUIET = {
     "alembic": logging.ERROR,
     "urllib3.connectionpool": logging.ERROR,
 }
+# Without it the UI takes an experiment for one of language-model traces, and shows no runs.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _SQL_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _STORE_ERRORS = (
     ("botocore.exceptions", "BotoCoreError"),
@@ -91,10 +93,11 @@ def tracking_errors() -> tuple[type[Exception], ...]:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as the store has it."""
+    """A run as the store has it; ``started`` in milliseconds since 1970."""
 
     id: str
     status: str
+    started: int
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
@@ -136,7 +139,7 @@ class Connection:
             from mlflow.exceptions import MlflowException
 
             try:
-                return str(self._client.create_experiment(name, self._artifacts))
+                return str(self._client.create_experiment(name, self._artifacts, _EXPERIMENT_TAGS))
             except MlflowException:  # on a server: somebody else has just made it
                 found = self._client.get_experiment_by_name(name)
                 if found is None:
@@ -196,8 +199,7 @@ class Connection:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = json.dumps({"name": name, "sha256": sha256})
-        # 36 characters are the store's limit for a digest.
-        dataset = Dataset(name, sha256[:32], "local", source)
+        dataset = Dataset(name, sha256[:12], "local", source)  # the UI shows the digest in full
         context = [InputTag("mlflow.data.context", "train, validation, test")]
         self._client.log_inputs(run, [DatasetInput(dataset, context)])
 
@@ -219,8 +221,9 @@ class Connection:
 
 
 def _stored(run: Run) -> StoredRun:
-    data = run.data
-    return StoredRun(run.info.run_id, run.info.status, data.tags, data.params, data.metrics)
+    info, data = run.info, run.data
+    started = int(info.start_time or 0)
+    return StoredRun(info.run_id, info.status, started, data.tags, data.params, data.metrics)
 
 
 def _client(uri: str) -> MlflowClient:

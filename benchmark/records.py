@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ CHECKPOINT = "checkpoint.safetensors"
 PREDICTIONS = "predictions.npz"
 METRICS = "metrics.json"
 ERROR = "error.txt"
+RUN_ID = re.compile("[0-9a-f]{12}")
 RECORD_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT, PREDICTIONS, METRICS)
 
 
@@ -114,21 +116,20 @@ class RunStore:
 
     def records(self) -> list[RunRecord]:
         """Every complete record, ordered by run id."""
-        if not self.root.is_dir():
-            return []
-        ids = sorted(p.name for p in self.root.iterdir() if not p.name.startswith("."))
-        return [RunRecord(self.path(run_id)) for run_id in ids if self.has(run_id)]
+        return [RunRecord(self.path(i)) for i in self._directories() if self.has(i)]
 
     def broken(self) -> dict[str, list[str]]:
         """Record directories that lack files: run id -> the names of what is missing."""
+        missing = {
+            run_id: [name for name in RECORD_FILES if not (self.path(run_id) / name).is_file()]
+            for run_id in self._directories()
+        }
+        return {run_id: names for run_id, names in missing.items() if names}
+
+    def _directories(self) -> list[str]:
         if not self.root.is_dir():
-            return {}
-        found = {}
-        for path in sorted(p for p in self.root.iterdir() if p.is_dir() and p.name[0] != "."):
-            missing = [name for name in RECORD_FILES if not (path / name).is_file()]
-            if missing:
-                found[path.name] = missing
-        return found
+            return []
+        return sorted(p.name for p in self.root.iterdir() if RUN_ID.fullmatch(p.name))
 
     def unfinished(self) -> dict[str, str]:
         """Runs that were begun and have no record: run id -> "failed: ..." or "interrupted"."""

@@ -95,7 +95,12 @@ def run(
     if dry_run:
         session.show_plan()
         return
-    if not session.carry_out(tracking_uri, experiment):
+    try:
+        succeeded = session.carry_out(tracking_uri, experiment)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from the last complete epochs", err=True)
+        raise typer.Exit(130) from None
+    if not succeeded:
         raise typer.Exit(1)
 
 

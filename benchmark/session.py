@@ -18,7 +18,7 @@ from benchmark.plan import PlanConfig, plan_conditions, plan_id, plan_runs, plan
 from benchmark.progress import Display
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
-from benchmark.tracking import Tracker, default_uri, describe_plan
+from benchmark.tracking import Tracker, default_uri
 
 
 class Session:
@@ -90,14 +90,12 @@ class Session:
         self.console.print(self._headline(len(pending)))
         tracker = self._tracker(tracking_uri, experiment)
         if tracker and pending:
-            tracker.open_plan(
-                plan_id(self.specs), plan_title(self.specs), self.specs, self.request.protocol
-            )
+            tracker.open_plan(plan_id(self.specs), plan_title(self.specs), self.specs)
         try:
             results = self._execute(pending, tracker)
         finally:
             if tracker and pending:
-                tracker.close_plan(describe_plan(self._records()))
+                tracker.close_plan()
         failed = [spec for spec in pending if results.get(spec.run_id) == "failed"]
         self._summarise(failed)
         return not failed
@@ -120,7 +118,8 @@ class Session:
             uri or default_uri(self.how.runs_dir),
             experiment or self.dataset.name,
             self.store,
-            lambda message: self.console.print(message, style="yellow", markup=False),
+            warn=lambda message: self.console.print(message, style="yellow", markup=False),
+            say=lambda message: self.console.print(message, style="dim", markup=False),
         )
 
     def _headline(self, pending: int) -> str:

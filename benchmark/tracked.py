@@ -36,6 +36,9 @@ MAX_VALUE = 500
 Curve = tuple[int, dict[str, float]]
 """(epochs done, metric -> value)"""
 
+LEARNING_RATE = "train/learning_rate"
+"""The curve that has a value at every epoch of every run."""
+
 _NO_CURVE = frozenset({"epoch", "best"})
 _HEADLINES: Mapping[Task, tuple[str, ...]] = {
     "regression": ("mae", "corr", "acc2_non0"),
@@ -105,7 +108,7 @@ def _milliseconds(environment: Mapping[str, Any], path: Path) -> int:
 
 
 def params_of(spec: RunSpec) -> dict[str, str]:
-    """The settings, flattened: ``model.topk``, ``training.epochs``, ``regime.kind``, ...
+    """The settings, flattened: ``model.topk``, ``training.epochs``, ``regime.rate``, ...
 
     Only what matters for the regime's kind; a long value is cut, with a hash of the whole.
     """
@@ -118,7 +121,7 @@ def params_of(spec: RunSpec) -> dict[str, str]:
     groups = {
         "model": spec.model_config,
         "training": spec.training,
-        "regime": spec.regime.identity(),
+        "regime": {k: v for k, v in spec.regime.identity().items() if k != "kind"},
     }
     for group, values in groups.items():
         nested |= {f"{group}.{key}": value for key, value in _flatten(values).items()}
@@ -192,7 +195,8 @@ def _record_tags(record: RunRecord) -> dict[str, str]:
     if environment.get("commit"):
         tags["commit"] = environment["commit"]
         tags["mlflow.source.git.commit"] = environment["commit"]
-        tags["dirty"] = str(bool(environment.get("dirty"))).lower()
+    if environment.get("dirty"):
+        tags["dirty"] = "true"
     if environment.get("device"):
         tags["device"] = environment["device"]
     if environment.get("synthetic"):
@@ -210,7 +214,8 @@ def curve_values(row: Mapping[Any, Any]) -> dict[str, float]:
         name = str(key)
         if name in _NO_CURVE or name.endswith("_undefined") or not math.isfinite(value):
             continue
-        values[name if name == "learning_rate" else name.replace("_", "/", 1)] = float(value)
+        tracked = LEARNING_RATE if name == "learning_rate" else name.replace("_", "/", 1)
+        values[tracked] = float(value)
     return values
 
 

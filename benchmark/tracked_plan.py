@@ -61,7 +61,8 @@ class Plan:
     def note(self, store: RunStore) -> str:
         """The Markdown description: the plan's own, and the table of what is done."""
         done = [store.record(run_id) for run_id in self.run_ids if store.has(run_id)]
-        return f"{self.description}\n\n{describe_plan(done)}".strip()
+        progress = f"{len(done)} of {len(self.run_ids)} runs are finished."
+        return f"{self.description}\n\n{progress}\n\n{describe_plan(done)}".strip()
 
 
 def plans(store: RunStore) -> list[Plan]:
@@ -83,6 +84,9 @@ def _plans(store: RunStore) -> Path:
 def describe_plan(records: Iterable[RunRecord]) -> str:
     """A Markdown table, model by regime: the primary metric's mean ± std over seeds.
 
+    Returns:
+        One table per data set; nothing without records.
+
     Raises:
         BenchmarkError: where a record cannot be read.
     """
@@ -91,7 +95,7 @@ def describe_plan(records: Iterable[RunRecord]) -> str:
         key = (run.spec.dataset, run.spec.task, "synthetic" in run.tags)
         by_data.setdefault(key, []).append(run)
     if not by_data:
-        return "No run of this plan is finished yet."
+        return ""
     return "\n\n".join(_describe(*key, runs) for key, runs in by_data.items())
 
 

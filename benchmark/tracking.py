@@ -14,7 +14,7 @@ from benchmark.events import Event
 from benchmark.mlflow_store import Connection, Say, Status, default_uri, tracking_errors
 from benchmark.records import RunStore
 from benchmark.spec import RunSpec
-from benchmark.tracked import curve_values, read
+from benchmark.tracked import LEARNING_RATE, curve_values, read
 from benchmark.tracked_plan import NOTE, Plan, describe_plan
 from benchmark.tracking_sync import (
     SyncReport,
@@ -208,7 +208,7 @@ class Tracker:
         connection = self._connect()
         run = open_child(connection, spec, self._parent, now())
         connection.reopen(run)
-        live = _Live(run.id, connection.last_step(run.id, "learning_rate"))
+        live = _Live(run.id, connection.last_step(run.id, LEARNING_RATE))
         self._live[spec.run_id] = live
         return live
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,12 +13,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
+from urllib.parse import urlencode
 
 from benchmark.errors import BenchmarkError
+from benchmark.metrics import LOWER_IS_BETTER, PRIMARY
 from benchmark.mlflow_store import Say, sqlite_path
 
 START_SECONDS = 120.0
@@ -51,7 +54,7 @@ def serve_ui(uri: str, host: str = "127.0.0.1", port: int = 5000, say: Say = pri
         server = _start(uri, path, host, port, output)
         try:
             _wait_until_up(server, _url(host, port), output)
-            say(f"MLflow UI: {_url(host, port)}   (Ctrl-C stops it)")
+            say(f"MLflow UI: {_overview(_url(host, port))}   (Ctrl-C stops it)")
             server.wait()
             raise BenchmarkError(f"the MLflow server ended: {_last_line(output)}")
         except KeyboardInterrupt:
@@ -63,6 +66,43 @@ def serve_ui(uri: str, host: str = "127.0.0.1", port: int = 5000, say: Say = pri
 def _url(host: str, port: int) -> str:
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
+def _overview(base: str) -> str:
+    """The charts of the experiment used last, best run first; else the list of experiments.
+
+    Sorted by a metric, since the UI folds runs under their parent when sorted by time.
+    """
+    listing = f"{base}/#/experiments?workflowType=machine_learning"
+    newest = {"max_results": 1, "order_by": ["attributes.start_time DESC"]}
+    try:
+        experiments = _ask(base, "experiments", {"max_results": 1000})["experiments"]
+        ids = [experiment["experiment_id"] for experiment in experiments]
+        wanted = {"experiment_ids": ids, "filter": "tags.run_id != ''", **newest}
+        run = _ask(base, "runs", wanted)["runs"][0]
+    except (OSError, ValueError, LookupError):  # an empty store, or an older server
+        return listing
+    tasks = [tag["value"] for tag in run["data"]["tags"] if tag["key"] == "task"]
+    metric = PRIMARY["classification" if tasks == ["classification"] else "regression"]
+    query = {
+        "workflowType": "machine_learning",
+        "compareRunsMode": "CHART",
+        "orderByKey": f"metrics.`test/protocol_III_{metric}`",
+        "orderByAsc": str(metric in LOWER_IS_BETTER).lower(),
+    }
+    experiment_id = run["info"]["experiment_id"]
+    return f"{base}/#/experiments/{experiment_id}/runs?{urlencode(query)}"
+
+
+def _ask(base: str, what: str, query: Mapping[str, object]) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"{base}/api/2.0/mlflow/{what}/search",
+        json.dumps(query).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def _check_free(host: str, port: int) -> None:

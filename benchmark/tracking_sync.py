@@ -17,7 +17,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.mlflow_store import Connection, Point, Say, StoredRun, tracking_errors
 from benchmark.records import RunStore
 from benchmark.spec import RunSpec
-from benchmark.tracked import RUN_ID, VERSION_TAGS, Tracked, params_of, read, tags_of
+from benchmark.tracked import LEARNING_RATE, RUN_ID, VERSION_TAGS, Tracked, params_of, read, tags_of
 from benchmark.tracked_plan import NOTE, PLAN_ID, Plan, plans
 
 PARENT = "mlflow.parentRunId"
@@ -167,12 +167,12 @@ def write_record(
             return "present"
         run = open_child(connection, tracked.spec, parent, tracked.started)
         connection.reopen(run)
-        last = connection.last_step(run.id, "learning_rate") if found is not None else 0
+        last = connection.last_step(run.id, LEARNING_RATE) if found is not None else 0
         connection.log(run.id, points=[*_curve_points(tracked, last), *_summary(tracked, run)])
         connection.add_dataset(run.id, tracked.spec.dataset, tracked.spec.data_sha256)
         connection.upload(run.id, tracked.files, RECORD_FOLDER)
         connection.log(run.id, tags=tracked.tags)  # last: they say that all of it is there
-        connection.end(run.id, "FINISHED", tracked.ended)
+        connection.end(run.id, "FINISHED", max(tracked.ended, run.started))
     return "made" if found is None else "updated"
 
 

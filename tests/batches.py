@@ -44,9 +44,9 @@ def make_batch(size: int, spec: DataSpec | None = None, seed: int = 0) -> Modali
         masks[m] = torch.arange(spec.lengths[m]) < lengths
         features[m] = torch.randn(shape, generator=generator) * masks[m][..., None]
         signal += features[m].sum(dim=(1, 2)) / lengths[:, 0]
-    label = signal.clamp(-3, 3)
+    label = (signal / 2).clamp(-3, 3)
     if spec.task == "classification":
-        label = torch.bucketize(signal, torch.linspace(-2, 2, spec.classes - 1)).long()
+        label = torch.bucketize(signal, torch.linspace(-3, 3, spec.classes - 1)).long()
     available = torch.tensor([[m in spec.present for m in MODALITIES]]).expand(size, 3)
     return Modalities(features, masks, available.clone(), label)
 

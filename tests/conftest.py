@@ -1,0 +1,22 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import tiny_data_dir
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """As runs do: results then do not depend on the machine's number of cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with ``tiny`` (sentiment) and ``tiny-cls`` (three classes)."""
+    return tiny_data_dir(tmp_path_factory.mktemp("package"))

@@ -1,0 +1,245 @@
+"""The command line as a person meets it: mistakes get one clear message and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark.cli import main
+from tests.tiny import QUICK, benchmark
+
+
+@pytest.fixture
+def invoke(capsys, monkeypatch, data_dir, tmp_path):
+    """Call the command line in this process: (arguments) -> (exit code, output, errors)."""
+    monkeypatch.setenv("BENCHMARK_DATA_DIR", str(data_dir))
+    monkeypatch.setenv("BENCHMARK_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("BENCHMARK_TRACKING_URI", "none")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+MISTAKES = [
+    (["run", "--models", "qamo"], ["unknown model 'qamo'", "Did you mean qamoe", "mult"]),
+    (["run", "--dataset", "tinny"], ["unknown data set 'tinny'", "Did you mean tiny"]),
+    (["run", "--protocol", "IV"], ["unknown protocol 'IV'", "III"]),
+    (["run", "--regime", "spektrum"], ["unknown regime 'spektrum'", "Did you mean spectrum"]),
+    (["run", "--models", "mult", "--preset", "offical"], ["unknown preset", "mean official"]),
+    (["run", "--set", "model.topkk=4"], ["'model.topkk'", "Did you mean model.topk"]),
+    (["run", "--set", "training.epoch=4"], ["'epoch'", "Did you mean epochs"]),
+    (["run", "--set", "trainin.epochs=4"], ["'trainin'", "Did you mean training"]),
+    (["run", "--set", "evaluation.draw=1"], ["'draw'", "Did you mean draws"]),
+    (["run", "--set", "model.topk=nine"], ["topk", "nine"]),
+    (["run", "--set", "model.topk=9"], ["topk=9 is more than the 8 experts"]),
+    (["run", "--set", "training.learning_rate=-1"], ["learning_rate", "greater than 0"]),
+    (["run", "--set", "topk"], ["section.name=value"]),
+    (["run", "--regime", "missing"], ["regime missing needs its rate"]),
+    (["run", "--regime", "noise"], ["regime noise needs its intensity"]),
+    (["run", "--regime", "missing", "--set", "regime.rate=3"], ["regime.rate is 3", "[0, 1]"]),
+    (["run", "--seeds", "1,x"], ["--seeds 1,x", "integers"]),
+    (["run", "--device", "tpu"], ["unknown device 'tpu'"]),
+    (["run", "--config", "no-such.yaml"], ["cannot read no-such.yaml"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), MISTAKES, ids=lambda v: " ".join(v[-2:]))
+def test_a_mistake_gets_one_clear_message(invoke, arguments, expected) -> None:
+    if "--dataset" not in arguments:
+        arguments = [*arguments, "--dataset", "tiny"]
+    if "--models" not in arguments:
+        arguments = [*arguments, "--models", "qamoe"]
+    code, _, error = invoke(*arguments, "--dry-run")
+    assert code == 2
+    assert error.startswith("error: ")
+    for part in expected:
+        assert part in error
+
+
+def test_no_cuda_is_said(invoke, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, _, error = invoke("run", *QUICK, "--device", "cuda")
+    assert code == 2
+    assert "--device cuda" in error
+    assert "--device cpu" in error
+
+
+def test_a_config_file_with_a_wrong_key_names_it(invoke, tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("dataset: tiny\nmodel: [qamoe]\n")
+    code, _, error = invoke("run", "--config", path)
+    assert code == 2
+    assert "'model' must hold" in error
+    path.write_text("dataset: tiny\nmodells: [qamoe]\n")
+    code, _, error = invoke("run", "--config", path)
+    assert code == 2
+    assert "modells" in error
+    assert "Did you mean models" in error
+    path.write_text("dataset: [tiny\n")
+    code, _, error = invoke("run", "--config", path)
+    assert code == 2
+    assert "is no YAML" in error
+
+
+def test_a_config_file_and_flags_join(invoke, tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "dataset: tiny\nmodels: [qamoe]\nseeds: [5]\nregimes: [clean]\nmodel: {topk: 4}\n"
+    )
+    code, out, error = invoke("run", "--config", path, "--seeds", "6,7", "--dry-run")
+    assert code == 0, error
+    assert "2 runs on tiny, 2 to do" in out
+    assert out.count("clean") == 2
+    assert "minutes" in out
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04junk", b"no pickle at all"])
+def test_a_broken_package(invoke, tmp_path, content) -> None:
+    path = tmp_path / "broken.pkl"
+    path.write_bytes(content)
+    code, _, error = invoke("data", "import", path, "--name", "x")
+    assert code == 2
+    assert "broken.pkl" in error
+
+
+def test_a_hostile_package_runs_nothing(invoke, tmp_path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'executed'}",)
+
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps({"train": Evil()}))
+    code, _, error = invoke("data", "import", path, "--name", "x")
+    assert code == 2
+    assert "system" in error
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_runs_folder_that_cannot_be_written(invoke, tmp_path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    code, _, error = invoke("run", *QUICK, "--runs-dir", blocked / "runs")
+    assert code == 2
+    assert "cannot write to the runs folder" in error
+
+
+def test_a_full_disk_is_said_at_once(invoke, monkeypatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, error = invoke("run", *QUICK)
+    assert code == 2
+    assert "No space left on device" in error
+
+
+def test_an_empty_data_folder(invoke, tmp_path) -> None:
+    code, _, error = invoke("run", "--dataset", "mosi", "--data-dir", tmp_path)
+    assert code == 2
+    assert "mosi" in error
+    assert "benchmark data import" in error
+
+
+def test_imder_batch_needs_three_modalities(invoke, data_dir, tmp_path) -> None:
+    from tests.tiny import tiny_package
+
+    path = tiny_package(tmp_path / "two.pkl")
+    package = pickle.loads(path.read_bytes())
+    for split in package.values():
+        del split["vision"], split["vision_lengths"]
+    path.write_bytes(pickle.dumps(package))
+    folder = tmp_path / "data"
+    assert invoke("data", "import", path, "--name", "two", "--data-dir", folder)[0] == 0
+    rule = ["--set", "regime.missing_rule=imder_batch"]
+    arguments = ["--dataset", "two", "--models", "qamoe", "--data-dir", folder]
+    code, _, error = invoke("run", *arguments, *rule, "--dry-run")
+    assert code == 2
+    assert "three modalities" in error
+
+
+def test_lists(invoke) -> None:
+    code, out, _ = invoke("list", "models")
+    assert code == 0
+    assert "QA-MoE" in out
+    assert "MulT" in out
+    assert "spectrum" not in out
+    assert "imder_batch" in invoke("list", "protocols")[1]
+    assert "tiny-cls" in invoke("list", "datasets")[1]
+    assert invoke("list", "runs")[0] == 0
+
+
+def test_a_run_end_to_end_and_its_list(invoke, tmp_path) -> None:
+    code, out, error = invoke(
+        "run", *QUICK, "--regime", "clean", "--seeds", "1,2", "--epochs", "1", "--workers", "1"
+    )
+    assert code == 0, error
+    assert "2 runs on tiny, 2 to do" in out
+    assert "Protocol III" in out
+    listed = invoke("list", "runs")[1]
+    assert listed.count("finished") == 2
+    (broken,) = list((tmp_path / "runs").glob("*/metrics.json"))[:1]
+    broken.unlink()
+    assert "broken: no metrics.json" in invoke("list", "runs")[1]
+    code, out, _ = invoke(
+        "run", *QUICK, "--regime", "clean", "--seeds", "1,2", "--epochs", "1", "--workers", "1"
+    )
+    assert code == 0
+    assert "1 to do" in out  # the broken record is made again, the other is kept
+
+
+def test_a_failing_run_is_exit_code_1(invoke) -> None:
+    code, out, _ = invoke(
+        *("run", *QUICK, "--regime", "clean", "--epochs", "2", "--workers", "1"),
+        *("--set", "training.learning_rate=1e30"),
+    )
+    assert code == 1
+    assert "FAILED" in out
+    assert "DivergedError" in out
+    assert "failed: " in invoke("list", "runs")[1]
+
+
+def test_help_is_quick_and_light() -> None:
+    started = time.perf_counter()
+    done = benchmark("--help")
+    best = time.perf_counter() - started
+    for _ in range(3):
+        started = time.perf_counter()
+        benchmark("--help")
+        best = min(best, time.perf_counter() - started)
+    assert done.returncode == 0
+    assert best < 0.5
+    code = (
+        "import sys, benchmark.cli; heavy = {'torch', 'mlflow', 'pandas', 'matplotlib', 'optuna'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_quiet_when_not_a_terminal(data_dir, tmp_path) -> None:
+    done = benchmark(
+        *("run", *QUICK, "--regime", "clean", "--epochs", "2", "--data-dir", data_dir),
+        *("--runs-dir", tmp_path, "--tracking-uri", "none"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert len(done.stdout.splitlines()) < 15

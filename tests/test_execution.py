@@ -1,0 +1,263 @@
+"""Whole runs: identity, records, kill and resume, two processes at once, failures."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark.config import TrainingConfig
+from benchmark.data.registry import load_dataset
+from benchmark.execute import execute, load_model
+from benchmark.executor import Execution, run_plan
+from benchmark.plan import PlanConfig, plan_conditions, plan_id, plan_runs
+from benchmark.predict import predict
+from benchmark.records import RECORD_FILES, RunStore
+from protocols.regimes import Regime
+from tests.tiny import QUICK, benchmark
+
+SMALL = {"width": 16, "encoder_heads": 2}
+
+
+def request(**changes) -> PlanConfig:
+    values = {
+        "dataset": "tiny",
+        "models": ("qamoe",),
+        "regimes": ("spectrum",),
+        "seeds": (1,),
+        "model": SMALL,
+        "training": {"epochs": 2},
+        "evaluation": {"draws": 1},
+        **changes,
+    }
+    return PlanConfig(**values)
+
+
+@pytest.fixture(scope="module")
+def tiny(data_dir):
+    return load_dataset("tiny", data_dir)
+
+
+def plan(tiny, **changes):
+    wanted = request(**changes)
+    return plan_runs(wanted, tiny), plan_conditions(wanted, tiny)
+
+
+def execution(data_dir: Path, runs_dir: Path, workers: int = 1) -> Execution:
+    return Execution("tiny", data_dir, runs_dir, "cpu", workers)
+
+
+def test_the_run_id_depends_on_the_science_alone(tiny) -> None:
+    (spec,), _ = plan(tiny)
+    scientific = [
+        replace(spec, data_sha256="1" * 64),
+        replace(spec, model="mult"),
+        replace(spec, model_config={**spec.model_config, "topk": 4}),
+        replace(spec, training={**spec.training, "learning_rate": 1e-3}),
+        replace(spec, regime=Regime("clean")),
+        replace(spec, regime=replace(spec.regime, rate_max=0.7)),
+        replace(spec, seed=2),
+        replace(spec, versions={**spec.versions, "III": 2}),
+        replace(spec, task="classification"),
+    ]
+    ids = {other.run_id for other in scientific}
+    assert len(ids) == len(scientific)
+    assert spec.run_id not in ids
+    labels = [
+        replace(spec, dataset="renamed"),
+        replace(spec, preset="official"),
+        replace(spec, training=dict(reversed(spec.training.items()))),
+        replace(spec, regime=replace(spec.regime, rate=0.9)),  # no part of the spectrum regime
+    ]
+    assert {other.run_id for other in labels} == {spec.run_id}
+    assert type(spec).from_dict(spec.as_dict()).run_id == spec.run_id
+
+
+def test_a_plan_is_a_product_without_repeats(tiny) -> None:
+    specs, _ = plan(tiny, regimes=("clean", "spectrum", "clean"), seeds=(1, 2, 2))
+    assert [(s.regime.name, s.seed) for s in specs] == [
+        ("clean", 1),
+        ("clean", 2),
+        ("spectrum", 1),
+        ("spectrum", 2),
+    ]
+    assert plan_id(specs) == plan_id(specs[::-1])
+    assert all(s.training["select_on"] == "mae" for s in specs)
+    assert set(specs[0].training) == set(TrainingConfig.model_fields)
+
+
+def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:
+    (spec,), conditions = plan(tiny)
+    store, events = RunStore(tmp_path), []
+    assert execute(spec, tiny, conditions, store, events.append) == "done"
+    record = store.record(spec.run_id)
+    assert sorted(p.name for p in record.path.iterdir()) == sorted(RECORD_FILES)
+    assert record.spec == spec
+    assert record.environment["data_sha256"] == tiny.sha256
+    assert record.environment["floors"].keys() == {"mean", "median"}
+    assert len(record.history) == 2
+    assert set(record.metrics["protocol"]) == {"clean", "I", "II", "III", "grid"}
+    assert [e.kind for e in events if e.kind != "step"][:3] == ["started", "epoch", "epoch"]
+    assert events[-1].kind == "finished"
+    assert not store.partial(spec.run_id).exists()
+    model = load_model(record, tiny)  # the checkpoint is what made the table
+    again = predict(model, tiny.splits["test"].samples, 64).prediction.numpy()
+    clean = record.table.prediction[record.table.row(conditions[7])]
+    assert conditions[7].mask == 7
+    assert abs(again - clean).max() < 1e-6
+    assert execute(spec, tiny, conditions, store, events.append) == "kept"
+
+
+def test_protocols_added_later_do_not_train_again(tiny, data_dir, tmp_path) -> None:
+    (spec,), first = plan(tiny, protocol="III")
+    _, everything = plan(tiny)
+    store = RunStore(tmp_path / "steps")
+    execute(spec, tiny, first, store, lambda event: None)
+    assert set(store.record(spec.run_id).metrics["protocol"]) == {"clean", "III"}
+    events = []
+    assert execute(spec, tiny, everything, store, events.append) == "done"
+    assert not [e for e in events if e.kind in ("started", "epoch")]
+    once = RunStore(tmp_path / "once")
+    execute(spec, tiny, everything, once, lambda event: None)
+    for name in ("predictions.npz", "metrics.json", "history.csv"):
+        assert (store.path(spec.run_id) / name).read_bytes() == (
+            once.path(spec.run_id) / name
+        ).read_bytes()
+
+
+def test_metrics_that_are_out_of_date_are_made_again(tiny, tmp_path) -> None:
+    (spec,), conditions = plan(tiny, protocol="I")
+    store = RunStore(tmp_path)
+    execute(spec, tiny, conditions, store, lambda event: None)
+    path = store.path(spec.run_id) / "metrics.json"
+    good = path.read_text()
+    path.write_text(good.replace('"conditions": 8', '"conditions": 3'))
+    assert execute(spec, tiny, conditions, store, lambda event: None) == "kept"
+    assert path.read_text() == good
+
+
+def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, tmp_path) -> None:
+    specs, conditions = plan(tiny, seeds=(1, 2))
+    broken = replace(specs[0], training={**specs[0].training, "learning_rate": 1e30})
+    events = []
+    pooled = run_plan(
+        [broken, *specs], conditions, execution(data_dir, tmp_path / "pool", 2), events.append
+    )
+    assert pooled == {broken.run_id: "failed", specs[0].run_id: "done", specs[1].run_id: "done"}
+    store = RunStore(tmp_path / "pool")
+    assert "DivergedError" in store.unfinished()[broken.run_id]
+    assert [e.run_id for e in events if e.kind == "failed"] == [broken.run_id]
+    here = run_plan(specs, conditions, execution(data_dir, tmp_path / "here"), lambda event: None)
+    assert set(here.values()) == {"done"}
+    for spec in specs:
+        one, two = (RunStore(tmp_path / n).path(spec.run_id) for n in ("pool", "here"))
+        assert (one / "predictions.npz").read_bytes() == (two / "predictions.npz").read_bytes()
+
+
+def test_a_worker_that_dies_fails_its_run_only(tiny, data_dir, tmp_path) -> None:
+    specs, conditions = plan(tiny, seeds=(1, 2, 3), training={"epochs": 40})
+    killed = []
+
+    def listen(event) -> None:
+        if event.kind == "epoch" and not killed:
+            children = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "spawn_main"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.split()
+            killed.append(event.run_id)
+            os.kill(int(children[0]), signal.SIGKILL)
+
+    results = run_plan(specs, conditions, execution(data_dir, tmp_path, 2), listen)
+    assert sorted(results.values()) == ["done", "done", "failed"]
+
+
+def command(data_dir: Path, runs_dir: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "benchmark", "run", *QUICK, "--regime", "spectrum"),
+        *("--data-dir", str(data_dir), "--runs-dir", str(runs_dir)),
+        *("--tracking-uri", "none", *more),
+    ]
+
+
+def test_kill_9_at_random_moments_changes_nothing(data_dir, tmp_path) -> None:
+    options = ["--seeds", "1,2", "--epochs", "30"]
+    straight = command(data_dir, tmp_path / "straight", *options)
+    subprocess.run(straight, check=True, capture_output=True)
+    interrupted = command(data_dir, tmp_path / "killed", *options)
+    moments, resumable = random.Random(7), 0
+    for _ in range(3):
+        process = subprocess.Popen(interrupted, stdout=subprocess.DEVNULL, start_new_session=True)
+        while process.poll() is None and not list(tmp_path.glob("killed/.partial/*/resume.pt")):
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.5) + (3.0 if resumable else 0.0))  # later: resumed, on
+        process.kill()
+        process.wait()
+        resumable += len(list(tmp_path.glob("killed/.partial/*/resume.pt")))
+    assert resumable > 0
+    time.sleep(1.5)  # workers notice that their parent is gone
+    done = subprocess.run(interrupted, check=True, capture_output=True, text=True)
+    ids = [record.run_id for record in RunStore(tmp_path / "straight").records()]
+    assert len(ids) == 2
+    for run_id in ids:
+        for name in ("predictions.npz", "history.csv", "checkpoint.safetensors"):
+            one, two = (tmp_path / n / run_id / name for n in ("straight", "killed"))
+            assert one.read_bytes() == two.read_bytes(), (name, done.stdout)
+    again = subprocess.run(interrupted, check=True, capture_output=True, text=True)
+    assert "2 runs on tiny, 0 to do" in again.stdout
+
+
+def test_two_processes_on_one_plan(data_dir, tmp_path) -> None:
+    both = command(data_dir, tmp_path / "both", "--seeds", "1,2", "--epochs", "6", "--workers", "1")
+    first = subprocess.Popen(both, stdout=subprocess.PIPE, text=True)
+    second = subprocess.Popen(both, stdout=subprocess.PIPE, text=True)
+    outputs = [process.communicate(timeout=200)[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0)
+    trained = sum(output.count("done    qamoe") for output in outputs)
+    assert trained == 2, outputs  # each run once, by one of the two
+    subprocess.run(
+        command(data_dir, tmp_path / "one", "--seeds", "1,2", "--epochs", "6"),
+        check=True,
+        capture_output=True,
+    )
+    for record in RunStore(tmp_path / "one").records():
+        other = tmp_path / "both" / record.run_id / "predictions.npz"
+        assert other.read_bytes() == (record.path / "predictions.npz").read_bytes()
+
+
+def test_interrupt_says_how_to_go_on(data_dir, tmp_path) -> None:
+    process = subprocess.Popen(
+        command(data_dir, tmp_path, "--seeds", "1,2", "--epochs", "4000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".partial/*/resume.pt")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "same command" in error
+    assert "Traceback" not in error
+
+
+def test_a_classification_run(data_dir, tmp_path) -> None:
+    done = benchmark(
+        *("run", *QUICK[2:], "--dataset", "tiny-cls", "--epochs", "3", "--regime", "clean"),
+        *("--data-dir", data_dir, "--runs-dir", tmp_path, "--tracking-uri", "none"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ACC" in done.stdout
+    (record,) = RunStore(tmp_path).records()
+    assert record.spec.training["select_on"] == "acc"
+    assert record.table.prediction.shape[2] == 3

@@ -1,0 +1,87 @@
+"""On a CUDA device: no host synchronisation inside the step, and the CPU's numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmark.config import TrainingConfig
+from benchmark.predict import fill_table
+from benchmark.train import Callbacks, fit
+from protocols.conditions import PROTOCOLS, conditions_of
+from protocols.modalities import MODALITIES
+from protocols.regimes import Regime, degrade_training_batch
+from tests.batches import make_dataset
+from tests.test_contract import every_model, make
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@every_model
+@pytest.mark.parametrize("rule", ["bernoulli", "at_least_one", "imder_batch"])
+def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
+    from benchmark.interface import Progress
+
+    data = make_dataset().to("cuda")
+    model = make(name).to("cuda").train()
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    regime = Regime("spectrum", missing_rule=rule)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    order = torch.randperm(16).to("cuda")
+
+    def step() -> None:
+        batch = data.splits["train"].samples.select(order)
+        degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
+        for phase in model.phases():
+            loss, _ = phase.loss(degraded, Progress(0, 1, 0, 1))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+            optimizer.step()
+
+    step()  # allocations and lazy initialisation
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@every_model
+def test_the_table_is_that_of_the_cpu(name: str) -> None:
+    data = make_dataset()
+    conditions = conditions_of(PROTOCOLS, MODALITIES, ("seed_a1",), 1, "uniform_0.7")
+    model = make(name).eval()
+    tables = []
+    for device in ("cpu", "cuda"):
+        moved = data.to(device)
+        tables.append(
+            fill_table(
+                model.to(device), moved.splits["test"], moved.spec, moved.sigma_ref, conditions
+            )
+        )
+    torch.testing.assert_close(
+        torch.from_numpy(tables[0].prediction),
+        torch.from_numpy(tables[1].prediction),
+        atol=2e-4,
+        rtol=1e-3,
+    )
+
+
+@every_model
+def test_a_run_trains_on_the_gpu(name: str) -> None:
+    data = make_dataset().to("cuda")
+    rows: list = []
+    fitted = fit(
+        lambda: make(name),
+        data.training_data(),
+        TrainingConfig(epochs=3, learning_rate=5e-3, select_on="mae"),
+        Regime("clean"),
+        0,
+        Callbacks(lambda done, loss: None, lambda done, row: rows.append(row), lambda s: None),
+    )
+    assert next(fitted.model.parameters()).is_cuda
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]

@@ -1,0 +1,92 @@
+"""A third party's model: one file outside the tree, and it is in the list, a run and the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.tiny import benchmark
+
+MODEL = """
+import torch
+from pydantic import Field
+from benchmark.interface import ModelCard, ModelConfig, MultimodalModel, Output, task_loss
+from protocols.modalities import MODALITIES
+
+
+class BagConfig(ModelConfig):
+    width: int = Field(16, ge=1, description="hidden width")
+
+
+class BagOfMeans(MultimodalModel):
+    Config = BagConfig
+    card = ModelCard(title="Bag of Means", citation="a test, 2026", source="official code read")
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.task = spec.task
+        self.hidden = torch.nn.Linear(sum(spec.widths.values()), config.width)
+        self.out = torch.nn.Linear(config.width, spec.classes)
+
+    def forward(self, batch):
+        x = torch.cat([batch.features[m].mean(1) for m in MODALITIES], 1)
+        y = self.out(torch.relu(self.hidden(x)))
+        return Output(y[:, 0] if self.task == "regression" else y)
+
+    def loss(self, output, batch, progress):
+        return task_loss(output, batch.label, self.task, "l1"), {}
+"""
+
+
+def install(folder: Path) -> None:
+    """What ``pip install`` leaves behind: the module, and its metadata with the entry point."""
+    (folder / "bag_of_means.py").write_text(MODEL)
+    metadata = folder / "bag_of_means-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bag-of-means\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[benchmark.models]\nbag = bag_of_means:BagOfMeans\n"
+    )
+
+
+def test_a_model_from_outside_the_tree(tmp_path: Path, data_dir: Path) -> None:
+    assert len(MODEL.strip().splitlines()) <= 32  # 25 lines of code
+    site = tmp_path / "site"
+    site.mkdir()
+    install(site)
+    env = {"PYTHONPATH": str(site)}
+    listed = benchmark("list", "models", env=env)
+    assert "Bag of Means" in listed.stdout, listed.stderr
+    runs = tmp_path / "runs"
+    done = benchmark(
+        *("run", "--dataset", "tiny", "--data-dir", data_dir, "--models", "bag", "--epochs", "2"),
+        *("--runs-dir", runs, "--tracking-uri", "none", "--set", "evaluation.draws=1"),
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bag · spectrum · seed 1111" in done.stdout
+    report = benchmark(
+        "report",
+        "--runs-dir",
+        runs,
+        "--out",
+        tmp_path / "report",
+        "--tracking-uri",
+        "none",
+        env=env,
+    )
+    assert report.returncode == 0, report.stderr
+    pages = [p.read_text() for p in (tmp_path / "report").rglob("*.md")]
+    assert any("Bag of Means" in page for page in pages)
+    assert "Bag of Means" not in benchmark("list", "models").stdout
+
+
+def test_a_model_that_cannot_be_imported_is_said(tmp_path: Path, data_dir: Path) -> None:
+    install(tmp_path)
+    (tmp_path / "bag_of_means.py").write_text("import no_such_package\n")
+    done = benchmark(
+        *("run", "--dataset", "tiny", "--data-dir", data_dir, "--models", "bag", "--dry-run"),
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert "no_such_package" in done.stderr
+    assert "Traceback" not in done.stderr

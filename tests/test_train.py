@@ -1,0 +1,221 @@
+"""Training: what the trainer is given, selection, phases, resume state, divergence."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.config import TrainingConfig
+from benchmark.data.dataset import TrainingData
+from benchmark.interface import ModelConfig, MultimodalModel, Output, Phase
+from benchmark.metrics import evaluate
+from benchmark.train import Callbacks, DivergedError, fit
+from protocols.modalities import MODALITIES
+from protocols.regimes import Regime
+from tests.batches import make_dataset
+
+
+class Linear(MultimodalModel):
+    """The smallest model: a linear map of the mean of all features."""
+
+    Config = ModelConfig
+
+    def __init__(self, spec) -> None:
+        super().__init__(None, spec)
+        self.out = torch.nn.Linear(sum(spec.widths.values()), spec.classes)
+        self.dropout = torch.nn.Dropout(0.2)
+
+    def forward(self, batch) -> Output:
+        x = torch.cat([batch.features[m].mean(1) for m in MODALITIES], dim=1)
+        out = self.out(self.dropout(x))
+        return Output(out[:, 0] if out.shape[1] == 1 else out)
+
+    def loss(self, output, batch, progress):
+        if batch.label.dtype == torch.long:
+            loss = torch.nn.functional.cross_entropy(output.prediction, batch.label)
+        else:
+            loss = (output.prediction - batch.label).square().mean()
+        return loss, {"squared": loss}
+
+
+def config(**settings) -> TrainingConfig:
+    values = {"epochs": 4, "learning_rate": 0.02, "select_on": "mae", **settings}
+    return TrainingConfig(**values)
+
+
+def run(data, settings=None, regime=None, seed=1, resume=None, saved=None, make=Linear, rows=None):
+    callbacks = Callbacks(
+        step=lambda done, loss: None,
+        epoch=lambda done, row: rows.append(row) if rows is not None else None,
+        save=lambda state: saved.append(copy.deepcopy(state)) if saved is not None else None,
+    )
+    return fit(
+        lambda: make(data.spec),
+        data.training_data(),
+        settings or config(),
+        regime or Regime("spectrum"),
+        seed,
+        callbacks,
+        resume,
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_dataset(sizes=(50, 20, 10))
+
+
+def weights(fitted) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in fitted.model.parameters()])
+
+
+def test_training_is_never_given_the_test_split(data) -> None:
+    assert "test" not in set(TrainingData.__dataclass_fields__)
+    assert "test" not in inspect.signature(fit).parameters
+    given = data.training_data()
+    test = data.splits["test"].samples.features["text"]
+    for value in (given.train.samples, given.valid.samples):
+        assert value.features["text"].data_ptr() != test.data_ptr()
+
+
+def test_the_kept_epoch_is_the_best_on_validation(data) -> None:
+    settings = config(epochs=12, learning_rate=0.3, schedule="constant")
+    fitted = run(data, settings, Regime("clean"))
+    history = fitted.history
+    best = history["valid_mae"].idxmin()
+    assert history["best"].to_numpy().nonzero()[0][-1] == best
+    assert best != len(history) - 1  # else the check below says nothing
+    valid = data.splits["valid"].samples
+    with torch.no_grad():
+        prediction = fitted.model.eval()(valid).prediction.numpy()
+    mae = evaluate("regression", prediction, valid.label.numpy())["mae"]
+    assert mae == pytest.approx(history["valid_mae"][best], abs=1e-6)
+
+
+def test_a_seed_decides_everything(data) -> None:
+    assert torch.equal(weights(run(data)), weights(run(data)))
+    assert not torch.equal(weights(run(data)), weights(run(data, seed=2)))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
+@pytest.mark.parametrize("kill_after", [1, 3])
+def test_a_resumed_run_is_the_uninterrupted_one(data, schedule, kill_after: int) -> None:
+    settings = config(schedule=schedule, plateau_patience=0)
+    saved: list = []
+    whole = run(data, settings, saved=saved)
+    torch.manual_seed(999)  # whatever happened in between
+    resumed = run(data, settings, resume=saved[kill_after - 1])
+    assert torch.equal(weights(whole), weights(resumed))
+    assert whole.history.equals(resumed.history)
+
+
+def test_the_resume_state_is_plain(data, tmp_path) -> None:
+    saved: list = []
+    run(data, saved=saved)
+    torch.save(saved[0], tmp_path / "state.pt")
+    loaded = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert loaded["epoch"] == 1
+
+
+def test_cosine_schedule_is_the_closed_form(data) -> None:
+    rows: list = []
+    run(data, config(epochs=6), rows=rows)
+    expected = [0.02 * 0.5 * (1 + math.cos(math.pi * e / 6)) for e in range(6)]
+    np.testing.assert_allclose([row["learning_rate"] for row in rows], expected, rtol=1e-6)
+
+
+def test_validation_counts_every_sample_alike(data) -> None:
+    """20 samples in batches of 16 and 4: the mean over samples, not over batches."""
+    rows: list = []
+    fitted = run(data, config(epochs=1), Regime("clean"), rows=rows)
+    valid = data.splits["valid"].samples
+    with torch.no_grad():
+        error = (fitted.model.eval()(valid).prediction - valid.label).abs().mean()
+    assert rows[0]["valid_mae"] == pytest.approx(float(error), abs=1e-6)
+
+
+def test_classification_selects_on_accuracy() -> None:
+    data = make_dataset(sizes=(60, 30, 10), task="classification", classes=3)
+    history = run(data, config(select_on="acc", epochs=6)).history
+    kept = history["best"].to_numpy().nonzero()[0][-1]
+    assert history["valid_acc"][kept] == history["valid_acc"].max()
+
+
+def test_clipping_by_norm_bounds_the_update(data) -> None:
+    seen = []
+
+    class Watching(Linear):
+        def loss(self, output, batch, progress):
+            total, terms = super().loss(output, batch, progress)
+            return total * 1e6, terms
+
+    original = torch.optim.Adam.step
+
+    def step(self, *args, **kwargs):
+        gradients = [p.grad for g in self.param_groups for p in g["params"]]
+        seen.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+        return original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", step)
+        run(data, config(epochs=1), make=Watching)
+    assert max(seen) <= 1.0 + 1e-4
+    assert min(seen) > 0.99
+
+
+def test_phases_run_in_turn_with_their_own_parameters(data) -> None:
+    calls = []
+
+    class TwoPhases(Linear):
+        def __init__(self, spec) -> None:
+            super().__init__(spec)
+            self.first = torch.nn.Parameter(torch.zeros(1))
+            self.epochs_begun = 0
+
+        def begin_epoch(self, progress) -> None:
+            self.epochs_begun += 1
+
+        def phases(self):
+            def warm(batch, progress):
+                calls.append(("warm", progress.epoch))
+                return (self.first - 3).square().sum(), {}
+
+            def main(batch, progress):
+                calls.append(("main", progress.epoch))
+                return self.training_loss(batch, progress)
+
+            return [
+                Phase(
+                    "warm",
+                    [{"params": [self.first], "lr_scale": 10.0, "weight_decay": 0.0}],
+                    warm,
+                    lambda progress: progress.epoch < 2,
+                ),
+                Phase("main", [{"params": list(self.out.parameters())}], main),
+            ]
+
+    rows: list = []
+    fitted = run(data, config(epochs=3), make=TwoPhases, rows=rows)
+    steps = math.ceil(50 / 16)
+    expected = []
+    for epoch in range(3):
+        expected += ([("warm", epoch)] * steps if epoch < 2 else []) + [("main", epoch)] * steps
+    assert calls == expected
+    assert fitted.model.epochs_begun == 3
+    assert fitted.model.first.item() > 0.9  # 8 steps of about 0.2 each towards 3
+    assert {"warm_loss", "main_loss", "main_squared"} <= rows[0].keys()
+    assert "warm_loss" not in rows[2]
+
+
+def test_divergence_is_an_error(data) -> None:
+    class Exploding(Linear):
+        def loss(self, output, batch, progress):
+            return output.prediction.sum() * float("nan"), {}
+
+    with pytest.raises(DivergedError, match="learning_rate"):
+        run(data, make=Exploding)
