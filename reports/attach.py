@@ -1,0 +1,56 @@
+"""Put a finished report beside its runs in MLflow: on the parent run of the newest plan in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmark.records import RunStore
+from reports.build import ReportPaths
+
+FOLDER = "report"
+
+
+def attach(
+    built: ReportPaths, store: RunStore, tracking_uri: str | None, say: Callable[[str], None]
+) -> bool:
+    """Upload a report's files, in their folders.
+
+    Args:
+        built: the report.
+        store: the runs that it is about.
+        tracking_uri: the MLflow store; None for the default in the runs folder, "none" for none.
+        say: told where the report went, or what went wrong. A failing store is no error.
+
+    Returns:
+        Whether it was attached: False where tracking is off or no tracked plan has any of the runs.
+    """
+    if tracking_uri == "none":
+        return False
+    from benchmark.tracked_plan import PLAN_ID, plans
+
+    runs = {record.run_id for record in built.results.records}
+    tracked = [plan for plan in plans(store) if runs & set(plan.run_ids)]
+    if not tracked:
+        return False
+    from benchmark.tracking import Tracker, default_uri
+
+    uri, plan = tracking_uri or default_uri(store.root), tracked[-1]
+    tracker = Tracker(uri, plan.experiment, store, warn=say)
+    done = all(
+        tracker.attach(PLAN_ID, plan.plan_id, files, folder)
+        for folder, files in _by_folder(built).items()
+    )
+    if done:
+        say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
+    return done
+
+
+def _by_folder(built: ReportPaths) -> dict[str, list[Path]]:
+    """The page's links are relative, so its files keep their places."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in (built.index, *built.figures, *built.tables):
+        parts = (FOLDER, *path.parent.relative_to(built.folder).parts)
+        found["/".join(parts)].append(path)
+    return found

@@ -1,0 +1,154 @@
+"""Write a whole report: every table and figure, and one page that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmark.errors import BenchmarkError
+from benchmark.records import RunStore
+from reports.cards import CardLookup, installed
+from reports.curves import curves_figure
+from reports.figures import combined_figure, common_scale, landscape_figure, surfaces
+from reports.floors import floors
+from reports.grid import grid_tables
+from reports.measure import Measure
+from reports.page import Picture, page
+from reports.published import published
+from reports.render import RENDERERS
+from reports.results import Results, load
+from reports.robustness import Sources, robustness_tables, table_name
+from reports.style import DPI, drawing
+from reports.tables import Table
+from reports.views import SELECTIONS, view
+
+INDEX, TABLES, FIGURES = "report.md", "tables", "figures"
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """What was written for one data set.
+
+    Attributes:
+        results: what it was written of.
+        folder: where everything is.
+        index: the page.
+        tables: a file for each table and form.
+        figures: a file for each figure and form.
+        main: the main table.
+        headline: the combined landscape as PNG; None where no run covers the grid.
+    """
+
+    results: Results
+    folder: Path
+    index: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+    main: Table
+    headline: Path | None
+
+
+def build(
+    store: RunStore, dataset: str | None, out: Path, cards: CardLookup = installed
+) -> list[ReportPaths]:
+    """Write the reports of one data set, or of every one that has records.
+
+    Args:
+        store: the runs.
+        dataset: a data set's name, or None for all.
+        out: each report goes into a folder of its data set's name in here.
+        cards: where the titles of models come from.
+
+    Raises:
+        BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
+            cannot be written to.
+    """
+    return [write(results, out / results.dataset) for results in load(store, dataset, cards)]
+
+
+def write(results: Results, folder: Path) -> ReportPaths:
+    """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
+    sources = Sources(Measure(results), floors(results), published(results.dataset))
+    tables, grids = robustness_tables(sources), grid_tables(sources)
+    try:
+        for part in (TABLES, FIGURES):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        table_files = _write_tables([*tables, *grids], folder / TABLES)
+        with drawing():
+            pictures = [_write_figure(*drawn, folder / FIGURES) for drawn in _figures(sources)]
+        index = folder / INDEX
+        index.write_text(page(results, tables, grids, pictures), encoding="utf-8")
+    except OSError as error:
+        raise BenchmarkError(
+            f"cannot write the report to {folder}: {error.strerror or error}. "
+            "Name another folder with --out."
+        ) from None
+    figure_files = tuple(folder / FIGURES / f"{p.name}{s}" for p in pictures for s in p.suffixes)
+    headline = next((p for p in pictures if p.headline), None)
+    return ReportPaths(
+        results,
+        folder,
+        index,
+        table_files,
+        figure_files,
+        tables[0],
+        folder / FIGURES / f"{headline.name}.png" if headline else None,
+    )
+
+
+def _write_tables(tables: Sequence[Table], folder: Path) -> tuple[Path, ...]:
+    files = []
+    for table in tables:
+        for suffix, render in RENDERERS.items():
+            files.append(folder / f"{table.name}{suffix}")
+            files[-1].write_text(render(table), encoding="utf-8")
+    return tuple(files)
+
+
+def _figures(sources: Sources) -> Iterable[tuple[Picture, Figure]]:
+    """Every figure, each drawn only when it is asked for, so that one is in memory at a time."""
+    results = sources.results
+    for variant in results.variants("grid", "noise_rule", "missing_rule"):
+        metrics = SELECTIONS[results.task].grid
+        found = {metric: surfaces(results, metric, *variant) for metric in metrics}
+        scales = {m: common_scale(m, found[m], sources.floors) for m in metrics}
+        for metric in metrics:
+            title = f"Reliability landscapes: {view(metric).title}"
+            name = table_name("landscapes", *variant, view(metric).title)
+            picture = Picture(name, title, LANDSCAPE_CAPTION, metric == metrics[0])
+            yield picture, combined_figure(results, found[metric], scales[metric])
+        yield (
+            Picture(table_name("degradation", *variant), "Degradation curves", CURVES_CAPTION),
+            curves_figure(sources.measure, sources.floors, *variant),
+        )
+        for place, (system, _) in enumerate(found[metrics[0]]):
+            panels = [(found[metric][place][1], scales[metric]) for metric in metrics]
+            name = table_name("landscape", *variant, system.key)
+            title = f"Reliability landscape: {system.label}"
+            picture = Picture(name, title, LANDSCAPE_CAPTION, detail=True)
+            yield picture, landscape_figure(results, system, panels)
+
+
+def _write_figure(picture: Picture, figure: Figure, folder: Path) -> Picture:
+    for suffix in picture.suffixes:
+        # Without a date the same records give the same file.
+        metadata = {"CreationDate": None} if suffix == ".pdf" else None
+        figure.savefig(folder / f"{picture.name}{suffix}", dpi=DPI, metadata=metadata)
+    return picture
+
+
+LANDSCAPE_CAPTION = (
+    "Mean over seeds at noise intensity λ and missing rate η. Along η the values are exact at "
+    "every rate (the expectation over what is missing); along λ they are exact at 0, 0.1, …, 0.7 "
+    "and interpolated between (monotone cubic). The star is at λ = 0.3, η = 0.2. All systems "
+    "share one colour scale for each metric; bright is good. A dashed line, where there is one, "
+    "is where the system is only as good as the best constant prediction."
+)
+CURVES_CAPTION = (
+    "Left: noise intensity λ with nothing missing. Right: missing rate η without noise (the "
+    "expectation over what is missing). Lines are means over seeds, bands reach from the lowest "
+    "to the highest seed, the dotted line is the best constant prediction."
+)

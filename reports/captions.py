@@ -1,0 +1,117 @@
+"""What a caption must say: data, samples, seeds, selection, rules, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from protocols.availability import name_of, subsets
+from protocols.modalities import MODALITIES
+from reports.points import Point
+from reports.results import Results
+from reports.views import view
+
+MARKS = (
+    "Bold is best and underlined second, only where the 95 % interval of the paired difference "
+    "to every system ranked below (bootstrap over test samples) excludes zero."
+)
+ONE_SYSTEM = "One system only, so nothing is marked as best."
+
+_SELECTION = {
+    "mae": "the epoch with the lowest validation MAE",
+    "acc": "the epoch with the highest validation accuracy",
+}
+
+
+def data_sentence(results: Results) -> str:
+    """The data set, whether it is synthetic, its test samples and the modalities it has."""
+    kind = " (synthetic data)" if results.synthetic else ""
+    text = f"Data: {results.dataset}{kind}, {len(results.label)} test samples"
+    if len(results.present) < len(MODALITIES):
+        text += f", {' and '.join(results.present)} only"
+    return text + "."
+
+
+def common(results: Results, points: Iterable[Point]) -> tuple[str, ...]:
+    """The sentences of every table's caption.
+
+    Args:
+        results: what the table is about.
+        points: the conditions in it, for the rules and versions to name.
+    """
+    seeds = sorted({seed for system in results.systems for seed in system.seeds})
+    selected = sorted({str(r.spec.training.get("select_on", "")) for r in results.records})
+    chosen = " or ".join(_SELECTION.get(name, f"validation {name}") for name in selected)
+    sentences = [
+        data_sentence(results),
+        f"Mean ± standard deviation over seeds ({', '.join(map(str, seeds))}).",
+        f"Selected: {chosen}.",
+        *_rules(results, list(points)),
+    ]
+    rebuilt = sorted({s.card.title for s in results.systems if s.card.reconstruction})
+    if rebuilt:
+        sentences.append(f"Reconstructed without the authors' source: {', '.join(rebuilt)}.")
+    return tuple(sentences)
+
+
+def _rules(results: Results, points: list[Point]) -> list[str]:
+    noise = sorted({p.noise_rule for p in points} - {""})
+    missing = sorted({p.missing_rule for p in points} - {""})
+    sentences = []
+    if noise:
+        draws = sorted({record.table.draws for record in results.records})
+        counted = f"{draws[0]}" if len(draws) == 1 else f"{draws[0]} to {draws[-1]}"
+        plural = "draw" if draws[-1] == 1 else "draws"
+        sentences.append(f"Noise rule {', '.join(noise)}, mean over {counted} corruption {plural}.")
+    if missing:
+        sentences.append(f"Missing rule {', '.join(missing)}, exact expectation.")
+    parts = ["degradation", "missing", "draw"]
+    protocols = [p for p in ("I", "II", "III", "grid") if any(q.protocol == p for q in points)]
+    stated = [
+        f"{name} {'/'.join(sorted({str(r.spec.versions[name]) for r in results.records}))}"
+        for name in (*protocols, *parts)
+        if all(name in r.spec.versions for r in results.records)
+    ]
+    return [*sentences, f"Protocol versions: {', '.join(stated)}."]
+
+
+def published_sentences(results: Results, source: str) -> tuple[str, ...]:
+    """Where the published numbers are from, and why they may not be like for like."""
+    text = f"Published: QA-MoE paper, {source}; difference: measured minus published."
+    if len(results.present) < len(MODALITIES):
+        text += (
+            f" The published systems had text, audio and vision, these runs only "
+            f"{' and '.join(results.present)}: not like for like."
+        )
+    return (text,)
+
+
+def condition_name(available: str) -> str:
+    """A subset as a column heading: "ta" -> "{t, a}"."""
+    return "{" + ", ".join(available) + "}"
+
+
+def subset_names(results: Results) -> list[str]:
+    """The non-empty subsets of the present modalities: single ones first, everything last."""
+    names = [name_of(mask) for mask in subsets(results.present) if mask]
+    return sorted(names, key=lambda name: (len(name), ["tav".index(letter) for letter in name]))
+
+
+def floor_note(has_floors: bool) -> tuple[str, ...]:
+    """What the floor rows are, or that they are missing."""
+    if has_floors:
+        return ("Floors predict one constant for every sample, whatever the input.",)
+    return ("Floors are missing: these records do not keep the train split's constants.",)
+
+
+def metric_note(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The rules behind the short names of the metrics."""
+    rules = {
+        "acc2_non0": "ACC2 and F1: negative against positive, samples labelled 0 left out; "
+        "F1 weighted by true support.",
+        "acc7": "ACC7: predictions and labels rounded to −3 … 3.",
+        "f1_weighted": "F1 weighted by true support.",
+    }
+    shown = set(metrics)
+    found = tuple(text for name, text in rules.items() if name in shown)
+    percent = [view(m).title for m in sorted(shown) if view(m).scale == 100]
+    return (*found, "Accuracies and F1 in per cent.") if percent else found

@@ -1,0 +1,48 @@
+"""What a report must know of a model: its title, how well its source is known, its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Card:
+    """The part of a model's card that a report shows.
+
+    Attributes:
+        title: the name as tables print it.
+        source: how well the original is known; empty where the model is not installed.
+        presets: preset -> the model's complete settings under it; what departs from them is named
+            in the system's label.
+    """
+
+    title: str
+    source: str = ""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def reconstruction(self) -> bool:
+        """Whether the method was rebuilt without its source, which every number must say."""
+        return self.source == "reconstruction"
+
+
+CardLookup = Callable[[str], Card]
+
+
+def installed(name: str) -> Card:
+    """The card of a registered model; for one that is no longer installed, just its name."""
+    from benchmark.errors import BenchmarkError
+    from benchmark.interface import Preset
+    from benchmark.registry import model_class
+
+    try:
+        kind = model_class(name)
+    except BenchmarkError:
+        return Card(name)
+    presets = {
+        preset: kind.Config(**changes.model).model_dump(mode="json")
+        for preset, changes in {"paper": Preset(), **kind.presets}.items()
+    }
+    return Card(kind.card.title, kind.card.source, presets)

@@ -1,0 +1,95 @@
+"""``benchmark report``: tables and figures from records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    from reports.build import ReportPaths
+
+
+def report(
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set (default: every one that has records).")
+    ] = None,
+    runs_dir: Annotated[
+        Path, typer.Option(envvar="BENCHMARK_RUNS_DIR", help="Where the records are.")
+    ] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BENCHMARK_TRACKING_URI",
+            help="MLflow store to attach the report to; by default SQLite in the runs folder; "
+            "'none' leaves MLflow alone.",
+        ),
+    ] = None,
+) -> None:
+    """Make tables and figures from the records. Trains nothing; takes seconds.
+
+    Example: benchmark report --dataset synthetic --out report
+    """
+    from rich.console import Console
+
+    from benchmark.records import RunStore
+    from reports.attach import attach
+    from reports.build import build
+
+    console = Console()
+    store = RunStore(runs_dir)
+    for built in build(store, dataset, out):
+        show(built, console)
+        attach(built, store, tracking_uri, lambda text: console.print(text, markup=False))
+
+
+def show(built: ReportPaths, console: Console) -> None:
+    """The main numbers, what is wrong, and where the files are."""
+    results = built.results
+    console.print()
+    console.print(summary_table(built))
+    for run_id, why in sorted(results.problems.items()):
+        console.print(f"not in the report: {run_id}: {why}", style="yellow", markup=False)
+    console.print(f"report   {built.index}", markup=False, soft_wrap=True)
+    if built.headline:
+        console.print(f"picture  {built.headline}", markup=False, soft_wrap=True)
+    tables, figures = len({p.stem for p in built.tables}), len({p.stem for p in built.figures})
+    console.print(
+        f"files    {tables} tables (md, tex, csv, html), {figures} figures (png, pdf) "
+        f"in {built.folder}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def summary_table(built: ReportPaths) -> RichTable:
+    """The main table's headline metrics, narrow enough for a terminal."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    from reports.captions import data_sentence
+    from reports.tables import lines
+    from reports.views import SELECTIONS, view
+
+    main = built.main
+    wanted = {view(metric).heading for metric in SELECTIONS[built.results.task].grid}
+    places = [i for i, column in enumerate(main.columns) if column.title in wanted]
+    table = RichTable(title=f"{main.title}. {data_sentence(built.results)}", box=box.SIMPLE_HEAD)
+    table.add_column(main.corner, overflow="fold")
+    table.add_column("Seeds", justify="right")
+    for place in places:
+        column = main.columns[place]
+        table.add_column(f"{column.group}\n{column.title}", justify="right", no_wrap=True)
+    styles = {"best": "bold", "second": "underline"}
+    for line in lines(main):
+        if line.kind in ("measured", "floor"):
+            cells = [Text(line.texts[i].text, styles.get(line.texts[i].mark, "")) for i in places]
+            dim = "dim" if line.kind == "floor" else None
+            table.add_row(Text(line.label), line.seeds, *cells, style=dim)
+    return table

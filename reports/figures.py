@@ -1,0 +1,200 @@
+"""Reliability landscapes: a metric over noise intensity and missing rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+
+from protocols.conditions import LEVELS
+from reports.floors import Floor
+from reports.landscape import Landscape, landscape
+from reports.results import Results, System
+from reports.style import INK, colour_map, heading, new_figure, subtitle
+from reports.views import View, view
+
+STAR = (0.3, 0.2)
+"""(λ, η) of the star in the paper's figures."""
+
+LAMBDA, ETA = "noise intensity λ", "missing rate η"
+FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
+_FILLED, _LINES, _FINE = 32, 8, 113
+_BORDER_ROOM, _LABEL_ROOM = 0.045, 0.085
+
+Surfaces = Sequence[tuple[System, Landscape]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale for every landscape of a data set and metric.
+
+    Attributes:
+        shown: the metric.
+        filled: the edges of the colour steps.
+        lines: the contour lines, each with a label.
+        floor: the value of the best constant prediction; None where there is none.
+    """
+
+    shown: View
+    filled: np.ndarray
+    lines: np.ndarray
+    floor: float | None
+
+    def label(self, level: float) -> str:
+        """A contour line's label, with as many decimals as the distance to the next line needs."""
+        step = float(self.lines[1] - self.lines[0])
+        decimals = next(d for d in range(8) if abs(round(step, d) - step) < 1e-9)
+        return f"{level:.{decimals}f}"
+
+    @property
+    def floor_is_on_it(self) -> bool:
+        """Whether some landscape may reach the floor."""
+        return self.floor is not None and self.filled[0] <= self.floor <= self.filled[-1]
+
+
+def surfaces(results: Results, metric: str, noise_rule: str, missing_rule: str) -> Surfaces:
+    """The landscape of every system that was evaluated on the grid, in printed units."""
+    found = []
+    for system in results.systems:
+        tables = [record.table for record in system.records]
+        one = landscape(tables, metric, noise_rule, missing_rule)
+        if one is not None:
+            values = one.values * view(metric).scale
+            found.append((system, Landscape(one.intensities, one.rates, values)))
+    return found
+
+
+def common_scale(metric: str, found: Surfaces, floors: Sequence[Floor]) -> Scale:
+    """The scale that holds every surface."""
+    shown = view(metric)
+    values = np.concatenate([one.values.ravel() for _, one in found])
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-9:  # a model that ignores its input: keep a scale with some width
+        low, high = low - 0.5 * shown.scale / 100, high + 0.5 * shown.scale / 100
+    steps = [1, 2, 2.5, 5, 10]
+    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(low, high))
+    lines = np.array(MaxNLocator(_LINES, steps=steps).tick_values(low, high))
+    constants = [floor.metrics[metric] * shown.scale for floor in floors]
+    best = max if shown.higher_is_better else min
+    return Scale(shown, filled, lines, best(constants) if constants else None)
+
+
+def landscape_figure(
+    results: Results, system: System, panels: Sequence[tuple[Landscape, Scale]]
+) -> Figure:
+    """One system: a panel for each metric, each with its own colour bar."""
+    figure = new_figure(5.1 * len(panels), 4.85)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (one, scale) in zip(axes, panels, strict=True):
+        drawn = _draw(axis, one, scale)
+        axis.set_title(scale.shown.heading, loc="left")
+        axis.set(xlabel=LAMBDA, ylabel=ETA)
+        _colour_bar(axis, drawn, scale)
+    notes = _floor_notes([scale for _, scale in panels])
+    facts = f"training regime {system.regime.name} · {subtitle(results, [system])}{notes}"
+    heading(figure, f"Reliability landscape: {system.label}", facts)
+    return figure
+
+
+def combined_figure(results: Results, found: Surfaces, scale: Scale) -> Figure:
+    """All systems side by side on one colour scale."""
+    columns = min(4, len(found))
+    lines = math.ceil(len(found) / columns)
+    figure = new_figure(2.85 * columns + 1.1, 2.95 * lines + 0.85)
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    shown = list(axes.flat[: len(found)])
+    for axis in axes.flat[len(found) :]:
+        axis.set_visible(False)
+    for place, (axis, (system, one)) in enumerate(zip(shown, found, strict=True)):
+        drawn = _draw(axis, one, scale)
+        axis.set_title(fill(system.label, 34), loc="left", fontsize=10)
+        if place + columns >= len(found):  # the lowest panel of its column
+            axis.tick_params(labelbottom=True)
+            axis.set_xlabel(LAMBDA)
+        if place % columns == 0:
+            axis.set_ylabel(ETA)
+        if place == columns - 1:  # beside the first row, exactly as high as its panels
+            _colour_bar(axis, drawn, scale)
+    systems = [system for system, _ in found]
+    title = f"Reliability landscapes: {scale.shown.title}"
+    heading(figure, title, subtitle(results, systems) + _floor_notes([scale]))
+    return figure
+
+
+def _floor_notes(scales: Sequence[Scale]) -> str:
+    if any(scale.floor_is_on_it for scale in scales):
+        return " · dashed: as good as the best constant prediction"
+    return ""
+
+
+def _draw(axis: Axes, one: Landscape, scale: Scale) -> QuadContourSet:
+    fine = one.refined(_FINE)
+    x, y, z = fine.intensities, fine.rates, fine.values.T
+    colours = colour_map(scale.shown.higher_is_better)
+    drawn = axis.contourf(x, y, z, levels=scale.filled, cmap=colours)
+    drawn.set_edgecolor("face")  # no white hairlines between the steps in a PDF
+    lines = axis.contour(x, y, z, levels=scale.lines, colors="white", linewidths=0.9, alpha=0.9)
+    halo = [withStroke(linewidth=2.2, foreground=INK, alpha=0.75)]
+    style: dict[str, Any] = {"color": "white", "fontweight": "bold", "path_effects": halo}
+    axis.set(xlim=(LEVELS[0], LEVELS[-1]), ylim=(LEVELS[0], LEVELS[-1]), aspect="equal")
+    places = label_places(lines, [STAR, (STAR[0] + 0.09, STAR[1])])
+    for text in axis.clabel(lines, fontsize=8, fmt=scale.label, manual=places):
+        text.set(**style)
+    if scale.floor is not None and scale.floor_is_on_it:
+        axis.contour(x, y, z, levels=[scale.floor], colors=INK, **FLOOR_LINE)
+    axis.plot(*STAR, marker="*", markersize=13, color="white", markeredgecolor=INK, zorder=5)
+    value = f"{one.at(*STAR):.{scale.shown.decimals}f}"
+    where: dict[str, Any] = {
+        "xytext": (9, 0),
+        "textcoords": "offset points",
+        "va": "center",
+        "zorder": 6,
+    }
+    axis.annotate(value, STAR, fontsize=9, **where, **style)
+    axis.xaxis.set_major_locator(MultipleLocator(0.1))
+    axis.yaxis.set_major_locator(MultipleLocator(0.1))
+    axis.tick_params(length=3)
+    return drawn
+
+
+def label_places(
+    lines: QuadContourSet, taken: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """A place for the label of each contour line: on it, clear of the borders and of others.
+
+    A line that has no such place (it only cuts a corner) gets no label.
+    """
+    occupied = [np.array(place) for place in taken]
+    places = []
+    for segments in lines.allsegs:
+        points = np.concatenate([*segments, np.empty((0, 2))])
+        to_border = np.minimum(points - LEVELS[0], LEVELS[-1] - points).min(axis=1)
+        to_others = np.min([np.linalg.norm(points - o, axis=1) for o in occupied], axis=0)
+        room = np.minimum(to_border / _BORDER_ROOM, to_others / _LABEL_ROOM)
+        if len(points) and room.max() >= 1:
+            # Of the places with room the one nearest to the diagonal: labels then form a ladder.
+            off_diagonal = np.abs(points[:, 0] - points[:, 1])
+            chosen = points[np.where(room >= 1, off_diagonal, np.inf).argmin()]
+            occupied.append(chosen)
+            places.append((float(chosen[0]), float(chosen[1])))
+    return places
+
+
+def _colour_bar(axis: Axes, drawn: QuadContourSet, scale: Scale) -> None:
+    place = axis.inset_axes((1.05, 0.0, 0.05, 1.0))
+    bar = axis.figure.colorbar(drawn, cax=place, ticks=scale.lines)
+    bar.set_label(scale.shown.unit)
+    bar.outline.set_visible(False)
+    if not scale.shown.higher_is_better:
+        bar.ax.invert_yaxis()  # good is up, whatever the metric
+    if scale.floor is not None and scale.floor_is_on_it:
+        bar.ax.axhline(scale.floor, color=INK, linewidth=1.4)

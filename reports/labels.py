@@ -1,0 +1,111 @@
+"""Names for systems: short, unique within a report, open about what departs from a default."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.spec import RunSpec
+from protocols.regimes import Regime
+from reports.cards import Card
+
+DEFAULT_PRESET = "paper"
+_NAMED_BY_REGIME = ("kind", "rate", "intensity")
+
+
+@dataclass(frozen=True)
+class Described:
+    """A system before it has a name: the spec of any of its runs, and its model's card."""
+
+    spec: RunSpec
+    card: Card
+
+
+def labels(systems: Sequence[Described]) -> list[tuple[str, str, bool]]:
+    """A (key, label, whether every setting is its preset's) for each system.
+
+    A label is "title · regime", then the preset where it is not the paper's, then every model or
+    regime setting that departs from the preset's; and where two systems would still read alike,
+    the settings in which they differ.
+    """
+    departures = [_departures(one) for one in systems]
+    names = [_label(one, changes) for one, changes in zip(systems, departures, strict=True)]
+    alike = {name for name, count in Counter(names).items() if count > 1}
+    for name in alike:
+        places = [i for i, other in enumerate(names) if other == name]
+        settings = [_settings(systems[i].spec) for i in places]
+        differing = [
+            key
+            for key in sorted(set().union(*settings))
+            if len({json.dumps(s.get(key)) for s in settings}) > 1
+        ]
+        for place, values in zip(places, settings, strict=True):
+            extra = {key: values.get(key) for key in differing}
+            names[place] = _label(systems[place], departures[place] | extra)
+    return [
+        (_key(one, name), name, not changes)
+        for one, name, changes in zip(systems, names, departures, strict=True)
+    ]
+
+
+def _label(system: Described, changes: Mapping[str, Any]) -> str:
+    title = system.card.title
+    if system.card.reconstruction:
+        title += " (reconstruction)"
+    if system.spec.preset != DEFAULT_PRESET:
+        title += f" [{system.spec.preset}]"
+    details = ", ".join(f"{key.split('.')[-1]}={_short(value)}" for key, value in changes.items())
+    return f"{title} · {system.spec.regime.name}" + (f" ({details})" if details else "")
+
+
+def _key(system: Described, label: str) -> str:
+    """A file name's part: readable where the label is plain, with a hash where it says more."""
+    name = slug(f"{system.spec.model} {system.spec.regime.name}")
+    plain = f"{system.card.title} · {system.spec.regime.name}"
+    if label == plain:
+        return name
+    return f"{name}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+
+
+def slug(text: str) -> str:
+    """Lower-case letters, digits and hyphens: safe as a file name and in LaTeX."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _departures(system: Described) -> dict[str, Any]:
+    """Settings of the model and the regime that are not their defaults."""
+    defaults = system.card.presets.get(system.spec.preset)
+    changes: dict[str, Any] = {}
+    if defaults is not None:
+        changes = {
+            f"model.{key}": value
+            for key, value in system.spec.model_config.items()
+            if json.dumps(value) != json.dumps(defaults.get(key))
+        }
+    regime, usual = system.spec.regime.identity(), Regime(system.spec.regime.kind).identity()
+    return changes | {
+        f"regime.{key}": value
+        for key, value in regime.items()
+        if key not in _NAMED_BY_REGIME and value != usual[key]
+    }
+
+
+def _settings(spec: RunSpec) -> dict[str, Any]:
+    parts: dict[str, Mapping[str, Any]] = {
+        "model": spec.model_config,
+        "training": spec.training,
+        "regime": spec.regime.identity(),
+        "versions": spec.versions,
+    }
+    return {
+        f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()
+    }
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

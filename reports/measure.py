@@ -1,0 +1,149 @@
+"""From results to rows of cells: means over seeds, supported marks, floors, published values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from reports.floors import Floor
+from reports.points import Point
+from reports.results import Results, System
+from reports.statistics import Array, bootstrap, marks
+from reports.tables import Cell, Row
+from reports.views import view
+
+PublishedValue = Callable[[str, str, "Question"], float | None]
+"""(model title, regime name, question) -> the published number, or None."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a cell asks: a metric at a point, or its average over several."""
+
+    metric: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Answers questions about systems; bootstrap values are kept, as tables share conditions."""
+
+    results: Results
+    _samples: dict[tuple[str, str, Point], Array | None] = field(default_factory=dict)
+
+    def cell(self, system: System, question: Question) -> Cell:
+        """Mean, spread and count over seeds; a missing cell where no run was evaluated there."""
+        per_seed = self.per_seed(system, question)
+        shown = view(question.metric)
+        if not len(per_seed):
+            return Cell(decimals=shown.decimals)
+        scaled = per_seed * shown.scale
+        std = float(scaled.std(ddof=1)) if len(scaled) > 1 else None
+        flag = "†" if self._undefined(system, question) else ""
+        return Cell(float(scaled.mean()), std, len(scaled), decimals=shown.decimals, flag=flag)
+
+    def per_seed(self, system: System, question: Question) -> np.ndarray:
+        """One value for each seed that was evaluated at every point of the question."""
+        values = []
+        for record in system.records:
+            rows = [self.results.values.get((record.run_id, *p.key)) for p in question.points]
+            found = [row[question.metric] for row in rows if row is not None]
+            if len(found) == len(question.points) and not np.isnan(found).any():
+                values.append(float(np.mean(found)))
+        return np.array(values)
+
+    def _undefined(self, system: System, question: Question) -> bool:
+        """Whether a correlation is 0 only because the prediction was constant, for some seed."""
+        rows = (
+            self.results.values.get((r.run_id, *p.key), {})
+            for r in system.records
+            for p in question.points
+        )
+        return question.metric == "corr" and any(row.get("corr_undefined", 0) > 0 for row in rows)
+
+    def samples(self, system: System, question: Question) -> Array | None:
+        """The question's answer under every bootstrap resample; None where it is missing."""
+        found = [self._at(system, question.metric, point) for point in question.points]
+        present = [values for values in found if values is not None]
+        return np.mean(present, axis=0) if len(present) == len(found) else None
+
+    def _at(self, system: System, metric: str, point: Point) -> Array | None:
+        key = (system.key, metric, point)
+        if key not in self._samples:
+            tables = [record.table for record in system.records]
+            self._samples[key] = bootstrap(tables, metric, point)
+        return self._samples[key]
+
+    def column(self, question: Question) -> list[Cell]:
+        """A cell for each system, with the marks that the test samples support."""
+        systems = self.results.systems
+        cells = [self.cell(system, question) for system in systems]
+        values = [cell.value for cell in cells]
+        samples = [
+            None if cell.value is None else self.samples(system, question)
+            for system, cell in zip(systems, cells, strict=True)
+        ]
+        found = marks(values, samples, question.metric)
+        return [replace(cell, mark=mark) for cell, mark in zip(cells, found, strict=True)]
+
+
+def rows(
+    measure: Measure,
+    questions: Sequence[Question],
+    floors: Sequence[Floor],
+    published: PublishedValue,
+    only_published: Sequence[tuple[str, str]] = (),
+    section: str = "",
+) -> list[Row]:
+    """Systems, then floors, then systems that are only published: one row each.
+
+    Args:
+        measure: the results.
+        questions: one for each column.
+        floors: the floor rows.
+        published: the number that stands beside a cell.
+        only_published: (model title, regime name) of the rows that nobody ran.
+        section: the heading that the rows stand under.
+    """
+    systems = measure.results.systems
+    columns = [measure.column(question) for question in questions]
+    found = []
+    for place, system in enumerate(systems):
+        cells = tuple(
+            replace(column[place], published=_beside(system, question, published))
+            for column, question in zip(columns, questions, strict=True)
+        )
+        seeds = len(system.records)
+        found.append(Row(system.label, cells, section=section, seeds=seeds))
+    found += [_floor_row(floor, questions, section) for floor in floors]
+    for title, regime in dict.fromkeys(only_published):
+        values = [published(title, regime, question) for question in questions]
+        if any(value is not None for value in values):
+            cells = tuple(
+                Cell(published=value, decimals=view(question.metric).decimals)
+                for value, question in zip(values, questions, strict=True)
+            )
+            found.append(Row(f"published: {title} · {regime}", cells, "published", section))
+    return found
+
+
+def _beside(system: System, question: Question, published: PublishedValue) -> float | None:
+    return published(system.card.title, system.regime.name, question) if system.plain else None
+
+
+def _floor_row(floor: Floor, questions: Sequence[Question], section: str) -> Row:
+    undefined = floor.metrics.get("corr_undefined", 0) > 0
+    cells = tuple(
+        Cell(
+            floor.metrics[question.metric] * view(question.metric).scale,
+            decimals=view(question.metric).decimals,
+            flag="†" if undefined and question.metric == "corr" else "",
+        )
+        for question in questions
+    )
+    return Row(floor.label, cells, "floor", section)
+
+
+UNDEFINED_NOTE = "† A constant prediction has no correlation; by definition it counts as 0 here."

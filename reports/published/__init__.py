@@ -1,0 +1,65 @@
+"""The numbers that papers print: one YAML file per paper, all of the same form.
+
+A published number is shown only beside runs on the data set that it was printed for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+QA_MOE = "qa_moe"
+
+DATASET_NAMES: Mapping[str, str] = {
+    "mosi": "CMU-MOSI",
+    "mosei": "CMU-MOSEI",
+    "iemocap": "IEMOCAP",
+    "mintrec": "MIntRec",
+}
+"""Our short name of a data set -> its name in the papers. Any other data set has no numbers."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What one paper printed for one data set; empty for a data set that it does not have.
+
+    Attributes:
+        dataset: the data set's name in the paper, or "".
+        tables: table -> model title -> condition -> metric -> value or None (a dash).
+    """
+
+    dataset: str
+    tables: Mapping[str, Mapping[str, Any]]
+
+    def value(self, table: str, model: str, condition: str, metric: str) -> float | None:
+        """A printed number, or None where the paper has none."""
+        found = self.tables.get(table, {}).get(model, {}).get(condition, {}).get(metric)
+        return None if found is None else float(found)
+
+    def models(self, table: str) -> list[str]:
+        """The models of a table, in the printed order."""
+        return list(self.tables.get(table, {}))
+
+
+def published(dataset: str, paper: str = QA_MOE) -> Published:
+    """The numbers that a paper printed for one of our data sets."""
+    name = DATASET_NAMES.get(dataset.lower(), "")
+    tables = {
+        key: content["datasets"][name]
+        for key, content in _read(paper).items()
+        if name in content.get("datasets", {})
+    }
+    return Published(name, tables)
+
+
+@cache
+def _read(paper: str) -> dict[str, Any]:
+    text = files(__name__).joinpath(f"{paper}.yaml").read_text(encoding="utf-8")
+    # The C loader reads the file ten times as fast, where PyYAML was built with it.
+    content: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return content

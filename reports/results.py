@@ -1,0 +1,248 @@
+"""Records -> systems and one tidy frame: where every table and figure begins.
+
+A *system* is what one row of a table is about: runs that differ in nothing but their seed. Two
+settings of one model are two systems, so that their numbers never share a cell.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from benchmark.errors import BenchmarkError
+from benchmark.interface import Task
+from benchmark.readouts import summarise
+from benchmark.records import RunRecord, RunStore
+from protocols.modalities import Modality
+from protocols.regimes import REGIME_KINDS, Regime
+from reports.cards import Card, CardLookup, installed
+from reports.labels import Described, labels
+
+KEYS = ("protocol", "noise_rule", "missing_rule", "intensity", "rate", "available")
+"""The columns that say which condition a row of the frame is about."""
+
+_UNREADABLE = (OSError, KeyError, ValueError, TypeError, AssertionError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class System:
+    """Runs that differ only in the seed.
+
+    Attributes:
+        key: short, unique and stable; part of file names.
+        label: the name in tables, unique within a report.
+        plain: whether every setting is its preset's; else no published number is about it.
+        card: the model's card.
+        regime: the training regime.
+        records: the runs, ordered by seed.
+    """
+
+    key: str
+    label: str
+    plain: bool
+    card: Card
+    regime: Regime
+    records: tuple[RunRecord, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, ascending."""
+        return tuple(record.spec.seed for record in self.records)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a report on one data set is made of.
+
+    Attributes:
+        dataset: its name.
+        data_sha256: its hash, the same for every run.
+        systems: ordered by model title, then by regime.
+        frame: a row per run and condition: run_id, system, model, title, source, regime, preset,
+            seed, dataset, data_sha256, the columns of :data:`KEYS`, and the metrics.
+        problems: run id -> why a run is not among the systems.
+    """
+
+    dataset: str
+    data_sha256: str
+    systems: tuple[System, ...]
+    frame: pd.DataFrame
+    problems: Mapping[str, str]
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """Every run of every system."""
+        return [record for system in self.systems for record in system.records]
+
+    @property
+    def task(self) -> Task:
+        """Regression or classification."""
+        return self.records[0].spec.task
+
+    @property
+    def present(self) -> tuple[Modality, ...]:
+        """The modalities that the data set has."""
+        return self.records[0].table.present
+
+    @property
+    def label(self) -> np.ndarray:
+        """(N,) test labels."""
+        return self.records[0].table.label
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data are generated; then every table and figure says so."""
+        return any(record.environment.get("synthetic", False) for record in self.records)
+
+    @cached_property
+    def values(self) -> dict[tuple[Any, ...], dict[str, float]]:
+        """(run id, *KEYS) -> metric -> value: the frame, for looking up single cells."""
+        metrics = self.frame.columns[list(self.frame.columns).index(KEYS[-1]) + 1 :]
+        keys = self.frame[["run_id", *KEYS]].itertuples(index=False, name=None)
+        rows = (
+            {str(k): v for k, v in row.items()} for row in self.frame[metrics].to_dict("records")
+        )
+        return dict(zip(keys, rows, strict=True))
+
+    def variants(self, protocol: str, *columns: str) -> list[tuple[str, ...]]:
+        """The combinations of key columns under which a protocol was evaluated."""
+        rows = self.frame[self.frame["protocol"] == protocol]
+        return sorted(set(rows[list(columns)].itertuples(index=False, name=None)))
+
+
+def load(
+    store: RunStore, dataset: str | None = None, cards: CardLookup = installed
+) -> list[Results]:
+    """Read the records of a store: one :class:`Results` for each data set.
+
+    Args:
+        store: the runs.
+        dataset: only this data set; None for all that have records.
+        cards: where the titles of models come from.
+
+    Raises:
+        BenchmarkError: where there are no records, or runs on data of one name but different
+            content.
+    """
+    records, problems = _readable(store)
+    problems |= {k: f"incomplete: {', '.join(v)} missing" for k, v in store.broken().items()}
+    problems |= store.unfinished()
+    by_dataset: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        by_dataset[record.spec.dataset].append(record)
+    names = sorted(by_dataset) if dataset is None else [dataset]
+    if not by_dataset or not set(names) <= set(by_dataset):
+        raise _nothing(store, dataset, sorted(by_dataset), problems)
+    return [_results(name, by_dataset[name], problems, cards) for name in names]
+
+
+def _readable(store: RunStore) -> tuple[list[RunRecord], dict[str, str]]:
+    """The records whose files can be read, and what is wrong with the others."""
+    sound, problems = [], {}
+    for record in store.records():
+        try:
+            _ = record.spec, record.environment, record.metrics, record.table
+        except (*_UNREADABLE, yaml.YAMLError) as error:
+            problems[record.run_id] = f"unreadable: {type(error).__name__}: {error}"
+        else:
+            sound.append(record)
+    return sound, problems
+
+
+def _nothing(
+    store: RunStore, dataset: str | None, known: Sequence[str], problems: Mapping[str, str]
+) -> BenchmarkError:
+    wanted = f"of data set '{dataset}' " if dataset and known else ""
+    have = f" There are records of: {', '.join(known)}." if known else ""
+    broken = "".join(f"\n  {run_id}: {why}" for run_id, why in problems.items())
+    name = f" --dataset {dataset}" if dataset else ""
+    return BenchmarkError(
+        f"no records {wanted}in {store.root}.{have} "
+        f"Make some with: benchmark run{name} --runs-dir {store.root}"
+        + (f"\nRuns that cannot be used:{broken}" if problems else "")
+    )
+
+
+def _results(
+    name: str, records: list[RunRecord], problems: Mapping[str, str], cards: CardLookup
+) -> Results:
+    _require_one_content(name, records)
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[_system_identity(record)].append(record)
+    members = [sorted(group, key=lambda r: r.spec.seed) for group in groups.values()]
+    found = {r.spec.model: cards(r.spec.model) for r in records}
+    described = [Described(group[0].spec, found[group[0].spec.model]) for group in members]
+    systems = [
+        System(*name, one.card, one.spec.regime, tuple(group))
+        for group, one, name in zip(members, described, labels(described), strict=True)
+    ]
+    ordered = tuple(sorted(systems, key=_order))
+    frame = pd.concat([_rows(system, record) for system in ordered for record in system.records])
+    return Results(
+        name, records[0].spec.data_sha256, ordered, frame.reset_index(drop=True), problems
+    )
+
+
+def _require_one_content(name: str, records: Sequence[RunRecord]) -> None:
+    """Runs are compared sample by sample: they must have seen the same data."""
+    runs: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        runs[record.spec.data_sha256].append(record.run_id)
+    if len(runs) > 1:
+        listing = "\n".join(f"  data {k[:12]}: {', '.join(v)}" for k, v in sorted(runs.items()))
+        raise BenchmarkError(
+            f"the runs on '{name}' were made on {len(runs)} different contents of that name and "
+            f"cannot be averaged or compared:\n{listing}\nMove the runs on the content that you "
+            "do not mean out of the runs folder, or import it under another name and run again."
+        )
+    first = records[0].table
+    for record in records[1:]:
+        table = record.table
+        same = table.sample_ids == first.sample_ids and np.array_equal(table.label, first.label)
+        if not same:
+            raise BenchmarkError(
+                f"runs {records[0].run_id} and {record.run_id} name the same data but have "
+                "different test samples; one of the records was changed. Delete it and run again."
+            )
+
+
+def _system_identity(record: RunRecord) -> str:
+    identity = record.spec.identity()
+    del identity["seed"]
+    return json.dumps(identity, sort_keys=True)
+
+
+def _order(system: System) -> tuple[Any, ...]:
+    regime = system.regime
+    kind = REGIME_KINDS.index(regime.kind)
+    return system.card.title.lower(), kind, regime.rate, regime.intensity, system.label
+
+
+def _rows(system: System, record: RunRecord) -> pd.DataFrame:
+    metrics = record.metrics if record.metrics_are_current() else summarise(record.table)
+    facts = {
+        "run_id": record.run_id,
+        "system": system.key,
+        "model": record.spec.model,
+        "title": system.card.title,
+        "source": system.card.source,
+        "regime": record.spec.regime.name,
+        "preset": record.spec.preset,
+        "seed": record.spec.seed,
+        "dataset": record.spec.dataset,
+        "data_sha256": record.spec.data_sha256,
+    }
+    rest = [c for c in metrics.columns if c not in KEYS]
+    return pd.concat(
+        [pd.DataFrame([facts] * len(metrics), index=metrics.index), metrics[[*KEYS, *rest]]], axis=1
+    )

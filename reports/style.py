@@ -1,0 +1,109 @@
+"""How figures look. Nothing is set globally: figures are drawn inside :func:`drawing`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from textwrap import fill
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from reports.results import Results, System
+
+DPI = 160
+INK = "#1b1b1b"
+MUTED = "#5f5f5f"
+
+# Okabe and Ito's palette without its yellow, too light on white: told apart by colour-blind
+# readers. Markers and dashes repeat the distinction for greyscale.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+
+_RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,  # text stays text in the PDF
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The settings that every figure is made and saved under."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that belongs to no window and no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def colour_map(higher_is_better: bool) -> Colormap:
+    """Viridis: even in lightness, so it reads in greyscale and to colour-blind readers.
+
+    Bright is always good.
+    """
+    return mpl.colormaps["viridis" if higher_is_better else "viridis_r"]
+
+
+def heading(figure: Figure, title: str, below: str) -> None:
+    """A title and a line of facts at the upper left, in a band that nothing else may enter."""
+    width, height = figure.get_size_inches()
+    title = fill(title, int(11 * width))
+    lines = fill(below, int(13.5 * width))
+    band = 0.12 + 0.21 * (title.count("\n") + 1) + 0.17 * (lines.count("\n") + 1)
+    layout = figure.get_layout_engine()
+    assert isinstance(layout, ConstrainedLayoutEngine)
+    layout.set(rect=(0, 0, 1, 1 - band / height))
+    top = 1 - 0.08 / height
+    figure.text(0.08 / width, top, title, va="top", fontsize=12.5, fontweight="bold")
+    top -= 0.22 * (title.count("\n") + 1) / height
+    figure.text(0.08 / width, top, lines, va="top", fontsize=9.5, color=MUTED)
+
+
+def subtitle(results: Results, systems: Sequence[System]) -> str:
+    """The data set, its size and the seeds; synthetic data are named as such."""
+    seeds = sorted({seed for system in systems for seed in system.seeds})
+    data = results.dataset
+    if results.synthetic:
+        data = "synthetic data" if data == "synthetic" else f"{data}, synthetic data"
+    what = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "seed"
+    listed = ", ".join(map(str, seeds))
+    return f"{data} · {len(results.label)} test samples · {what} ({listed})"
+
+
+def line_styles(models: Sequence[str], regimes: Sequence[str]) -> dict[tuple[str, str], dict]:
+    """A colour and a marker for each model, a dash pattern for each regime."""
+    places = {model: i for i, model in enumerate(dict.fromkeys(models))}
+    dashes = {regime: i for i, regime in enumerate(dict.fromkeys(regimes))}
+    return {
+        (model, regime): {
+            "color": _COLOURS[places[model] % len(_COLOURS)],
+            # The marker moves on when the colours come round again, so no pair repeats early.
+            "marker": _MARKERS[(places[model] + places[model] // len(_COLOURS)) % len(_MARKERS)],
+            "linestyle": _DASHES[dashes[regime] % len(_DASHES)],
+        }
+        for model, regime in product(places, dashes)
+    }

@@ -1,0 +1,90 @@
+"""How metrics are shown: names, units, decimals and direction, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmark.interface import Task
+from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES
+
+_RAW = frozenset({"mae", "corr"})
+_OTHER_TITLES: Mapping[str, str] = {
+    "acc5": "ACC5",
+    "acc3": "ACC3",
+    "acc2_has0": "ACC2 (with 0)",
+    "f1_has0": "F1 (with 0)",
+    "f1_macro": "F1 macro",
+    "uar": "UAR",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """One metric as it is printed.
+
+    Attributes:
+        name: the metric's name in :mod:`benchmark.metrics`.
+        title: the name in tables.
+        scale: what a value is multiplied by (100 for per cent).
+        decimals: digits after the point.
+        higher_is_better: its direction.
+    """
+
+    name: str
+    title: str
+    scale: float
+    decimals: int
+    higher_is_better: bool
+
+    @property
+    def heading(self) -> str:
+        """The title with its direction: "ACC7 ↑"."""
+        return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
+
+    @property
+    def unit(self) -> str:
+        """The title with its unit, for axes: "ACC7 (%)"."""
+        return f"{self.title} (%)" if self.scale == 100 else self.title
+
+    @property
+    def paper_name(self) -> str:
+        """The paper's column for this metric, or "" where it has none."""
+        return PAPER_NAMES.get(self.name, "")
+
+
+def view(metric: str) -> View:
+    """The view of a metric."""
+    raw = metric in _RAW
+    title = PAPER_NAMES.get(metric) or _OTHER_TITLES.get(metric, metric)
+    return View(metric, title, *((1.0, 3) if raw else (100.0, 1)), metric not in LOWER_IS_BETTER)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The metrics that a task's tables and figures show, the paper's first."""
+
+    main: tuple[str, ...]
+    fixed: tuple[str, ...]
+    random: tuple[str, ...]
+    noise: tuple[str, ...]
+    grid: tuple[str, ...]
+
+
+SELECTIONS: Mapping[Task, Selection] = {
+    "regression": Selection(
+        main=("acc7", "acc2_non0", "f1_non0", "mae", "corr"),
+        fixed=("acc2_non0", "f1_non0", "mae"),
+        random=("acc7", "f1_non0", "mae"),
+        noise=("acc2_non0", "mae", "acc7"),
+        grid=("acc7", "mae"),
+    ),
+    "classification": Selection(
+        main=("acc", "f1_weighted", "f1_macro"),
+        fixed=("acc", "f1_weighted"),
+        random=("acc", "f1_weighted"),
+        noise=("acc", "f1_weighted"),
+        grid=("acc",),
+    ),
+}
+"""Task -> what is shown where. The first metric of ``grid`` is the landscape's headline."""
