@@ -265,7 +265,8 @@ def _create_database(path: Path, say: Say) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
+    for name in (temporary.name, f"{temporary.name}-journal"):  # of one that was killed here
+        path.with_name(name).unlink(missing_ok=True)
     _quieten()
     store = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "mlartifacts").as_uri())
     store.engine.dispose()

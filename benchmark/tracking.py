@@ -77,6 +77,7 @@ class Tracker:
         self._specs: dict[str, RunSpec] = {}
         self._parent: str | None = None
         self._live: dict[str, _Live] = {}
+        self._started: set[str] = set()
         self._tracked: set[str] = set()
         self._missed: set[str] = set()
         self._failed: set[str] = set()
@@ -184,6 +185,8 @@ class Tracker:
 
     def _leave_alone(self, error: Exception) -> None:
         self._connection = self._parent = None
+        self._live.clear()  # it may come back as another store
+        self._tracked.clear()
         self._quiet_until = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         if not self._warned:
@@ -210,6 +213,7 @@ class Tracker:
         connection.reopen(run)
         live = _Live(run.id, connection.last_step(run.id, LEARNING_RATE))
         self._live[spec.run_id] = live
+        self._started.add(spec.run_id)
         return live
 
     def _add_epoch(self, spec: RunSpec, event: Event) -> None:
@@ -224,7 +228,7 @@ class Tracker:
     def _finish(self, spec: RunSpec) -> None:
         self._failures.pop(spec.run_id, None)
         write_record(self._connect(), read(self.store.record(spec.run_id)), self._parent)
-        self._live.pop(spec.run_id, None)
+        self._started.discard(spec.run_id)
         self._tracked.add(spec.run_id)
 
     def _fail(self, spec: RunSpec, message: str) -> None:
@@ -232,7 +236,7 @@ class Tracker:
         connection = self._connect()
         connection.log(live.child, tags={"error": message[-ERROR_CHARACTERS:]})
         connection.end(live.child, "FAILED")
-        self._live.pop(spec.run_id, None)
+        self._started.discard(spec.run_id)
         self._failures.pop(spec.run_id, None)
 
     def _outcome(self) -> Status:
@@ -249,10 +253,10 @@ class Tracker:
             if run_id not in self._tracked and self.store.has(run_id):
                 tracked = read(self.store.record(run_id))
                 write_record(connection, tracked, self._parent, known.get(run_id))
-                self._live.pop(run_id, None)
-        for live in self._live.values():
-            connection.end(live.child, "KILLED")
-        self._live.clear()
+                self._started.discard(run_id)
+        for run_id in self._started & known.keys():
+            connection.end(known[run_id].id, "KILLED")
+        self._started.clear()
         if self._plan is not None and self._parent is not None:
             connection.log(self._parent, tags={NOTE: self._plan.note(self.store)})
             connection.end(self._parent, status)

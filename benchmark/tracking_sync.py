@@ -206,14 +206,13 @@ def by_run_id(connection: Connection) -> dict[str, StoredRun]:
 
 
 def reason(uri: str, error: Exception) -> str:
-    """What is wrong with a store, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return f"the tracking store {_without_password(uri)} failed ({text[:200].rstrip('.')})"
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", uri)
+    """What is wrong with a store, in one line and without passwords."""
+    said = str(error)
+    system = re.search(r"\[Errno -?\d+\] ([^'\")\n]+)", said)  # all that matters of a long story
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    text = system[1] if system else (lines[0] if lines else type(error).__name__)
+    line = f"the tracking store {uri} failed ({text[:200].rstrip('. ')})"
+    return re.sub(r"//([^/@:\s]*):[^/@\s]*@", r"//\1:***@", line)
 
 
 def now() -> int:

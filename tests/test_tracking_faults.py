@@ -1,0 +1,240 @@
+"""Tracking that fails, is slow or is shared: training goes on, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from benchmark import mlflow_store
+from benchmark.errors import BenchmarkError
+from benchmark.events import Event
+from benchmark.mlflow_store import default_uri
+from benchmark.records import RunStore
+from benchmark.tracked import RUN_ID
+from benchmark.tracking import Tracker, sync
+from benchmark.tracking_server import serve_ui
+from tests.tracked_store import (
+    curve,
+    finish,
+    found,
+    open_tracker,
+    prepared_store,
+    specs_of,
+    train,
+    uri_of,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return prepared_store(tmp_path / "runs", tmp_path_factory)
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_a_dead_server_stops_nothing(store: RunStore, closed_port: int, scheme: str) -> None:
+    said: list[str] = []
+    uri = f"{scheme}://somebody:secret@127.0.0.1:{closed_port}"
+    specs = specs_of("qamoe")
+    begun = time.monotonic()
+    tracker = Tracker(uri, "synthetic", store, said.append)
+    tracker.open_plan("plan-1", "a plan", specs)
+    for spec in specs:
+        train(tracker, spec)
+        finish(tracker, store, spec)
+    tracker.close_plan()
+    assert time.monotonic() - begun < 10
+    assert tracker.behind
+    (line,) = said
+    assert "tracking is behind" in line
+    assert "benchmark sync" in line
+    assert "\n" not in line
+    assert "Connection refused" in line
+    assert "secret" not in line
+    with pytest.raises(BenchmarkError, match=str(closed_port)):
+        sync(store, uri)
+    assert str(sync(store, uri_of(store))) == "2 runs made, 0 updated, 0 already there"
+    assert len(found(store, "plan")) == 1
+
+
+def test_what_a_locked_database_missed_is_filled_in(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_store, "CONNECT_SECONDS", 0.1)
+    said: list[str] = []
+    done, failed = specs_of("qamoe")
+    holder = sqlite3.connect(store.root / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    tracker = open_tracker(store, [done, failed], warn=said.append, say=said.append)
+    train(tracker, done)
+    finish(tracker, store, done)
+    tracker.handle(failed, Event(failed.run_id, "failed", message="out of memory"))
+    assert tracker.behind
+    holder.close()
+    tracker.close_plan()
+    assert not tracker.behind
+    assert [line.split()[:3] for line in said] == [
+        ["tracking", "is", "behind:"],
+        ["tracking", "has", "caught"],
+    ]
+    status = {run.data.tags[RUN_ID]: run.info.status for run in found(store)}
+    assert status == {done.run_id: "FINISHED", failed.run_id: "FAILED"}
+
+
+def test_a_failure_in_the_middle_leaves_no_gap(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec, _) = specs_of("qamoe")
+    tracker = open_tracker(store, [spec])
+    train(tracker, spec, last=1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", full)
+        train(tracker, spec, first=2, last=2)
+    train(tracker, spec, first=3, last=3)
+    finish(tracker, store, spec)
+    tracker.close_plan()
+    (run,) = found(store)
+    assert [step for step, _ in curve(store, run, "train/loss")] == [1, 2, 3]
+    assert run.info.status == "FINISHED"
+
+
+def test_a_database_deleted_under_a_plan_is_made_again(store: RunStore) -> None:
+    first, second = specs_of("qamoe")
+    said: list[str] = []
+    tracker = open_tracker(store, [first, second], warn=said.append)
+    train(tracker, first)
+    finish(tracker, store, first)
+    (store.root / "mlflow.db").unlink()
+    train(tracker, second)
+    finish(tracker, store, second)
+    tracker.close_plan()
+    assert len(said) == 1
+    assert {run.info.status for run in found(store)} == {"FINISHED"}
+    assert len(found(store)) == 2
+
+
+@pytest.mark.parametrize("damage", ["text", "folder"])
+def test_a_damaged_database_is_one_clear_line(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "mlflow.db"
+    if damage == "text":
+        path.write_text("this is no database" * 100)
+    else:
+        path.mkdir()
+    said: list[str] = []
+    store = RunStore(tmp_path)
+    specs = specs_of("qamoe")
+    tracker = open_tracker(store, specs, warn=said.append)
+    train(tracker, specs[0])
+    finish(tracker, store, specs[0])
+    tracker.close_plan()
+    assert len(said) == 1
+    with pytest.raises(BenchmarkError, match=r"mlflow\.db failed"):
+        sync(store, default_uri(tmp_path))
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from benchmark.records import RunStore
+from tests.tracked_store import finish, open_tracker, specs_of, train
+
+store = RunStore(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+specs = specs_of("qamoe")
+tracker = open_tracker(store, specs, warn=lambda text: sys.exit(text))
+for spec in specs:
+    train(tracker, spec)
+    if sys.argv[2] == "0":
+        finish(tracker, store, spec)
+tracker.close_plan()
+"""
+
+
+def test_two_processes_that_meet_a_fresh_database_make_no_duplicates(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROCESS, str(tmp_path)]
+    root = Path(__file__).parent.parent
+    both = [
+        subprocess.Popen(
+            [*command, str(i)],
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    results = []
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        results.append((process.communicate()[1], process.returncode))
+    assert [code for _, code in results] == [0, 0], results
+    store = RunStore(tmp_path)
+    assert len(found(store, "plan")) == 1
+    assert sorted(run.data.tags[RUN_ID] for run in found(store)) == sorted(
+        spec.run_id for spec in specs_of("qamoe")
+    )
+
+
+def test_the_ui_says_what_is_wrong(store: RunStore, tmp_path: Path, closed_port: int) -> None:
+    with pytest.raises(BenchmarkError, match="no tracking database"):
+        serve_ui(default_uri(tmp_path / "nothing"), port=closed_port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", closed_port))
+        taken.listen()
+        with pytest.raises(BenchmarkError, match=f"{closed_port}: Address already"):
+            serve_ui(uri_of(store), port=closed_port)
+    with pytest.raises(BenchmarkError, match="cannot serve on nowhere"):
+        serve_ui(uri_of(store), host="nowhere.invalid", port=closed_port)
+    said: list[str] = []
+    serve_ui("http://server:5000", say=said.append)
+    assert said == ["the tracking server has its own UI: http://server:5000"]
+
+
+def test_the_ui_starts_says_its_address_and_leaves_nothing_behind(
+    store: RunStore, closed_port: int
+) -> None:
+    specs = specs_of("qamoe")
+    tracker = open_tracker(store, specs)
+    finish(tracker, store, specs[0])
+    tracker.close_plan()
+    code = "import sys; from benchmark.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "ui", "--runs-dir", str(store.root)]
+    process = subprocess.Popen(
+        [*command, "--port", str(closed_port)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert f"http://127.0.0.1:{closed_port}/#/experiments/" in line
+    assert "protocol_III_mae" in line
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert rest.strip() == "stopped"
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", closed_port)) != 0
