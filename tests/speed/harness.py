@@ -1,0 +1,153 @@
+"""Time the harness itself at MOSI's size: ``python -m tests.speed.harness``.
+
+Random features of CMU-MOSI's full package (1284/229/686 samples, 50 steps, widths 768/74/35),
+one thread unless --threads says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmark.data.dataset import Dataset, Split
+from benchmark.environment import choose_device
+from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Progress
+from benchmark.predict import fill_table
+from benchmark.registry import model_class
+from protocols.conditions import conditions_of
+from protocols.modalities import MODALITIES, Modalities
+from protocols.regimes import Regime, degrade_training_batch
+
+WIDTHS = {"text": 768, "audio": 74, "vision": 35}
+STEPS, BATCH = 50, 16
+SIZES = {"train": 1284, "valid": 229, "test": 686}
+
+
+def mosi_sized() -> Dataset:
+    """Random resident data of MOSI's size."""
+    generator = torch.Generator().manual_seed(0)
+    splits = {}
+    for name, size in SIZES.items():
+        lengths = torch.randint(5, STEPS + 1, (size, 1), generator=generator)
+        mask = torch.arange(STEPS) < lengths
+        features = {
+            m: torch.randn(size, STEPS, WIDTHS[m], generator=generator) * mask[..., None]
+            for m in MODALITIES
+        }
+        label = torch.rand(size, generator=generator) * 6 - 3
+        available = torch.ones(size, 3, dtype=torch.bool)
+        batch = Modalities(features, dict.fromkeys(MODALITIES, mask), available, label)
+        splits[name] = Split(tuple(f"{name}{i}" for i in range(size)), batch)
+    spec = DataSpec(WIDTHS, dict.fromkeys(MODALITIES, STEPS), MODALITIES)
+    return Dataset("random", "", spec, splits, {m: torch.tensor(1.0) for m in MODALITIES})
+
+
+def resident_batches(split: Split, device: torch.device):
+    """Batches as training gathers them: by index, on the device."""
+    order = torch.randperm(len(split)).to(device)
+    for start in range(0, len(split), BATCH):
+        yield split.samples.select(order[start : start + BATCH])
+
+
+def timed(action: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, the device's work included."""
+    start = time.perf_counter()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def show(title: str, action: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Print and return the median time of an action, after one call to warm up."""
+    action()
+    seconds = statistics.median(timed(action, device) for _ in range(repeats))
+    print(f"{title:<50} {seconds:8.2f} s", flush=True)
+    return seconds
+
+
+class Whole(MultimodalModel):
+    """A branched model with its branches hidden."""
+
+    def __init__(self, inner: BranchedModel) -> None:
+        torch.nn.Module.__init__(self)
+        self.inner = inner
+
+    def forward(self, batch):
+        """The inner model's forward pass."""
+        return self.inner(batch)
+
+    def loss(self, output, batch, progress):
+        """Not used here."""
+        raise AssertionError
+
+
+def build(name: str, data: Dataset, device: torch.device) -> MultimodalModel:
+    """A model at its defaults."""
+    kind = model_class(name)
+    return kind(kind.Config(), data.spec).to(device)
+
+
+def epoch_of(model: MultimodalModel, data: Dataset, device: torch.device) -> Callable[[], None]:
+    """One epoch of spectrum training, as an action."""
+    generator = torch.Generator(device=device).manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+
+    def epoch() -> None:
+        model.train()
+        for batch in resident_batches(data.splits["train"], device):
+            degraded = degrade_training_batch(
+                batch, Regime("spectrum"), generator, data.sigma_ref, MODALITIES
+            )
+            optimizer.zero_grad(set_to_none=True)
+            model.training_loss(degraded, Progress(0, 1, 0, 1))[0].backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+            optimizer.step()
+
+    return epoch
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--models", default="qamoe,mult")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    data = mosi_sized().to(device)
+    where = (
+        torch.cuda.get_device_name() if device.type == "cuda" else f"{options.threads} thread(s)"
+    )
+    print(f"{device.type}, {where}, torch {torch.__version__}; 1284 training, 686 test samples")
+    conditions = conditions_of(("grid",), MODALITIES, ("seed_a1",), 1, "uniform_0.7")
+
+    def table(model: MultimodalModel) -> Callable[[], object]:
+        return lambda: fill_table(model, data.splits["test"], data.spec, data.sigma_ref, conditions)
+
+    for name in options.models.split(","):
+        model = build(name, data, device)
+        show(f"{name}: an epoch of spectrum training", epoch_of(model, data, device), device, 1)
+        seconds = show(f"{name}: table of 57 x 686", table(model), device, options.repeats)
+        if isinstance(model, BranchedModel):
+            whole = show(f"{name}: the same in whole passes", table(Whole(model)), device, 1)
+            print(f"{name}: branches save a factor of {whole / seconds:.1f}")
+    if device.type == "cpu":
+        _peak_memory()
+
+
+def _peak_memory() -> None:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak resident memory of all of the above: {peak:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
