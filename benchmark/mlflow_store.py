@@ -41,6 +41,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     # A benchmark tells nobody what it is used for.
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Where a run can be seen is said by `benchmark ui`, not after each run.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # A database file that is deleted under us is noticed: no connection to it is kept open.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }
@@ -261,12 +263,15 @@ def _create_database(path: Path, say: Say) -> None:
     """Make a database under a temporary name, then rename it: it is complete or absent."""
     if path.exists() and path.stat().st_size:
         return
+    if set(str(path)) & set("%?"):
+        raise BenchmarkError("MLflow cannot open a database with % or ? in its path")
     say(f"making the tracking database {path} (once; takes a few seconds)")
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     temporary = path.with_name(f".{path.name}.new")
     for name in (temporary.name, f"{temporary.name}-journal"):  # of one that was killed here
         path.with_name(name).unlink(missing_ok=True)
+    temporary.touch()  # raises at once where MLflow would try for minutes
     _quieten()
     store = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "mlartifacts").as_uri())
     store.engine.dispose()

@@ -131,15 +131,16 @@ def test_a_database_deleted_under_a_plan_is_made_again(store: RunStore) -> None:
     assert len(found(store)) == 2
 
 
-@pytest.mark.parametrize("damage", ["text", "folder"])
+@pytest.mark.parametrize("damage", ["text", "folder", "path"])
 def test_a_damaged_database_is_one_clear_line(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "mlflow.db"
+    root = tmp_path / ("100%" if damage == "path" else "runs")
+    root.mkdir()
     if damage == "text":
-        path.write_text("this is no database" * 100)
-    else:
-        path.mkdir()
+        (root / "mlflow.db").write_text("this is no database" * 100)
+    elif damage == "folder":
+        (root / "mlflow.db").mkdir()
     said: list[str] = []
-    store = RunStore(tmp_path)
+    store = RunStore(root)
     specs = specs_of("qamoe")
     tracker = open_tracker(store, specs, warn=said.append)
     train(tracker, specs[0])
@@ -147,7 +148,7 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path, damage: str) -> No
     tracker.close_plan()
     assert len(said) == 1
     with pytest.raises(BenchmarkError, match=r"mlflow\.db failed"):
-        sync(store, default_uri(tmp_path))
+        sync(store, uri_of(store))
 
 
 PROCESS = """
@@ -216,25 +217,44 @@ def test_the_ui_says_what_is_wrong(store: RunStore, tmp_path: Path, closed_port:
     assert said == ["the tracking server has its own UI: http://server:5000"]
 
 
-def test_the_ui_starts_says_its_address_and_leaves_nothing_behind(
-    store: RunStore, closed_port: int
+def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
+    store: RunStore, tmp_path: Path, closed_port: int
 ) -> None:
-    specs = specs_of("qamoe")
-    tracker = open_tracker(store, specs)
-    finish(tracker, store, specs[0])
+    first, second = specs_of("qamoe")
+    tracker = open_tracker(store, [first])
+    finish(tracker, store, first)
     tracker.close_plan()
     code = "import sys; from benchmark.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "ui", "--runs-dir", str(store.root)]
     process = subprocess.Popen(
         [*command, "--port", str(closed_port)], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert f"http://127.0.0.1:{closed_port}/#/experiments/" in line
-    assert "protocol_III_mae" in line
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert rest.strip() == "stopped"
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        server = f"http://127.0.0.1:{closed_port}"
+        assert f"{server}/#/experiments/" in line
+        assert "protocol_III_mae" in line
+        elsewhere = RunStore(tmp_path / "elsewhere")
+        said: list[str] = []
+        remote = Tracker(server, "remote", elsewhere, said.append)
+        remote.open_plan("plan-2", "remote", [first, second])
+        train(remote, first)
+        finish(remote, elsewhere, first)
+        assert not remote.behind
+        (run,) = found(store, experiment="remote")
+        assert run.info.status == "FINISHED"
+        train(remote, second, last=1)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert rest.strip() == "stopped"
+    finally:
+        process.kill()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", closed_port)) != 0
+    train(remote, second, first=2)
+    finish(remote, elsewhere, second)
+    remote.close_plan()
+    assert remote.behind
+    assert len(said) == 1
