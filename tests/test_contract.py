@@ -14,7 +14,12 @@ from protocols.modalities import MODALITIES
 from tests.batches import make_batch, make_dataset, make_spec, with_zeroed
 
 NOW = Progress(0, 2, 1, 4)
-SMALL = {"qamoe": {"width": 16, "encoder_heads": 2}, "mult": {"width": 8, "heads": 2, "layers": 1}}
+SMALL = {
+    "qamoe": {"width": 16, "encoder_heads": 2},
+    "mult": {"width": 8, "heads": 2, "layers": 1},
+    "mmim": {"fusion_width": 32},
+    "sam_lml": {"width": 8, "heads": 2, "layers": 1, "scorer_width": 8, "head_width": 8},
+}
 """Settings that make the tests quick; a model that is not here is tested at its defaults."""
 
 every_model = pytest.mark.parametrize("name", model_names())
