@@ -1,8 +1,7 @@
 """Dropout, attention and feed-forward blocks for many small encoders at once.
 
-Sizes here are small (50 steps, head width 4 to 10), so the time goes into passes over the
-attention weights and into drawing dropout masks, not into arithmetic. On a CPU both are done by
-hand below; elsewhere torch's own kernels serve.
+At 50 steps and head width 4 to 10, time goes into passes over the attention weights and into
+drawing dropout masks, not into arithmetic. On a CPU both are done by hand here.
 """
 
 from __future__ import annotations
@@ -33,9 +32,8 @@ def _draw_lanes(shape: Sequence[int]) -> Tensor:
     """Uniform 16-bit integers.
 
     On a CPU torch draws a full-precision number per element for a dropout mask, which costs more
-    than the layer around it. Four 16-bit lanes of one 64-bit draw are enough for a rate to
-    1/65536. They come from torch's global generator, so a seed or a restored generator state
-    reproduces them.
+    than the layer around it; four lanes of one 64-bit draw do for a rate to 1/65536. They come
+    from torch's global generator, so a seed or a restored generator state reproduces them.
     """
     count = math.prod(shape)
     words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
@@ -115,10 +113,9 @@ class _CpuAttention(torch.autograd.Function):
     Measured at 50 steps and head width 5: torch's fused CPU kernel takes three times as long, and
     with dropout it falls back to a slower path still. What matters: the output is computed
     transposed, because a product with 46 columns vectorises and one with 5 does not; the gradient
-    keeps the weights row-major, where autograd would hand a transposed view to an elementwise
-    product; nothing of the size of the weights but the dropout lanes outlives a piece, since
-    touching fresh memory costs more than computing the weights again; and dropout's rescaling is
-    applied to the small output.
+    keeps the weights row-major, where autograd would hand on a transposed view; the softmax is
+    left unnormalised (see :func:`_exponentials`), so that its division and dropout's rescaling
+    act on the small output; long sequences are computed again for the gradient, not kept.
     """
 
     @staticmethod
@@ -131,105 +128,116 @@ class _CpuAttention(torch.autograd.Function):
         key_bias: Tensor | None,
         rates: tuple[float, ...],
     ) -> Tensor:
-        q, k, v = (x.contiguous() for x in (query, key, value))
-        out = torch.empty_like(q.transpose(-1, -2), memory_format=torch.contiguous_format)
-        ctx.save_for_backward(q, k, v, mask, key_bias)
-        ctx.rates, ctx.lanes, ctx.weights = rates, [], []
-        ctx.keep = any(ctx.needs_input_grad) and q.shape[1] == _samples_per_piece(q, k)
-        weights, keep = _buffers(q, k, 2)
-        for piece in _pieces(q, k):
+        out = query.new_empty(*query.shape[:3], query.shape[4], query.shape[3])
+        pieces = list(_pieces(query, key))
+        keep = any(ctx.needs_input_grad) and len(pieces) == len(query)
+        ctx.save_for_backward(query, key, value, mask, key_bias)
+        ctx.rates, ctx.pieces, ctx.lanes, ctx.kept = rates, pieces, [], []
+        # where nothing is kept, all pieces use the same memory
+        room = None if keep else _room(query, key, pieces[0])
+        dropped = _room(query, key, pieces[0]) if any(rates) else None
+        for piece in pieces:
             rate = rates[piece[0]]
-            w, f = weights[: _rows(q, piece)], keep[: _rows(q, piece)]
-            if ctx.keep:
-                w = torch.empty_like(w)
-                ctx.weights.append(w)
-            _weights(w, q[piece], k[piece], mask, None if key_bias is None else key_bias[piece])
-            lanes = _draw_lanes(w.shape) if rate else None
+            q, k, v = (x[piece].flatten(0, 1) for x in (query, key, value))
+            e = _room(query, key, piece) if room is None else room[: len(q)]
+            norm = _exponentials(e, q, k, mask, None if key_bias is None else key_bias[piece])
+            lanes = _draw_lanes(e.shape) if rate else None
             ctx.lanes.append(lanes)
-            if lanes is not None:
-                w = torch.mul(w, torch.ge(lanes, _threshold(rate), out=f), out=f)
+            if keep:
+                ctx.kept.append((q, k, v, e, norm))
+            if lanes is not None and dropped is not None:
+                d = dropped[: len(q)]
+                e = torch.mul(e, torch.ge(lanes, _threshold(rate), out=d), out=d)
+                norm = norm * (1.0 / keep_probability(rate))
             o = out[piece].flatten(0, 1)
-            torch.bmm(v[piece].flatten(0, 1).transpose(1, 2), w.transpose(1, 2), out=o)
-            if rate:
-                o.mul_(1.0 / keep_probability(rate))
+            torch.bmm(v.transpose(1, 2), e.transpose(1, 2), out=o).mul_(norm.transpose(1, 2))
         return out.transpose(-1, -2)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, mask, key_bias = ctx.saved_tensors
-        grads = [
-            torch.empty_like(x.transpose(-1, -2), memory_format=torch.contiguous_format)
-            for x in (q, k, v)
-        ]
-        weights, dropped, grad_scores = _buffers(q, k, 3)
-        scale = q.shape[-1] ** -0.5
-        for piece, lanes in zip(_pieces(q, k), ctx.lanes, strict=True):
-            rate, rows = ctx.rates[piece[0]], _rows(q, piece)
-            w, d, g = weights[:rows], dropped[:rows], grad_scores[:rows]
-            qc, kc, vc = (x[piece].flatten(0, 1).transpose(1, 2) for x in (q, k, v))
+        query, key, value, mask, key_bias = ctx.saved_tensors
+        inputs = (query, key, value)
+        grads = [x.new_empty(*x.shape[:3], x.shape[4], x.shape[3]) for x in inputs]
+        room, dropped, scores = (_room(query, key, ctx.pieces[0]) for _ in range(3))
+        scale = query.shape[-1] ** -0.5
+        for number, (piece, lanes) in enumerate(zip(ctx.pieces, ctx.lanes, strict=True)):
+            if ctx.kept:
+                q, k, v, e, norm = ctx.kept[number]
+            else:
+                q, k, v = (x[piece].flatten(0, 1) for x in inputs)
+                e = room[: len(q)]
+                norm = _exponentials(e, q, k, mask, None if key_bias is None else key_bias[piece])
+            d, factor = e, norm
+            if lanes is not None:
+                rate, d = ctx.rates[piece[0]], dropped[: len(q)]
+                torch.mul(e, torch.ge(lanes, _threshold(rate), out=d), out=d)
+                factor = norm * (1.0 / keep_probability(rate))
+            # (rows, w, Tq), with the division and the rescaling of the output
+            grad_o = grad[piece].flatten(0, 1).transpose(1, 2) * factor.transpose(1, 2)
             grad_q, grad_k, grad_v = (x[piece].flatten(0, 1) for x in grads)
-            # (rows, w, Tq)
-            grad_o = grad[piece].transpose(-1, -2).reshape(rows, -1, q.shape[-2])
-            if ctx.keep:
-                w = ctx.weights[piece[0]]
-            else:
-                _weights(w, q[piece], k[piece], mask, None if key_bias is None else key_bias[piece])
-            if lanes is None:
-                d = w
-            else:
-                torch.mul(w, torch.ge(lanes, _threshold(rate), out=d), out=d)
-                grad_o = grad_o * (1.0 / keep_probability(rate))
             torch.bmm(grad_o, d, out=grad_v)
-            # Softmax and dropout together: with d the dropped weights w and g the gradient at d,
-            # the scores get d g - w sum(d g).
-            torch.bmm(grad_o.transpose(1, 2), vc, out=g).mul_(d)
-            g.addcmul_(w, g.sum(-1, keepdim=True), value=-1.0)
-            torch.bmm(kc, g.transpose(1, 2), out=grad_q).mul_(scale)
-            torch.bmm(qc, g, out=grad_k).mul_(scale)
+            # Softmax and dropout together: with d what is left of the exponentials e, and g the
+            # gradient at d, the scores get d g - e sum(d g) / sum(e).
+            g = scores[: len(q)]
+            torch.bmm(grad_o.transpose(1, 2), v.transpose(1, 2), out=g).mul_(d)
+            g.addcmul_(e, g.sum(-1, keepdim=True).mul_(norm), value=-1.0)
+            torch.bmm(k.transpose(1, 2), g.transpose(1, 2), out=grad_q).mul_(scale)
+            torch.bmm(q.transpose(1, 2), g, out=grad_k).mul_(scale)
         return (*(x.transpose(-1, -2) for x in grads), None, None, None)
 
 
 _PIECE = 1 << 19
 """Attention weights held at once: they should stay in the processor's cache."""
 
-Piece = tuple[int, slice]
+_Piece = tuple[int, slice]
 
 
-def _samples_per_piece(q: Tensor, k: Tensor) -> int:
-    return max(1, min(q.shape[1], _PIECE // (q.shape[2] * q.shape[3] * k.shape[3])))
-
-
-def _pieces(q: Tensor, k: Tensor) -> Iterator[Piece]:
-    """(group, samples) slices of a (G, B, ...) batch."""
-    size = _samples_per_piece(q, k)
+def _pieces(q: Tensor, k: Tensor) -> Iterator[_Piece]:
+    """Even (group, samples) slices of a (G, B, H, Tq, w) batch that attends to (..., Tk, w)."""
+    most = max(1, _PIECE // (q.shape[2] * q.shape[3] * k.shape[3]))
+    size = math.ceil(q.shape[1] / math.ceil(q.shape[1] / most))
     for group in range(q.shape[0]):
         for start in range(0, q.shape[1], size):
             yield group, slice(start, min(start + size, q.shape[1]))
 
 
-def _rows(q: Tensor, piece: Piece) -> int:
-    """The number of attention matrices in a piece."""
-    return (piece[1].stop - piece[1].start) * q.shape[2]
+def _room(q: Tensor, k: Tensor, piece: _Piece) -> Tensor:
+    """Memory for the (rows, Tq, Tk) weights of a piece."""
+    rows = (piece[1].stop - piece[1].start) * q.shape[2]
+    return q.new_empty(rows, q.shape[3], k.shape[3])
 
 
-def _buffers(q: Tensor, k: Tensor, number: int) -> list[Tensor]:
-    """Room for the weights of one piece, several times."""
-    rows = _samples_per_piece(q, k) * q.shape[2]
-    return [q.new_empty(rows, q.shape[3], k.shape[3]) for _ in range(number)]
-
-
-def _weights(
+def _exponentials(
     out: Tensor, q: Tensor, k: Tensor, mask: Tensor | None, key_bias: Tensor | None
-) -> None:
-    """The softmax of one piece's scores, from (b, H, T, w), into ``out`` (b H, Tq, Tk)."""
-    q, k_t, scale = q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), q.shape[-1] ** -0.5
-    if mask is None:
-        torch.bmm(q, k_t, out=out).mul_(scale)
-    else:
-        torch.baddbmm(mask, q, k_t, alpha=scale, out=out)
-    if key_bias is not None:
-        out.view(key_bias.shape[0], -1, *out.shape[1:]).add_(key_bias[:, None, None, :])
+) -> Tensor:
+    """One piece's softmax, unnormalised into ``out`` (b H, Tq, Tk), from (b H, T, w).
+
+    Returns the (b H, Tq, 1) factors that normalise it. Subtracting each row's maximum, and the
+    exponential to base e, are most of a softmax's time. So powers of 2 of the plain scores come
+    first, and only if a row's sum is not well inside a float's range, the careful way.
+    """
+    _scores(out, q, k, mask, key_bias, math.log2(math.e))
+    total = out.exp2_().sum(-1, keepdim=True)
+    low, high = total.aminmax()
+    if low > 2.0**-60 and high < 2.0**60:
+        return total.reciprocal_()
+    _scores(out, q, k, mask, key_bias, 1.0)
     torch.softmax(out, -1, out=out)
+    return total.fill_(1.0)
+
+
+def _scores(
+    out: Tensor, q: Tensor, k: Tensor, mask: Tensor | None, key_bias: Tensor | None, unit: float
+) -> None:
+    """The scaled and masked scores, times ``unit``."""
+    scale = unit * q.shape[-1] ** -0.5
+    if mask is None:
+        torch.bmm(q, k.transpose(1, 2), out=out).mul_(scale)
+    else:
+        torch.baddbmm(mask * unit, q, k.transpose(1, 2), alpha=scale, out=out)
+    if key_bias is not None:
+        bias = (key_bias * unit)[:, None, None, :]
+        out.view(len(bias), -1, *out.shape[1:]).add_(bias)
 
 
 def feed_forward(
@@ -253,7 +261,7 @@ def feed_forward(
 
 
 class _CpuFeedForward(torch.autograd.Function):
-    """The widest tensors of the network: one is kept, and its gradient never leaves the cache."""
+    """Keeps one of the network's widest tensors; its gradient never leaves the cache."""
 
     @staticmethod
     def forward(

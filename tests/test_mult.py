@@ -247,7 +247,8 @@ def test_classification_is_a_softmax_cross_entropy() -> None:
 
 def test_regression_is_the_mean_absolute_error() -> None:
     model, batch = make().eval(), make_batch(5, ALIGNED)
-    output = model(batch)
+    with torch.no_grad():
+        output = model(batch)
     assert batch.label is not None
     expected = (
         sum(abs(float(p) - float(y)) for p, y in zip(output.prediction, batch.label, strict=True))
