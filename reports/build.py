@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -133,10 +134,16 @@ def _figures(sources: Sources) -> Iterable[tuple[Picture, Figure]]:
 
 
 def _write_figure(picture: Picture, figure: Figure, folder: Path) -> Picture:
-    for suffix in picture.suffixes:
+    for place, suffix in enumerate(picture.suffixes):
+        if place:  # everything has its place: laying it out again would double the time
+            figure.set_layout_engine("none")
         # Without a date the same records give the same file.
-        metadata = {"CreationDate": None} if suffix == ".pdf" else None
-        figure.savefig(folder / f"{picture.name}{suffix}", dpi=DPI, metadata=metadata)
+        options: dict[str, Any] = (
+            {"metadata": {"CreationDate": None}}
+            if suffix == ".pdf"
+            else {"dpi": DPI, "pil_kwargs": {"compress_level": 3}}  # half the time, a little larger
+        )
+        figure.savefig(folder / f"{picture.name}{suffix}", **options)
     return picture
 
 

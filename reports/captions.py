@@ -22,10 +22,20 @@ _SELECTION = {
 }
 
 
+def data_name(results: Results) -> str:
+    """The data set's name, which says so where the data are synthetic."""
+    if not results.synthetic:
+        return results.dataset
+    return (
+        "synthetic data"
+        if results.dataset == "synthetic"
+        else f"{results.dataset} (synthetic data)"
+    )
+
+
 def data_sentence(results: Results) -> str:
     """The data set, whether it is synthetic, its test samples and the modalities it has."""
-    kind = " (synthetic data)" if results.synthetic else ""
-    text = f"Data: {results.dataset}{kind}, {len(results.label)} test samples"
+    text = f"Data: {data_name(results)}, {len(results.label)} test samples"
     if len(results.present) < len(MODALITIES):
         text += f", {' and '.join(results.present)} only"
     return text + "."

@@ -16,7 +16,7 @@ from reports.floors import Floor
 from reports.measure import Measure, Question
 from reports.points import Point
 from reports.robustness import full_name
-from reports.style import MUTED, heading, line_styles, new_figure, subtitle
+from reports.style import MUTED, Heading, line_styles, new_figure, subtitle
 from reports.views import SELECTIONS, View, view
 
 
@@ -34,7 +34,11 @@ def curves_figure(
         ),
         (f"{ETA}  (no noise)", [Point("I", "", missing_rule, 0.0, x) for x in LEVELS]),
     )
-    figure = new_figure(9.6, 3.0 * len(metrics) + 1.2)
+    note = (
+        " · band: lowest to highest seed" if any(len(s.seeds) > 1 for s in results.systems) else ""
+    )
+    head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, 9.6)
+    figure = new_figure(9.6, 2.9 * len(metrics) + 0.9 + head.band)
     axes = figure.subplots(len(metrics), 2, sharex=True, sharey="row", squeeze=False)
     for row, metric in zip(axes, metrics, strict=True):
         for axis, (_, points) in zip(row, paths, strict=True):
@@ -47,10 +51,7 @@ def curves_figure(
     figure.legend(
         handles, names, loc="outside lower left", ncols=columns, fontsize=9, handlelength=3.4
     )
-    note = (
-        " · band: lowest to highest seed" if any(len(s.seeds) > 1 for s in results.systems) else ""
-    )
-    heading(figure, "Degradation along one axis", subtitle(results, results.systems) + note)
+    head.put_on(figure)
     return figure
 
 

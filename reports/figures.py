@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import fill
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from protocols.conditions import LEVELS
 from reports.floors import Floor
 from reports.landscape import Landscape, landscape
 from reports.results import Results, System
-from reports.style import INK, colour_map, heading, new_figure, subtitle
+from reports.style import INK, Heading, colour_map, new_figure, subtitle
 from reports.views import View, view
 
 STAR = (0.3, 0.2)
@@ -28,6 +28,9 @@ STAR = (0.3, 0.2)
 LAMBDA, ETA = "noise intensity λ", "missing rate η"
 FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
 _FILLED, _LINES, _FINE = 32, 8, 113
+_LEFT, _BELOW, _TITLE = 0.62, 0.5, 0.28
+"""Inches for what stands left of a panel, below it, and for a line of title above it."""
+
 _BORDER_ROOM, _LABEL_ROOM = 0.045, 0.085
 
 Surfaces = Sequence[tuple[System, Landscape]]
@@ -92,16 +95,19 @@ def landscape_figure(
     results: Results, system: System, panels: Sequence[tuple[Landscape, Scale]]
 ) -> Figure:
     """One system: a panel for each metric, each with its own colour bar."""
-    figure = new_figure(5.1 * len(panels), 4.85)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (one, scale) in zip(axes, panels, strict=True):
+    notes = _floor_notes([scale for _, scale in panels])
+    facts = f"training regime {system.regime.name} · {subtitle(results, [system])}{notes}"
+    side, pitch = 3.62, 5.05
+    width = pitch * len(panels) + 0.1
+    head = Heading(f"Reliability landscape: {system.label}", facts, width)
+    figure = new_figure(width, _BELOW + side + _TITLE + head.band, layout=False)
+    for place, (one, scale) in enumerate(panels):
+        axis = _panel(figure, _LEFT + pitch * place, _BELOW, side)
         drawn = _draw(axis, one, scale)
         axis.set_title(scale.shown.heading, loc="left")
         axis.set(xlabel=LAMBDA, ylabel=ETA)
         _colour_bar(axis, drawn, scale)
-    notes = _floor_notes([scale for _, scale in panels])
-    facts = f"training regime {system.regime.name} · {subtitle(results, [system])}{notes}"
-    heading(figure, f"Reliability landscape: {system.label}", facts)
+    head.put_on(figure)
     return figure
 
 
@@ -109,25 +115,32 @@ def combined_figure(results: Results, found: Surfaces, scale: Scale) -> Figure:
     """All systems side by side on one colour scale."""
     columns = min(4, len(found))
     lines = math.ceil(len(found) / columns)
-    figure = new_figure(2.85 * columns + 1.1, 2.95 * lines + 0.85)
-    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    shown = list(axes.flat[: len(found)])
-    for axis in axes.flat[len(found) :]:
-        axis.set_visible(False)
-    for place, (axis, (system, one)) in enumerate(zip(shown, found, strict=True)):
+    titles = [wrap(system.label, 32) for system, _ in found]
+    side = 2.45
+    across, down = side + 0.28, side + 0.12 + _TITLE * max(map(len, titles))
+    facts = subtitle(results, [system for system, _ in found]) + _floor_notes([scale])
+    width = _LEFT + across * columns + 0.62
+    head = Heading(f"Reliability landscapes: {scale.shown.title}", facts, width)
+    figure = new_figure(width, _BELOW + down * lines + head.band - 0.1, layout=False)
+    for place, (_, one) in enumerate(found):
+        line, column = divmod(place, columns)
+        bottom = _BELOW + down * (lines - 1 - line)
+        axis = _panel(figure, _LEFT + across * column, bottom, side)
         drawn = _draw(axis, one, scale)
-        axis.set_title(fill(system.label, 34), loc="left", fontsize=10)
-        if place + columns >= len(found):  # the lowest panel of its column
-            axis.tick_params(labelbottom=True)
-            axis.set_xlabel(LAMBDA)
-        if place % columns == 0:
-            axis.set_ylabel(ETA)
+        axis.set_title("\n".join(titles[place]), loc="left", fontsize=10)
+        lowest, first = place + columns >= len(found), column == 0
+        axis.set(xlabel=LAMBDA if lowest else "", ylabel=ETA if first else "")
+        axis.tick_params(labelbottom=lowest, labelleft=first)
         if place == columns - 1:  # beside the first row, exactly as high as its panels
             _colour_bar(axis, drawn, scale)
-    systems = [system for system, _ in found]
-    title = f"Reliability landscapes: {scale.shown.title}"
-    heading(figure, title, subtitle(results, systems) + _floor_notes([scale]))
+    head.put_on(figure)
     return figure
+
+
+def _panel(figure: Figure, left: float, bottom: float, side: float) -> Axes:
+    """A square panel in a fixed place, in inches: no layout engine, it would double the time."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes((left / width, bottom / height, side / width, side / height))
 
 
 def _floor_notes(scales: Sequence[Scale]) -> str:

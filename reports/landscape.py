@@ -17,7 +17,7 @@ from scipy.interpolate import PchipInterpolator
 from benchmark.table import PredictionTable
 from protocols.availability import subsets
 from protocols.conditions import LEVELS, at_level
-from protocols.missing import availability_weights
+from reports.points import subset_weights
 from reports.sums import combine, terms
 
 Array = NDArray[np.float64]
@@ -59,9 +59,7 @@ def surface(
         (8, len(rates)), equal to :func:`benchmark.readouts.cell` at each point.
     """
     masks = subsets(table.present)
-    shares = np.stack(
-        [availability_weights(missing_rule, r, table.present).numpy() for r in rates.tolist()]  # type: ignore[arg-type]
-    )[:, list(masks)]
+    shares = subset_weights(missing_rule, rates, table.present)[:, list(masks)]
     found = []
     for level in LEVELS:
         by_draw = []

@@ -31,7 +31,7 @@ class Measure:
     """Answers questions about systems; bootstrap values are kept, as tables share conditions."""
 
     results: Results
-    _samples: dict[tuple[str, str, Point], Array | None] = field(default_factory=dict)
+    _samples: dict[tuple[str, Point], list[Array | None]] = field(default_factory=dict)
 
     def cell(self, system: System, question: Question) -> Cell:
         """Mean, spread and count over seeds; a missing cell where no run was evaluated there."""
@@ -63,29 +63,27 @@ class Measure:
         )
         return question.metric == "corr" and any(row.get("corr_undefined", 0) > 0 for row in rows)
 
-    def samples(self, system: System, question: Question) -> Array | None:
-        """The question's answer under every bootstrap resample; None where it is missing."""
-        found = [self._at(system, question.metric, point) for point in question.points]
-        present = [values for values in found if values is not None]
-        return np.mean(present, axis=0) if len(present) == len(found) else None
+    def samples(self, question: Question) -> list[Array | None]:
+        """For each system the answer under every bootstrap resample; None where it is missing."""
+        by_point = [self._at(question.metric, point) for point in question.points]
+        answers: list[Array | None] = []
+        for of_system in zip(*by_point, strict=True):
+            present = [values for values in of_system if values is not None]
+            complete = len(present) == len(by_point)
+            answers.append(np.mean(present, axis=0) if complete else None)
+        return answers
 
-    def _at(self, system: System, metric: str, point: Point) -> Array | None:
-        key = (system.key, metric, point)
-        if key not in self._samples:
-            tables = [record.table for record in system.records]
-            self._samples[key] = bootstrap(tables, metric, point)
-        return self._samples[key]
+    def _at(self, metric: str, point: Point) -> list[Array | None]:
+        if (metric, point) not in self._samples:
+            tables = [[r.table for r in system.records] for system in self.results.systems]
+            self._samples[metric, point] = bootstrap(tables, metric, point)
+        return self._samples[metric, point]
 
     def column(self, question: Question) -> list[Cell]:
         """A cell for each system, with the marks that the test samples support."""
-        systems = self.results.systems
-        cells = [self.cell(system, question) for system in systems]
+        cells = [self.cell(system, question) for system in self.results.systems]
         values = [cell.value for cell in cells]
-        samples = [
-            None if cell.value is None else self.samples(system, question)
-            for system, cell in zip(systems, cells, strict=True)
-        ]
-        found = marks(values, samples, question.metric)
+        found = marks(values, self.samples(question), question.metric)
         return [replace(cell, mark=mark) for cell, mark in zip(cells, found, strict=True)]
 
 

@@ -43,7 +43,10 @@ def page(
         "## Main result",
         *(markdown(table) for table in tables[:1]),
         *(["## Figures"] if shown else []),
-        *(_figure(picture) for picture in shown),
+        *(
+            _figure(picture, captioned=not place or picture.caption != shown[place - 1].caption)
+            for place, picture in enumerate(shown)
+        ),
         _folded(
             "The landscape of each system",
             [_figure(picture, captioned=False) for picture in pictures if picture.detail],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from benchmark.table import PredictionTable
 from protocols.availability import mask_named, mask_of, subsets
 from protocols.conditions import Condition, at_joint, at_level
 from protocols.missing import availability_weights
+from protocols.modalities import Modality
 from reports.sums import terms
 
 Array = NDArray[np.float64]
@@ -35,7 +37,14 @@ class Point:
     @property
     def key(self) -> tuple[str, str, str, float, float, str]:
         """The values of the key columns."""
-        return astuple(self)
+        return (
+            self.protocol,
+            self.noise_rule,
+            self.missing_rule,
+            self.intensity,
+            self.rate,
+            self.available,
+        )
 
 
 def sample_terms(table: PredictionTable, metric: str, point: Point) -> Array:
@@ -48,37 +57,56 @@ def sample_terms(table: PredictionTable, metric: str, point: Point) -> Array:
         KeyError: where the table does not cover the point.
     """
     draws = []
-    for conditions, weights in _mixtures(table, point):
+    for draw, conditions in enumerate(_conditions(point, table.draws, table.present)):
         rows = terms(metric, table.prediction[[table.row(c) for c in conditions]], table.label)
-        draws.append(np.einsum("mn,mnk->nk", weights, rows))
+        masks = [condition.mask for condition in conditions]
+        draws.append(np.einsum("mn,mnk->nk", _weights(table, point, draw, masks), rows))
     return np.stack(draws)
 
 
-def _mixtures(table: PredictionTable, point: Point) -> list[tuple[list[Condition], Array]]:
-    """For each draw: conditions, and their (M, N) weights."""
-    size, masks = len(table.label), subsets(table.present)
+@lru_cache(maxsize=1024)
+def _conditions(
+    point: Point, draws: int, present: tuple[Modality, ...]
+) -> tuple[tuple[Condition, ...], ...]:
+    """For each draw that matters, the rows that the point mixes."""
+    rule, masks = point.noise_rule or "seed_a1", subsets(present)
     if point.protocol == "III":
-        return [_joint(table, point, draw, masks, size) for draw in range(table.draws)]
-    if point.missing_rule:
-        share = availability_weights(point.missing_rule, point.rate, table.present).numpy()  # type: ignore[arg-type]
-        weights = np.repeat(share[list(masks), None], size, axis=1)
-    else:
+        return tuple(
+            tuple(at_joint(rule, d, point.available, m) for m in masks)  # type: ignore[arg-type]
+            for d in range(draws)
+        )
+    if not point.missing_rule:
         name = point.available
-        masks = (mask_named(name) if name else mask_of(table.present),)
-        weights = np.ones((1, size))
-    rule = point.noise_rule or "seed_a1"
-    draws = range(table.draws if point.intensity > 0 else 1)
-    return [
-        ([at_level(rule, d, point.intensity, m) for m in masks], weights)  # type: ignore[arg-type]
-        for d in draws
-    ]
+        masks = (mask_named(name) if name else mask_of(present),)
+    return tuple(
+        tuple(at_level(rule, d, point.intensity, m) for m in masks)  # type: ignore[arg-type]
+        for d in range(draws if point.intensity > 0 else 1)
+    )
 
 
-def _joint(
-    table: PredictionTable, point: Point, draw: int, masks: tuple[int, ...], size: int
-) -> tuple[list[Condition], Array]:
-    joint = point.available
-    rates = torch.from_numpy(table.joint_levels[joint, draw][1])
-    share = availability_weights(point.missing_rule, rates, table.present).numpy()  # type: ignore[arg-type]
-    conditions = [at_joint(point.noise_rule, draw, joint, m) for m in masks]  # type: ignore[arg-type]
-    return conditions, share[:, list(masks)].T.reshape(len(masks), size)
+def _weights(table: PredictionTable, point: Point, draw: int, masks: list[int]) -> Array:
+    """(M, N) weights of the rows with these masks."""
+    size = len(table.label)
+    if not point.missing_rule:
+        return np.ones((1, size))
+    if point.protocol == "III":
+        rates = table.joint_levels[point.available, draw][1]
+        return subset_weights(point.missing_rule, rates, table.present)[:, masks].T
+    rate = np.array([point.rate])
+    share = subset_weights(point.missing_rule, rate, table.present)[:, masks].T
+    return np.broadcast_to(share, (len(masks), size))
+
+
+def subset_weights(
+    missing_rule: str, rates: NDArray[np.floating], present: tuple[Modality, ...]
+) -> Array:
+    """The probability of each availability subset at each rate: (E,) -> (E, 8) by bit mask."""
+    return _subset_weights(missing_rule, rates.tobytes(), rates.dtype.str, present)
+
+
+@lru_cache(maxsize=256)  # all the runs of a report ask for the same few
+def _subset_weights(
+    missing_rule: str, rates: bytes, dtype: str, present: tuple[Modality, ...]
+) -> Array:
+    values = torch.from_numpy(np.frombuffer(rates, dtype=dtype).copy())
+    return availability_weights(missing_rule, values, present).numpy()  # type: ignore[arg-type]

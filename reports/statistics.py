@@ -34,17 +34,38 @@ def resample_counts(size: int, resamples: int = RESAMPLES, seed: int = GENERATOR
     return generator.multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)
 
 
-def bootstrap(tables: Sequence[PredictionTable], metric: str, point: Point) -> Array | None:
-    """A system's metric at a point under every resample.
+def bootstrap(
+    systems: Sequence[Sequence[PredictionTable]], metric: str, point: Point
+) -> list[Array | None]:
+    """A metric at a point under every resample, for several systems at once.
 
     Args:
-        tables: one for each seed; those that do not cover the point are left out, as in its mean.
+        systems: for each system a table for each seed; tables that do not cover the point are left
+            out, as in the system's mean.
         metric: a metric's name.
         point: the condition.
 
     Returns:
-        (RESAMPLES,) values, or None where no table covers the point.
+        For each system (RESAMPLES,) values, or None where no table covers the point.
     """
+    blocks = [_terms_of_system(tables, metric, point) for tables in systems]
+    found = [block for block in blocks if block is not None]
+    if not found:
+        return [None] * len(systems)
+    # One product for everything: (R, N) counts by (N, the columns of all systems).
+    columns = np.concatenate([terms for terms, _ in found], axis=1)
+    size, _, width = columns.shape
+    sums = resample_counts(size) @ columns.reshape(size, -1)
+    values = combine(metric, sums.reshape(len(sums), -1, width))
+    ends = np.cumsum([len(shares) for _, shares in found])[:-1]
+    parts = iter(np.split(values, ends, axis=1))
+    return [None if block is None else next(parts) @ block[1] for block in blocks]
+
+
+def _terms_of_system(
+    tables: Sequence[PredictionTable], metric: str, point: Point
+) -> tuple[Array, Array] | None:
+    """(N, M, K) terms of every run and draw, and the (M,) shares of their M values in the mean."""
     found = []
     for table in tables:
         try:
@@ -53,19 +74,10 @@ def bootstrap(tables: Sequence[PredictionTable], metric: str, point: Point) -> A
             continue
     if not found:
         return None
-    counts = resample_counts(len(tables[0].label))
-    if metric in MEANS:
-        averaged = np.mean([draws.mean(axis=0) for draws in found], axis=0)
-        return combine(metric, counts @ averaged)
-    return np.mean([_mean_over_draws(metric, counts, draws) for draws in found], axis=0)
-
-
-def _mean_over_draws(metric: str, counts: Array, draws: Array) -> Array:
-    """(D, N, K) terms -> (R,): one product for all draws, the metric of each, their mean."""
-    number, size, width = draws.shape
-    sums = counts @ draws.transpose(1, 0, 2).reshape(size, number * width)
-    values = combine(metric, sums.reshape(-1, number, width))
-    return np.asarray(values.mean(axis=1))
+    if metric in MEANS:  # their terms may be averaged beforehand: one column instead of many
+        return np.mean([draws.mean(axis=0) for draws in found], axis=0)[:, None], np.ones(1)
+    shares = [np.full(len(draws), 1 / len(draws) / len(found)) for draws in found]
+    return np.concatenate(found).swapaxes(0, 1), np.concatenate(shares)
 
 
 def interval(samples: Array, level: float = LEVEL) -> tuple[float, float]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
-from textwrap import fill
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from reports.captions import data_name
 from reports.results import Results, System
 
 DPI = 160
@@ -42,7 +44,6 @@ _RC: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "pdf.fonttype": 42,  # text stays text in the PDF
 }
 
 
@@ -53,9 +54,12 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that belongs to no window and no global state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, layout: bool = True) -> Figure:
+    """An empty figure, in inches, that belongs to no window and no global state.
+
+    With ``layout`` its axes are placed so that nothing overlaps; without, where they are put.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained" if layout else None)
     FigureCanvasAgg(figure)
     return figure
 
@@ -68,30 +72,49 @@ def colour_map(higher_is_better: bool) -> Colormap:
     return mpl.colormaps["viridis" if higher_is_better else "viridis_r"]
 
 
-def heading(figure: Figure, title: str, below: str) -> None:
-    """A title and a line of facts at the upper left, in a band that nothing else may enter."""
-    width, height = figure.get_size_inches()
-    title = fill(title, int(11 * width))
-    lines = fill(below, int(13.5 * width))
-    band = 0.12 + 0.21 * (title.count("\n") + 1) + 0.17 * (lines.count("\n") + 1)
-    layout = figure.get_layout_engine()
-    assert isinstance(layout, ConstrainedLayoutEngine)
-    layout.set(rect=(0, 0, 1, 1 - band / height))
-    top = 1 - 0.08 / height
-    figure.text(0.08 / width, top, title, va="top", fontsize=12.5, fontweight="bold")
-    top -= 0.22 * (title.count("\n") + 1) / height
-    figure.text(0.08 / width, top, lines, va="top", fontsize=9.5, color=MUTED)
+@dataclass(frozen=True)
+class Heading:
+    """A title and lines of facts for the upper left of a figure.
+
+    Attributes:
+        title: what the figure shows.
+        facts: what it was made of.
+        width: the figure's width in inches, to which both are wrapped.
+    """
+
+    title: str
+    facts: str
+    width: float
+
+    @property
+    def _wrapped(self) -> tuple[list[str], list[str]]:
+        return wrap(self.title, int(10.5 * self.width)), wrap(self.facts, int(13.5 * self.width))
+
+    @property
+    def band(self) -> float:
+        """The height in inches that it needs."""
+        title, facts = self._wrapped
+        return 0.14 + 0.22 * len(title) + 0.17 * len(facts)
+
+    def put_on(self, figure: Figure) -> None:
+        """Write it; a figure with a layout keeps everything else out of the band."""
+        width, height = figure.get_size_inches()
+        layout = figure.get_layout_engine()
+        if isinstance(layout, ConstrainedLayoutEngine):
+            layout.set(rect=(0, 0, 1, 1 - self.band / height))
+        title, facts = self._wrapped
+        left, top = 0.08 / width, 1 - 0.08 / height
+        below = top - 0.22 * len(title) / height
+        figure.text(left, top, "\n".join(title), va="top", fontsize=12.5, fontweight="bold")
+        figure.text(left, below, "\n".join(facts), va="top", color=MUTED)
 
 
 def subtitle(results: Results, systems: Sequence[System]) -> str:
     """The data set, its size and the seeds; synthetic data are named as such."""
     seeds = sorted({seed for system in systems for seed in system.seeds})
-    data = results.dataset
-    if results.synthetic:
-        data = "synthetic data" if data == "synthetic" else f"{data}, synthetic data"
     what = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "seed"
     listed = ", ".join(map(str, seeds))
-    return f"{data} · {len(results.label)} test samples · {what} ({listed})"
+    return f"{data_name(results)} · {len(results.label)} test samples · {what} ({listed})"
 
 
 def line_styles(models: Sequence[str], regimes: Sequence[str]) -> dict[tuple[str, str], dict]:
