@@ -36,13 +36,19 @@ class Order:
         """(B, T, d) to (B, T', d) with the real steps at the front."""
         if self.index is None:
             return x[:, : self.steps]
-        return x.take_along_dim(self.index[..., None], 1)
+        return _rows(x, self.index)
 
     def reverse(self, x: Tensor) -> Tensor:
         """(B, T', d) with the real steps back to front; what is behind them stays there."""
         place = torch.arange(self.steps, device=x.device)
         last = self.last[:, None]
-        return x.take_along_dim(torch.where(place <= last, last - place, place)[..., None], 1)
+        return _rows(x, torch.where(place <= last, last - place, place))
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """The steps of (B, T, d) that a (B, T') index names, as whole rows: (B, T', d)."""
+    start = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
+    return x.flatten(0, 1).index_select(0, (start + index).flatten()).unflatten(0, index.shape)
 
 
 def order_of(mask: Tensor) -> Order:
@@ -90,101 +96,101 @@ class LSTM(nn.Module):
             (B, T', D h) states, both directions side by side; behind a sequence's real steps they
             mean nothing. (B, D h) final states of the directions, as ``torch.nn.LSTM`` has them.
         """
-        run = self._run_on_cpu if x.device.type == "cpu" else self._run
-        states = run(x, order)
-        last = order.last[:, None, None]
+        states = self._run(x, order)
         if len(states) == 1:
-            return states[0], states[0].take_along_dim(last, 1)[:, 0]
-        # the backward direction ends at place 0 of the real order, after ``last`` of its own
-        final = torch.cat([s.take_along_dim(last, 1)[:, 0] for s in states], -1)
-        return torch.cat([states[0], order.reverse(states[1])], -1), final
+            return states[0], _ends(states, order)
+        return torch.cat([states[0], order.reverse(states[1])], -1), _ends(states, order)
 
     def final(self, x: Tensor, mask: Tensor) -> Tensor:
         """Final states (B, D h) of (B, T, d) sequences with a (B, T) mask."""
         order = order_of(mask)
-        return self(order.front(x), order)[1]
+        return self.final_in(order.front(x), order)
+
+    def final_in(self, x: Tensor, order: Order) -> Tensor:
+        """The final states alone of :meth:`forward`, which saves turning the others round."""
+        return _ends(self._run(x, order), order)
 
     def _run(self, x: Tensor, order: Order) -> list[Tensor]:
         """The (B, T', h) states of each direction, in the order in which it runs."""
         inputs = [x] if len(self.directions) == 1 else [x, order.reverse(x)]
-        return [lstm(own)[0] for lstm, own in zip(self.directions, inputs, strict=True)]
+        return [_run(lstm, own) for lstm, own in zip(self.directions, inputs, strict=True)]
 
-    def _run_on_cpu(self, x: Tensor, order: Order) -> list[Tensor]:
-        """:meth:`_run`, with both directions in one recurrence over projected inputs."""
-        weights = [tuple(lstm.parameters()) for lstm in self.directions]
-        inner, recurrent, bias, other_bias = zip(*weights, strict=True)
-        projected = F.linear(x, torch.cat(inner), torch.cat(bias) + torch.cat(other_bias))
-        gates = list(projected.chunk(len(weights), -1))
-        if len(gates) == 2:
-            gates[1] = order.reverse(gates[1])
-        stacked = torch.stack(gates).permute(2, 0, 1, 3).contiguous()
-        return list(_Recurrence.apply(stacked, torch.stack(recurrent)).permute(1, 2, 0, 3))
+
+def _ends(states: list[Tensor], order: Order) -> Tensor:
+    """The final states (B, D h): both directions run over the real steps first."""
+    return torch.cat([_rows(s, order.last[:, None])[:, 0] for s in states], -1)
+
+
+_WIDE = 1 << 16
+"""Size of an input weight from which its own products decide how long a step takes."""
+
+
+def _run(lstm: nn.Module, x: Tensor) -> Tensor:
+    """The (B, T, h) states of a (B, T, d) batch.
+
+    Training over wide features on a CPU, torch's layer spends a third of its time on the gradient
+    at the features, which nobody asked for; elsewhere it is the fastest.
+    """
+    inner, recurrent, bias, other_bias = lstm.parameters()
+    training = torch.is_grad_enabled() and inner.requires_grad and not x.requires_grad
+    if training and x.device.type == "cpu" and inner.numel() >= 4 * _WIDE:
+        projected = F.linear(x, inner, bias + other_bias).transpose(0, 1)
+        return _Recurrence.apply(projected, recurrent).transpose(0, 1)
+    return lstm(x)[0]
 
 
 class _Recurrence(torch.autograd.Function):
-    """D LSTM recurrences side by side, with the gradient written out.
+    """An LSTM after the projection of its inputs, with the gradient written out.
 
-    Sizes are small, so the time goes into the number of operations per step: seven forward and
-    five backward, against some forty of torch's own training path on a CPU. Whatever does not
-    depend on the next step is computed for all steps at once, outside the loop.
+    Whatever does not depend on the next step is computed for all steps at once, outside the loop.
+    The layout of the projection is kept, so that neither it nor its gradient is ever copied.
     """
 
     @staticmethod
     def forward(ctx: Any, projected: Tensor, weight: Tensor) -> Tensor:
-        """(T, D, B, 4h) inputs to the gates i, f, g, o and (D, 4h, h) weights to (T, D, B, h)."""
-        steps, h = projected.shape[0], weight.shape[-1]
-        keep = steps if any(ctx.needs_input_grad) else 1
-        gates = projected.new_empty(keep, *projected.shape[1:])
-        cells, squashed = projected.new_empty(2, keep, *projected.shape[1:3], h).unbind()
-        states = projected.new_empty(steps, *projected.shape[1:3], h)
-        transposed = weight.transpose(1, 2).contiguous()
+        """(T, B, 4h) inputs to the gates i, f, g, o and (4h, h) weights to (T, B, h) states."""
+        (steps, size, _), h = projected.shape, weight.shape[1]
+        gates = torch.empty_like(projected)
+        cells, squashed, states = projected.new_empty(3, steps, size, h).unbind()
+        transposed = weight.t().contiguous()
         for t in range(steps):
-            own = gates[t % keep]
+            own = projected[t] if t == 0 else torch.addmm(projected[t], states[t - 1], transposed)
+            torch.sigmoid(own[:, : 2 * h], out=gates[t, :, : 2 * h])
+            torch.tanh(own[:, 2 * h : 3 * h], out=gates[t, :, 2 * h : 3 * h])
+            torch.sigmoid(own[:, 3 * h :], out=gates[t, :, 3 * h :])
+            i, f, g, o = gates[t].chunk(4, -1)
+            torch.mul(i, g, out=cells[t])
             if t:
-                torch.baddbmm(projected[t], states[t - 1], transposed, out=own)
-            else:
-                own.copy_(projected[0])
-            own[..., : 2 * h].sigmoid_()
-            own[..., 2 * h : 3 * h].tanh_()
-            own[..., 3 * h :].sigmoid_()
-            i, f, g, o = own.chunk(4, -1)
-            cell = cells[t % keep]
-            if t:
-                torch.mul(f, cells[(t - 1) % keep], out=cell).addcmul_(i, g)
-            else:
-                torch.mul(i, g, out=cell)
-            torch.tanh(cell, out=squashed[t % keep])
-            torch.mul(o, squashed[t % keep], out=states[t])
+                cells[t].addcmul_(f, cells[t - 1])
+            torch.tanh(cells[t], out=squashed[t])
+            torch.mul(o, squashed[t], out=states[t])
         ctx.save_for_backward(weight, gates, cells, squashed, states)
         return states
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         weight, gates, cells, squashed, states = ctx.saved_tensors
-        h = weight.shape[-1]
+        h = weight.shape[1]
         forget = gates[..., h : 2 * h]
         inner, carried = _slopes(gates, cells, squashed)
         grad_cell = torch.zeros_like(states[0])
         for t in reversed(range(len(states))):
             grad_state = grad[t]
             if t + 1 < len(states):
-                grad_state = torch.baddbmm(grad_state, inner[t + 1], weight)
+                grad_state = torch.addmm(grad_state, inner[t + 1], weight)
                 grad_cell.mul_(forget[t + 1])
             grad_cell.addcmul_(grad_state, carried[t])
-            inner[t, ..., : 3 * h].unflatten(-1, (3, h)).mul_(grad_cell[..., None, :])
-            inner[t, ..., 3 * h :].mul_(grad_state)
-        later, before = (
-            x.transpose(0, 1).flatten(1, 2) for x in (inner[1:], states[:-1])
-        )  # (D, (T - 1) B, .)
-        return inner, later.transpose(1, 2) @ before
+            inner[t, :, : 3 * h].unflatten(-1, (3, h)).mul_(grad_cell[:, None])
+            inner[t, :, 3 * h :].mul_(grad_state)
+        return inner, inner[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
 
 
 def _slopes(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
     """What a gradient is multiplied by, for all steps.
 
     Returns:
-        (T, D, B, 4h) from the cell to the inputs of i, f and g, and from the state to that of o;
-        (T, D, B, h) from the state to the cell.
+        (T, B, 4h) from the cell to the inputs of i, f and g, and from the state to that of o;
+        (T, B, h) from the state to the cell.
     """
     i, f, g, o = gates.chunk(4, -1)
     slopes = torch.empty_like(gates)

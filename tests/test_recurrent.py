@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from baselines.recurrent import LSTM, Order, order_of
+from baselines import recurrent
+from baselines.recurrent import LSTM, order_of
 
 LENGTHS = (4, 1, 6, 3)
 STEPS = 7
@@ -50,25 +51,25 @@ def run_packed(whole: nn.LSTM, rows: list[Tensor]) -> tuple[Tensor, Tensor]:
     return pad_packed_sequence(states, batch_first=True)[0], final.transpose(0, 1).flatten(1)
 
 
-def run_generic(lstm: LSTM, x: Tensor, order: Order) -> tuple[Tensor, Tensor]:
-    """The path of other devices, on the CPU."""
-    lstm._run_on_cpu = lstm._run  # type: ignore[method-assign]
-    return lstm(x, order)
+@pytest.fixture(params=["own recurrence", "torch's"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of running a direction, at a small size."""
+    if request.param == "own recurrence":
+        monkeypatch.setattr(recurrent, "_WIDE", 0)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("where", ["right", "left", "holes"])
-@pytest.mark.parametrize("path", ["cpu", "generic"])
+@pytest.mark.usefixtures("path")
 def test_states_and_gradients_are_those_of_packed_sequences(
-    bidirectional: bool, where: str, path: str
+    bidirectional: bool, where: str
 ) -> None:
     torch.manual_seed(1)
     lstm = LSTM(5, 3, bidirectional)
     whole = reference(lstm)
     x, mask, rows = padded(where)
     order = order_of(mask)
-    front = order.front(x)
-    states, final = run_generic(lstm, front, order) if path == "generic" else lstm(front, order)
+    states, final = lstm(order.front(x), order)
     expected_states, expected_final = run_packed(whole, rows)
     torch.testing.assert_close(final, expected_final)
     real = torch.arange(order.steps) < torch.tensor(LENGTHS)[:, None]
@@ -84,13 +85,9 @@ def test_states_and_gradients_are_those_of_packed_sequences(
 
 def test_the_recurrence_has_the_gradient_of_its_value() -> None:
     torch.manual_seed(0)
-    lstm = LSTM(4, 3, bidirectional=True).double()
-    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=torch.bool)
-    x = torch.randn(3, 4, 4, dtype=torch.double, requires_grad=True)
-    order = order_of(mask)
-    assert torch.autograd.gradcheck(lambda x: lstm(order.front(x), order)[1], (x,))
-    parameters = tuple(lstm.parameters())
-    assert torch.autograd.gradcheck(lambda *_: lstm(order.front(x), order)[0], parameters)
+    projected = torch.randn(4, 3, 8, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(8, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(recurrent._Recurrence.apply, (projected, weight))
 
 
 def test_nothing_but_padding_counts_as_one_step_of_zeros() -> None:
@@ -102,13 +99,14 @@ def test_nothing_but_padding_counts_as_one_step_of_zeros() -> None:
     torch.testing.assert_close(final, one)
 
 
+@pytest.mark.usefixtures("path")
 def test_without_gradients_the_states_are_the_same() -> None:
     torch.manual_seed(0)
     lstm = LSTM(5, 3, bidirectional=True)
     x, mask, _ = padded("right")
     with torch.inference_mode():
         quick = lstm.final(x, mask)
-    assert torch.equal(quick, lstm.final(x, mask))
+    torch.testing.assert_close(quick, lstm.final(x, mask))
 
 
 def test_more_padding_changes_nothing() -> None:
