@@ -41,21 +41,21 @@ class TemporalProjection(nn.Module):
         return out
 
 
-def sinusoidal_code(steps: int, width: int) -> Tensor:
+def sinusoidal_code(steps: int, width: int, device: torch.device | None = None) -> Tensor:
     """The (steps, width) codes of the positions 1 to ``steps``: all sines, then all cosines.
 
     Frequencies are 10000^(-i / (width/2 - 1)); an odd width ends in a column of zeros (official
     MulT code, after tensor2tensor).
     """
     half = width // 2
-    frequency = torch.exp(torch.arange(half) * (-math.log(10000.0) / (half - 1)))
-    angle = torch.arange(1, steps + 1).unsqueeze(1) * frequency
+    frequency = torch.exp(torch.arange(half, device=device) * (-math.log(10000.0) / (half - 1)))
+    angle = torch.arange(1, steps + 1, device=device).unsqueeze(1) * frequency
     return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, width % 2))
 
 
-def causal_mask(targets: int, sources: int) -> Tensor:
+def causal_mask(targets: int, sources: int, device: torch.device | None = None) -> Tensor:
     """(targets, sources), -inf strictly above the diagonal 1 + \\|sources - targets\\|, else 0."""
-    full = torch.full((targets, sources), -math.inf)
+    full = torch.full((targets, sources), -math.inf, device=device)
     return full.triu(1 + abs(sources - targets))
 
 
@@ -139,7 +139,7 @@ class EncoderStack(nn.Module):
             (G, B, T, e), or (G, B, 1, e) with ``step``.
         """
         sources = x.shape[2] if source is None else source.shape[2]
-        mask = causal_mask(x.shape[2], sources).to(x) if self.causal else None
+        mask = causal_mask(x.shape[2], sources, x.device).to(x.dtype) if self.causal else None
         # finite, unlike the causal mask: a row with nothing but padding stays a distribution
         lowest = torch.finfo(x.dtype).min / 2
         bias = None if real_keys is None else torch.where(real_keys, 0.0, lowest).to(x.dtype)
@@ -171,7 +171,7 @@ class EncoderStack(nn.Module):
         """Scale, position code, dropout."""
         scaled = x * math.sqrt(self.width)
         if self.position_code:
-            code = sinusoidal_code(x.shape[2], self.width).to(x)
+            code = sinusoidal_code(x.shape[2], self.width, x.device).to(x.dtype)
             scaled = torch.addcmul(scaled, (x[..., :1] != 0.0).to(x.dtype), code)
         return self._dropout(scaled, self.embedding_dropout)
 

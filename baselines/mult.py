@@ -66,7 +66,7 @@ class MulTConfig(ModelConfig):
     text_dropout: float = Field(0.5, ge=0, lt=1, description=f"on the text features; {_MMSA}")
     causal: bool = Field(True, description=f"mask later source steps; {_OFFICIAL} and MMSA")
     position_code: bool = Field(
-        True, description=f"sinusoidal code; {_OFFICIAL}; the MMSA package builds none"
+        True, description=f"sinusoidal code; {_OFFICIAL}; the MMSA package 2.2.1 leaves it off"
     )
     pool: Literal["last_step", "last_valid"] = Field(
         "last_step",
