@@ -260,3 +260,25 @@ def test_regression_is_the_mean_absolute_error() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="not a multiple of heads"):
         MulTConfig(width=9, heads=2)
+
+
+def test_nothing_is_built_on_another_device() -> None:
+    """The path of accelerators, with shapes only: a tensor left on the CPU would raise."""
+    model = make(use_key_padding_mask=True, pool="last_valid").to("meta").train()
+    loss, _ = model.training_loss(make_batch(3, ALIGNED).to("meta"), NOW)
+    loss.backward()
+    assert loss.shape == ()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu() -> None:
+    model, batch = make(use_key_padding_mask=True).eval(), make_batch(4, ALIGNED)
+    expected = model(batch).prediction
+    model.cuda()
+    torch.testing.assert_close(
+        model(batch.to("cuda")).prediction.cpu(), expected, atol=1e-4, rtol=1e-3
+    )
+    loss, _ = model.train().training_loss(batch.to("cuda"), NOW)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
