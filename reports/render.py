@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from reports.tables import Line, Table, Text, lines, section_starts
@@ -111,16 +112,20 @@ def _latex_character(character: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A ``table`` environment with booktabs rules; it needs ``\\usepackage{booktabs}`` only."""
+    """A ``table`` environment; it needs the packages booktabs and graphicx.
+
+    Standard deviations are subscripts, and a table that is still too wide is scaled to the line.
+    """
     printed = lines(table)
     stub = 1 + table.has_seeds
     width = stub + len(table.columns)
     heads = [escape_latex(c.title) for c in table.columns]
     out = [
         r"\begin{table}[htbp]",
-        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\belowcaptionskip}{4pt}",
         rf"\caption{{{escape_latex(table.title + '. ' + ' '.join(table.caption))}}}",
         rf"\label{{tab:{table.name}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         *_latex_groups(table, stub),
@@ -136,7 +141,7 @@ def latex(table: Table) -> str:
         out.append(
             _latex_row(_cells(table, line, _label_latex(line), map(_text_latex, line.texts)))
         )
-    out += [r"\bottomrule", r"\end{tabular}"]
+    out += [r"\bottomrule", r"\end{tabular}}"]
     out += [rf"\par\smallskip {escape_latex(note)}" for note in table.notes]
     return "\n".join([*out, r"\end{table}"]) + "\n"
 
@@ -160,7 +165,13 @@ def _label_latex(line: Line) -> str:
 
 def _text_latex(text: Text) -> str:
     command = {"best": r"\textbf{%s}", "second": r"\underline{%s}"}.get(text.mark, "%s")
-    return command % escape_latex(text.text)
+    value, plus_minus, spread = text.text.partition(" ± ")
+    shown = escape_latex(value)
+    if plus_minus:
+        number = re.match(r"[\d.]*", spread)
+        assert number is not None
+        shown += rf"$_{{\pm {number[0]}}}$" + escape_latex(spread[number.end() :])
+    return command % shown
 
 
 def _latex_row(cells: list[str]) -> str:
@@ -206,7 +217,7 @@ def _text_html(text: Text) -> str:
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;margin:2rem auto;
-max-width:72rem;padding:0 1rem}
+max-width:90rem;padding:0 1rem}
 h3{margin:2rem 0 .6rem;font-size:1.1rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;border-top:2px solid #222;border-bottom:2px solid #222;

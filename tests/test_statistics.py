@@ -1,0 +1,213 @@
+"""The bootstrap against a plain loop and a closed form; marks; landscapes against read-outs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark import metrics as reference
+from benchmark.readouts import cell, protocol_three
+from protocols.availability import subsets
+from protocols.conditions import LEVELS, Condition, at_joint
+from protocols.missing import availability_weights
+from reports.landscape import landscape, surface
+from reports.points import Point, sample_terms
+from reports.statistics import RESAMPLES, bootstrap, interval, marks, resample_counts, supported
+from reports.sums import combine, terms
+from tests.report_records import JOINT, make_table
+
+REGRESSION = ("mae", "corr", "acc7", "acc5", "acc3", "acc2_has0", "f1_has0", "acc2_non0", "f1_non0")
+CLASSIFICATION = ("acc", "f1_weighted", "f1_macro", "uar")
+
+
+def labels(size: int, seed: int = 0) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    return np.clip(np.round(draw.normal(0, 1.5, size) * 5) / 5, -3, 3)
+
+
+def noisy(seed: int):  # type: ignore[no-untyped-def]
+    """Predictions that differ in every condition, and are worse the less is available."""
+
+    def predict(condition: Condition, y: np.ndarray) -> np.ndarray:
+        key = [seed, condition.draw, condition.mask, round(10 * abs(condition.intensity))]
+        noise = np.random.default_rng(key).normal(size=len(y))
+        share = condition.mask.bit_count() / 3 * (1 - abs(condition.intensity) / 2)
+        return share * y + (1.2 - share) * noise
+
+    return predict
+
+
+def classes(seed: int, count: int = 4):  # type: ignore[no-untyped-def]
+    def predict(condition: Condition, y: np.ndarray) -> np.ndarray:
+        draw = np.random.default_rng([seed, condition.draw, condition.mask])
+        return np.eye(count)[y.astype(int)] * condition.mask / 4 + draw.normal(size=(len(y), count))
+
+    return predict
+
+
+@pytest.mark.parametrize("metric", REGRESSION)
+def test_sums_give_the_metric(metric: str) -> None:
+    y = labels(200)
+    p = y + np.random.default_rng(1).normal(size=200)
+    got = combine(metric, terms(metric, p, y).sum(axis=0))
+    assert got == pytest.approx(reference.evaluate("regression", p, y)[metric], abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", CLASSIFICATION)
+def test_sums_give_the_metric_of_classes(metric: str) -> None:
+    draw = np.random.default_rng(2)
+    y, logits = draw.integers(0, 3, 150).astype(float), draw.normal(size=(150, 5))
+    got = combine(metric, terms(metric, logits, y).sum(axis=0))
+    assert got == pytest.approx(reference.evaluate("classification", logits, y)[metric], abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, -2.7])
+def test_a_constant_prediction_has_correlation_zero(value: float) -> None:
+    y = labels(100)
+    assert combine("corr", terms("corr", np.full(100, value), y).sum(axis=0)) == 0.0
+
+
+def test_every_resample_has_as_many_samples() -> None:
+    counts = resample_counts(37)
+    assert counts.shape == (RESAMPLES, 37)
+    assert (counts.sum(axis=1) == 37).all()
+    assert counts.mean() == pytest.approx(1.0)
+    assert (resample_counts(37) == counts).all()
+
+
+@pytest.mark.parametrize("metric", ["mae", "acc2_non0", "f1_non0", "corr"])
+def test_bootstrap_equals_a_plain_loop(metric: str) -> None:
+    """Expand every resample, evaluate each run and draw on it, average."""
+    y = labels(60)
+    tables = [make_table(y, noisy(seed), draws=2) for seed in (1, 2)]
+    point = Point("II", "seed_a1", intensity=0.4, available="tav")
+    (got,) = bootstrap([tables], metric, point)
+    assert got is not None
+    rows = [
+        t.prediction[t.row(Condition("seed_a1", draw, 0.4, "", 7))]
+        for t in tables
+        for draw in (0, 1)
+    ]
+    for resample in range(0, RESAMPLES, 97):
+        index = np.repeat(np.arange(60), resample_counts(60)[resample].astype(int))
+        values = [reference.evaluate("regression", row[index], y[index])[metric] for row in rows]
+        assert got[resample] == pytest.approx(np.mean(values), abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["mae", "f1_non0", "corr"])
+def test_bootstrap_of_expectations_equals_a_plain_loop(metric: str) -> None:
+    """Protocol III: every sample counts with its own weights on the eight subsets."""
+    y = labels(40)
+    table = make_table(y, noisy(3))
+    (got,) = bootstrap([[table]], metric, Point("III", "seed_a1", "bernoulli", available=JOINT))
+    assert got is not None
+    masks = subsets(table.present)
+    rows = table.prediction[[table.row(at_joint("seed_a1", 0, JOINT, m)) for m in masks]]
+    import torch
+
+    rates = torch.from_numpy(table.joint_levels[JOINT, 0][1])
+    weights = availability_weights("bernoulli", rates, table.present).numpy()
+    for resample in range(0, RESAMPLES, 113):
+        index = np.repeat(np.arange(40), resample_counts(40)[resample].astype(int))
+        flat = rows[:, index].reshape(-1)
+        pairs = np.tile(y[index], 8), weights[index].T.reshape(-1)
+        want = reference.evaluate("regression", flat, *pairs)[metric]
+        assert got[resample] == pytest.approx(want, abs=1e-9)
+
+
+def test_bootstrap_of_classes_equals_a_plain_loop() -> None:
+    y = np.random.default_rng(5).integers(0, 4, 50).astype(float)
+    table = make_table(y, classes(1), task="classification")
+    (got,) = bootstrap([[table]], "f1_macro", Point("clean", available="tav"))
+    assert got is not None
+    row = table.prediction[table.row(Condition("none", 0, 0.0, "", 7))]
+    for resample in range(0, RESAMPLES, 97):
+        index = np.repeat(np.arange(50), resample_counts(50)[resample].astype(int))
+        want = reference.evaluate("classification", row[index], y[index])["f1_macro"]
+        assert got[resample] == pytest.approx(want, abs=1e-12)
+
+
+def test_bootstrap_of_a_mean_meets_its_closed_form() -> None:
+    """The standard error of a mean is s / √N; the interval is about ± 1.96 of it."""
+    y = labels(400)
+    table = make_table(y, noisy(7))
+    (got,) = bootstrap([[table]], "mae", Point("clean", available="tav"))
+    assert got is not None
+    errors = np.abs(table.prediction[table.row(Condition("none", 0, 0.0, "", 7))] - y)
+    error_of_mean = errors.std() / 20
+    assert got.std() == pytest.approx(error_of_mean, rel=0.1)
+    low, high = interval(got)
+    assert low == pytest.approx(errors.mean() - 1.96 * error_of_mean, abs=0.4 * error_of_mean)
+    assert high == pytest.approx(errors.mean() + 1.96 * error_of_mean, abs=0.4 * error_of_mean)
+
+
+def test_runs_with_different_numbers_of_draws_count_alike() -> None:
+    y = labels(30)
+    point = Point("II", "seed_a1", intensity=0.7, available="tav")
+    tables = [make_table(y, noisy(1), draws=1), make_table(y, noisy(2), draws=3)]
+    both, one, three = (
+        bootstrap([ts], "corr", point)[0] for ts in (tables, tables[:1], tables[1:])
+    )
+    assert one is not None
+    assert three is not None
+    assert both == pytest.approx((one + three) / 2)
+
+
+def test_pairing_finds_what_separate_intervals_hide() -> None:
+    """B is worse by 0.1 on every sample: the intervals overlap, the paired one is a point."""
+    errors = np.random.default_rng(1).exponential(size=80)
+    counts = resample_counts(80)
+    a, b = counts @ errors / 80, counts @ (errors + 0.1) / 80
+    assert interval(a)[1] > interval(b)[0]
+    assert supported(a, b, "mae")
+    assert not supported(b, a, "mae")
+    assert interval(b - a) == pytest.approx((0.1, 0.1))
+
+
+def test_marks_only_what_is_supported() -> None:
+    spread = np.linspace(-1, 1, RESAMPLES)
+    near, far = 5 + spread, 9 + spread
+    alone = [near, near + 0.5, far]  # paired differences are constants: all supported
+    assert marks([5.0, 5.5, 9.0], alone, "mae") == ["best", "second", ""]
+    assert marks([5.0, 5.5, 9.0], alone, "acc") == ["", "second", "best"]
+    # Against a mirrored spread the difference 0.5 + 2 · spread is not supported.
+    unclear = [near, 5.5 - spread, far]
+    assert marks([5.0, 5.5, 9.0], unclear, "mae") == ["", "", ""]
+    # The best is clear, second and third are not told apart.
+    assert marks([1.0, 5.0, 5.5], [near - 4, near, 5.5 - spread], "mae") == ["best", "", ""]
+    # Two systems have a best, never a second; a missing one is not compared.
+    assert marks([5.0, None, 9.0], [near, None, far], "mae") == ["best", "", ""]
+    assert marks([5.0], [near], "mae") == [""]
+
+
+@pytest.mark.parametrize("metric", ["mae", "acc7", "f1_non0", "corr"])
+def test_landscape_equals_the_read_outs(metric: str) -> None:
+    table = make_table(labels(50), noisy(4), draws=2)
+    rates = np.array([0.0, 0.13, 0.35, 0.7])
+    got = surface(table, metric, "seed_a1", "bernoulli", rates)
+    assert got is not None
+    want = [[cell(table, "seed_a1", level, r)[metric] for r in rates.tolist()] for level in LEVELS]
+    assert got == pytest.approx(np.array(want), abs=1e-9)
+
+
+def test_landscape_averages_seeds_and_keeps_the_levels_when_refined() -> None:
+    tables = [make_table(labels(30), noisy(seed)) for seed in (1, 2)]
+    whole = landscape(tables, "mae", "seed_a1")
+    assert whole is not None
+    single = [landscape([table], "mae", "seed_a1") for table in tables]
+    assert whole.values == pytest.approx(sum(s.values for s in single if s) / 2)
+    fine = whole.refined(71)  # every tenth of the new intensities is a level
+    assert fine.values[::10] == pytest.approx(whole.values)
+    want = np.mean([cell(table, "seed_a1", 0.3, 0.2)["mae"] for table in tables])
+    assert whole.at(0.3, 0.2) == pytest.approx(want)
+
+
+def test_no_landscape_without_the_grid() -> None:
+    assert landscape([make_table(labels(10), noisy(1), protocols=["I"])], "mae", "seed_a1") is None
+
+
+def test_terms_of_protocol_three_sum_to_the_read_out() -> None:
+    table = make_table(labels(40), noisy(6), draws=2)
+    point = Point("III", "seed_a1", "bernoulli", available=JOINT)
+    got = combine("f1_non0", sample_terms(table, "f1_non0", point).sum(axis=1)).mean()
+    assert got == pytest.approx(protocol_three(table, "seed_a1")["f1_non0"])
