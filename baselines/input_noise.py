@@ -52,7 +52,7 @@ class InputNoise(nn.Module):
         count, total, squares = self.moments[MODALITIES.index(modality)].unbind()
         some = count.clamp_min(1.0)
         variance = (squares / some - (total / some).square()).clamp_min(0.0)
-        return torch.where(count > 0, variance.sqrt(), 1.0)
+        return variance.sqrt().masked_fill(count == 0, 1.0)
 
     def fill(self, modality: Modality, features: Tensor, mask: Tensor) -> Tensor:
         """Pure noise on the real steps of missing sequences; the others stay as they are.

@@ -113,8 +113,9 @@ class MMIM(BranchedModel):
         ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {
-        # 16 samples seldom hold 6 of each sign twice: the entropy needs the official batch
-        "paper": Preset(training={"batch_size": 32}),
+        # The official batch, since the entropy needs enough samples of each sign; and the official
+        # rate, which lies in the common grid and also does best on MOSI's validation split.
+        "paper": Preset(training={"batch_size": 32, "learning_rate": 1e-3}),
         "official": Preset(
             training={
                 "epochs": 40, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 1e-4,

@@ -72,7 +72,7 @@ def _apply(layers: nn.Sequential, x: Tensor, frozen: bool) -> Tensor:
 def unit(x: Tensor) -> Tensor:
     """(B, d) rows at length 1. A zero row stays zero and its gradient stays finite and small."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / torch.where(norm > SMALLEST_NORM, norm, 1.0)
+    return x / norm.masked_fill(norm <= SMALLEST_NORM, 1.0)
 
 
 def contrastive_loss(x: Tensor, guess: Tensor) -> Tensor:
@@ -144,5 +144,5 @@ class EntropyMemory:
         everything = torch.cat([held for held, _ in self._held] + [e], 1)
         members = torch.cat([held for _, held in self._held] + [subsets], 1)
         entropy = gaussian_entropies(everything, members).mean(1).sum()
-        enough = (members.sum(1) >= e.shape[-1] + 2).all()
-        return torch.where(enough, entropy, 0.0)
+        too_few = (members.sum(1) < e.shape[-1] + 2).any()
+        return entropy.masked_fill(too_few, 0.0)

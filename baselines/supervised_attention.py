@@ -114,8 +114,10 @@ class Interaction(nn.Module):
             The mean of relu(noise logit + margin - logit) over counted (query, key) steps.
         """
         noisy = query.mapped @ self.key(noise).transpose(1, 2)
-        hinge = (noisy + margin - member.logits[:, :, at]).relu()
-        return _mean_where(hinge, query.counted[:, :, None] & member.counted[:, None, at])
+        hinge = (noisy + margin - member.logits.index_select(2, at)).relu()
+        return _mean_where(
+            hinge, query.counted[:, :, None] & member.counted[:, None].index_select(2, at)
+        )
 
 
 def enhancement_loss(query: Query, member: Member, share: float, margin: float) -> Tensor:
@@ -131,7 +133,7 @@ def enhancement_loss(query: Query, member: Member, share: float, margin: float) 
     steps, length = asked.shape[1], member.mapped.shape[1]
     if steps != length:
         at = (torch.arange(length, device=asked.device) * steps) // length
-        asked, own, counted = asked[:, at], own[:, at], counted[:, at]
+        asked, own, counted = (x.index_select(1, at) for x in (asked, own, counted))
     logit = (asked * member.mapped).sum(-1)
     enhanced = (asked * ((1 - share) * member.mapped + share * own)).sum(-1)
     return _mean_where((logit + margin - enhanced).relu(), counted & member.counted)
@@ -185,7 +187,7 @@ def ranking_loss(scores: Tensor, errors: Tensor, noise_score: Tensor, margin: fl
     """
     total = (noise_score + margin - scores).relu().mean(0).sum()
     for i, j in combinations(range(scores.shape[1]), 2):
-        order = torch.where(errors[:, i] < errors[:, j], 1.0, -1.0)
+        order = 2.0 * (errors[:, i] < errors[:, j]) - 1.0
         total = total + (margin - order * (scores[:, i] - scores[:, j])).relu().mean()
     return total
 

@@ -18,7 +18,7 @@ SMALL = {
     "qamoe": {"width": 16, "encoder_heads": 2},
     "mult": {"width": 8, "heads": 2, "layers": 1},
     "mmim": {"fusion_width": 32},
-    "sam_lml": {"width": 8, "heads": 2, "layers": 1, "scorer_width": 8, "head_width": 8},
+    "sam_lml": {"width": 8, "heads": 2, "layers": 1, "head_width": 8, "lowq_probability": 0.1},
 }
 """Settings that make the tests quick; a model that is not here is tested at its defaults."""
 
