@@ -19,9 +19,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # The main job on the embedded data; about five minutes on two cores.
 run: install
 	$(BIN)/benchmark run --dataset synthetic --models qamoe,mult --regime clean,spectrum \
-		--protocol all --seeds 1111,1112 --epochs 8 \
+		--protocol all --seeds 1111,1112 --epochs 6 \
 		--set evaluation.draws=1 --runs-dir $(RUNS)
 	$(BIN)/benchmark report --dataset synthetic --runs-dir $(RUNS) --out $(REPORT)
+	@echo
+	@echo "Next:"
+	@echo "  $(BIN)/benchmark ui --runs-dir $(RUNS)"
+	@echo "  $(BIN)/benchmark run --models qamoe --set model.topk=8 --epochs 6 --runs-dir $(RUNS)"
+	@echo "  $(BIN)/benchmark data import YOUR_FEATURES.pkl --name mosi --data-dir data"
 
 lint: install
 	$(BIN)/ruff check .
