@@ -12,7 +12,8 @@ from reports.views import view
 
 MARKS = (
     "Bold is best and underlined second, only where the 95 % interval of the paired difference "
-    "to every system ranked below (bootstrap over test samples) excludes zero."
+    "to every system ranked below excludes zero (bootstrap over test samples, the trained "
+    "checkpoints taken as given)."
 )
 ONE_SYSTEM = "One system only, so nothing is marked as best."
 
@@ -53,7 +54,7 @@ def common(results: Results, points: Iterable[Point]) -> tuple[str, ...]:
     chosen = " or ".join(_SELECTION.get(name, f"validation {name}") for name in selected)
     sentences = [
         data_sentence(results),
-        f"Mean ± standard deviation over seeds ({', '.join(map(str, seeds))}).",
+        _seeds(seeds),
         f"Selected: {chosen}.",
         *_rules(results, list(points)),
     ]
@@ -61,6 +62,12 @@ def common(results: Results, points: Iterable[Point]) -> tuple[str, ...]:
     if rebuilt:
         sentences.append(f"Reconstructed without the authors' source: {', '.join(rebuilt)}.")
     return tuple(sentences)
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) == 1:
+        return f"One seed ({seeds[0]})."
+    return f"Mean ± standard deviation over seeds ({', '.join(map(str, seeds))})."
 
 
 def _rules(results: Results, points: list[Point]) -> list[str]:

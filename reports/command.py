@@ -80,9 +80,9 @@ def summary_table(built: ReportPaths) -> RichTable:
     main = built.main
     wanted = {view(metric).heading for metric in SELECTIONS[built.results.task].grid}
     places = [i for i, column in enumerate(main.columns) if column.title in wanted]
-    table = RichTable(title=f"{main.title}. {data_sentence(built.results)}", box=box.SIMPLE_HEAD)
+    title = f"{main.title}. {data_sentence(built.results)} Mean ± std over seeds."
+    table = RichTable(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(main.corner, overflow="fold")
-    table.add_column("Seeds", justify="right")
     for place in places:
         column = main.columns[place]
         table.add_column(f"{column.group}\n{column.title}", justify="right", no_wrap=True)
@@ -91,5 +91,7 @@ def summary_table(built: ReportPaths) -> RichTable:
         if line.kind in ("measured", "floor"):
             cells = [Text(line.texts[i].text, styles.get(line.texts[i].mark, "")) for i in places]
             dim = "dim" if line.kind == "floor" else None
-            table.add_row(Text(line.label), line.seeds, *cells, style=dim)
+            table.add_row(
+                Text(line.label.partition(" (")[0] if dim else line.label), *cells, style=dim
+            )
     return table

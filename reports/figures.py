@@ -26,7 +26,8 @@ STAR = (0.3, 0.2)
 """(λ, η) of the star in the paper's figures."""
 
 LAMBDA, ETA = "noise intensity λ", "missing rate η"
-FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
+_FLOOR_INK = "#ffb000"  # light, as floors lie where the colours are dark; dashed for greyscale
+_FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
 _FILLED, _LINES, _FINE = 32, 8, 113
 _LEFT, _BELOW, _TITLE = 0.62, 0.5, 0.28
 """Inches for what stands left of a panel, below it, and for a line of title above it."""
@@ -163,7 +164,7 @@ def _draw(axis: Axes, one: Landscape, scale: Scale) -> QuadContourSet:
     for text in axis.clabel(lines, fontsize=8, fmt=scale.label, manual=places):
         text.set(**style)
     if scale.floor is not None and scale.floor_is_on_it:
-        axis.contour(x, y, z, levels=[scale.floor], colors=INK, **FLOOR_LINE)
+        axis.contour(x, y, z, levels=[scale.floor], colors=_FLOOR_INK, **_FLOOR_LINE)
     axis.plot(*STAR, marker="*", markersize=13, color="white", markeredgecolor=INK, zorder=5)
     value = f"{one.at(*STAR):.{scale.shown.decimals}f}"
     where: dict[str, Any] = {
@@ -210,4 +211,4 @@ def _colour_bar(axis: Axes, drawn: QuadContourSet, scale: Scale) -> None:
     if not scale.shown.higher_is_better:
         bar.ax.invert_yaxis()  # good is up, whatever the metric
     if scale.floor is not None and scale.floor_is_on_it:
-        bar.ax.axhline(scale.floor, color=INK, linewidth=1.4)
+        bar.ax.axhline(scale.floor, color=_FLOOR_INK, linewidth=2)

@@ -112,9 +112,9 @@ class Heading:
 def subtitle(results: Results, systems: Sequence[System]) -> str:
     """The data set, its size and the seeds; synthetic data are named as such."""
     seeds = sorted({seed for system in systems for seed in system.seeds})
-    what = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "seed"
     listed = ", ".join(map(str, seeds))
-    return f"{data_name(results)} · {len(results.label)} test samples · {what} ({listed})"
+    what = f"mean of {len(seeds)} seeds ({listed})" if len(seeds) > 1 else f"seed {listed}"
+    return f"{data_name(results)} · {len(results.label)} test samples · {what}"
 
 
 def line_styles(models: Sequence[str], regimes: Sequence[str]) -> dict[tuple[str, str], dict]:
