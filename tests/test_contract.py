@@ -18,6 +18,7 @@ SMALL = {
     "qamoe": {"width": 16, "encoder_heads": 2},
     "mult": {"width": 8, "heads": 2, "layers": 1},
     "mmim": {"fusion_width": 32},
+    "misa": {"width": 16, "feed_forward": 32, "dropout": 0.0},
     "tfn": {"hidden_text": 16, "text_out": 8, "hidden_vision": 8, "dropout_post": 0.0},
     "lmf": {"hidden_text": 16, "hidden_vision": 16, "dropout_audio": 0.0, "dropout_vision": 0.0},
     "sam_lml": {"width": 8, "heads": 2, "layers": 1, "head_width": 8, "lowq_probability": 0.1},
