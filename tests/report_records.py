@@ -15,10 +15,23 @@ from benchmark.table import PredictionTable
 from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of, joint_levels
 from protocols.modalities import MODALITIES, Modality
 from protocols.regimes import Regime
+from reports.cards import Card
+from reports.floors import floors
+from reports.measure import Measure
+from reports.published import published
+from reports.results import Results, load
+from reports.robustness import Sources
+from reports.tables import Cell, Row, Table
 
 Predict = Callable[[Condition, np.ndarray], np.ndarray]
 """(condition, labels) -> (N,) values or (N, C) logits."""
 
+LABEL = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
+CARDS = {
+    "alpha": Card("Alpha"),
+    "beta": Card("Beta", "reconstruction"),
+    "qamoe": Card("QA-MoE", "paper read", {"paper": {"topk": 3}}),
+}
 SHA = "a" * 64
 JOINT = "uniform_0.7"
 
@@ -67,3 +80,31 @@ def add(store: RunStore, spec: RunSpec, table: PredictionTable, **environment: A
     history = pd.DataFrame({"epoch": [1], "train_loss": [1.0], "valid_mae": [1.0], "best": [True]})
     facts = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu", **environment}
     return store.commit(spec, facts, history, b"weights", table)
+
+
+def card(name: str) -> Card:
+    return CARDS.get(name, Card(name))
+
+
+def off_by(error: float) -> Predict:
+    """Predictions off by a constant, and by 0.1 more for each missing modality."""
+    return lambda c, y: y + error + 0.1 * (3 - c.mask.bit_count())
+
+
+def one(store: RunStore, dataset: str | None = None) -> Results:
+    (results,) = load(store, dataset, card)
+    return results
+
+
+def sources(results: Results) -> Sources:
+    return Sources(Measure(results), floors(results), published(results.dataset))
+
+
+def cell(table: Table, label: str, title: str, group: str = "", section: str = "") -> Cell:
+    (row,) = [r for r in table.rows if r.label == label and section in r.section]
+    (place,) = [i for i, c in enumerate(table.columns) if (c.title, c.group) == (title, group)]
+    return row.cells[place]
+
+
+def labels_of(rows: tuple[Row, ...]) -> list[str]:
+    return [row.label for row in rows]
