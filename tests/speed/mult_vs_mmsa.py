@@ -55,14 +55,14 @@ def same_predictions(ours: Side, theirs: Side) -> float:
     return max(abs(a - b) for a, b in pairs)
 
 
-def compare(ours: Side, theirs: Side, repeats: int, seconds: float) -> None:
+def compare(ours: Side, theirs: Side, repeats: int, seconds: float, clock: str) -> None:
     """Print the rates and their ratios."""
     work = [("train", TRAIN_BATCH), *(("eval", batch) for batch in EVAL_BATCHES)]
     rates: dict[tuple[str, str, int], list[float]] = {}
     for _ in range(repeats):
         for do, batch in work:
             for name, side in (("ours", ours), ("mmsa", theirs)):
-                rate = side.ask(do=do, batch=batch, seconds=seconds)
+                rate = side.ask(do=do, batch=batch, seconds=seconds, clock=clock)
                 rates.setdefault((do, name, batch), []).append(rate)
     for do in ("train", "eval"):
         best = {}
@@ -86,12 +86,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu, with --threads 1, if busy"
+    )
     options = parser.parse_args()
     threads = str(options.threads)
     ours = Side([sys.executable, "-m", "tests.speed.worker", "ours", threads])
     theirs = Side([options.mmsa_python, str(WORKER), "theirs", threads])
     print(f"largest difference of predictions, same weights: {same_predictions(ours, theirs):.1e}")
-    compare(ours, theirs, options.repeats, options.seconds)
+    compare(ours, theirs, options.repeats, options.seconds, options.clock)
     for name, side in (("ours", ours), ("mmsa", theirs)):
         print(f"peak resident memory, {name}: {side.ask(do='memory'):.0f} MiB")
         side.close()
