@@ -129,7 +129,7 @@ def _rows(
 ) -> dict[str, FloatArray]:
     """Every condition for one chunk of samples: name -> (R, B, ...)."""
     answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model)
-    outputs: list[Output] = []
+    rows: list[dict[str, Tensor]] = []
     noise = {}
     for (rule, draw, intensity, joint), group in groupby(conditions, key=_level_of):
         if rule == NO_RULE:
@@ -142,12 +142,14 @@ def _rows(
             if intensity == JOINT_LEVEL:
                 level = joint_levels(joint, draw, TEST, sample_ids)[0].to(samples.device)
             noisy = degrade(samples, level, samples.available, drawn, sigma_ref)
-        outputs += answer(noisy, [c.mask for c in group])
-    return {
-        name: torch.stack([getattr(o, name) for o in outputs]).float().cpu().numpy()
-        for name in ("prediction", "log_variance", "reliability")
-        if getattr(outputs[0], name) is not None
-    }
+        rows += [_kept(output) for output in answer(noisy, [c.mask for c in group])]
+    return {name: torch.stack([r[name] for r in rows]).float().cpu().numpy() for name in rows[0]}
+
+
+def _kept(output: Output) -> dict[str, Tensor]:
+    """What the table keeps of an output; the rest may be large and is let go at once."""
+    fields = ("prediction", "log_variance", "reliability")
+    return {name: x for name in fields if (x := getattr(output, name)) is not None}
 
 
 Answer = Callable[[Modalities, Sequence[int]], list[Output]]

@@ -32,20 +32,21 @@ def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     order = torch.randperm(16).to("cuda")
 
-    def step() -> None:
+    def step(number: int) -> None:
         batch = data.splits["train"].samples.select(order)
         degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
         for phase in model.phases():
-            loss, _ = phase.loss(degraded, Progress(0, 1, 0, 1))
+            loss, _ = phase.loss(degraded, Progress(0, 1, number, 4))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
             optimizer.step()
 
-    step()  # allocations and lazy initialisation
+    step(0)  # allocations and lazy initialisation
     torch.cuda.set_sync_debug_mode("error")
     try:
-        step()
+        for number in (1, 2, 3):  # some terms begin after the first steps
+            step(number)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
