@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +17,8 @@ from reports.points import Point
 from reports.robustness import full_name
 from reports.style import MUTED, Heading, line_styles, new_figure, subtitle
 from reports.views import SELECTIONS, View, view
+
+_WIDTH = 9.6
 
 
 def curves_figure(
@@ -37,8 +38,8 @@ def curves_figure(
     note = (
         " · band: lowest to highest seed" if any(len(s.seeds) > 1 for s in results.systems) else ""
     )
-    head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, 9.6)
-    figure = new_figure(9.6, 2.9 * len(metrics) + 0.9 + head.band)
+    head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, _WIDTH)
+    figure = new_figure(_WIDTH, 2.9 * len(metrics))  # its height is set when the legend is known
     axes = figure.subplots(len(metrics), 2, sharex=True, sharey="row", squeeze=False)
     for row, metric in zip(axes, metrics, strict=True):
         for axis, (_, points) in zip(row, paths, strict=True):
@@ -47,7 +48,10 @@ def curves_figure(
     for axis, (title, _) in zip(axes[-1], paths, strict=True):
         axis.set_xlabel(title)
     handles, names = axes[0, 0].get_legend_handles_labels()
-    columns = min(4, math.ceil(len(names) / 2))
+    widest = 0.75 + max(map(len, names)) / 16  # inches, at about 16 characters to the inch
+    columns = max(1, min(int(_WIDTH / widest), math.ceil(len(names) / 2)))
+    rows = math.ceil(len(names) / columns)
+    figure.set_figheight(2.9 * len(metrics) + 0.5 + 0.2 * rows + head.band)
     figure.legend(
         handles, names, loc="outside lower left", ncols=columns, fontsize=9, handlelength=3.4
     )
@@ -59,9 +63,9 @@ def _panel(
     axis: Axes, measure: Measure, floors: Sequence[Floor], shown: View, points: Sequence[Point]
 ) -> None:
     systems = measure.results.systems
-    styles = line_styles([s.card.title for s in systems], [s.regime.name for s in systems])
+    styles = line_styles(systems)
     for system in systems:
-        style: dict[str, Any] = styles[system.card.title, system.regime.name]
+        style = styles[system.key]
         found = [measure.per_seed(system, Question(shown.name, (p,))) * shown.scale for p in points]
         if all(len(values) for values in found):
             mean = [values.mean() for values in found]

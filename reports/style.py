@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from textwrap import wrap
 from typing import Any
 
@@ -117,16 +117,24 @@ def subtitle(results: Results, systems: Sequence[System]) -> str:
     return f"{data_name(results)} · {len(results.label)} test samples · {what}"
 
 
-def line_styles(models: Sequence[str], regimes: Sequence[str]) -> dict[tuple[str, str], dict]:
-    """A colour and a marker for each model, a dash pattern for each regime."""
-    places = {model: i for i, model in enumerate(dict.fromkeys(models))}
-    dashes = {regime: i for i, regime in enumerate(dict.fromkeys(regimes))}
-    return {
-        (model, regime): {
-            "color": _COLOURS[places[model] % len(_COLOURS)],
+def line_styles(systems: Sequence[System]) -> dict[str, dict[str, Any]]:
+    """For each system's key a colour and a marker by model, and a dash pattern by regime.
+
+    Several settings of one model under one regime count as several models.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    colours: dict[tuple[str, int], int] = {}
+    dashes: dict[str, int] = {}
+    styles = {}
+    for system in systems:
+        title, regime = system.card.title, system.regime.name
+        place = colours.setdefault((title, seen[title, regime]), len(colours))
+        seen[title, regime] += 1
+        dash = dashes.setdefault(regime, len(dashes))
+        styles[system.key] = {
+            "color": _COLOURS[place % len(_COLOURS)],
             # The marker moves on when the colours come round again, so no pair repeats early.
-            "marker": _MARKERS[(places[model] + places[model] // len(_COLOURS)) % len(_MARKERS)],
-            "linestyle": _DASHES[dashes[regime] % len(_DASHES)],
+            "marker": _MARKERS[(place + place // len(_COLOURS)) % len(_MARKERS)],
+            "linestyle": _DASHES[dash % len(_DASHES)],
         }
-        for model, regime in product(places, dashes)
-    }
+    return styles

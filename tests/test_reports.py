@@ -19,6 +19,7 @@ from reports.build import build
 from reports.cards import Card, installed
 from reports.results import load
 from reports.robustness import main_table
+from reports.style import line_styles
 from tests.report_records import (
     JOINT,
     LABEL,
@@ -189,3 +190,20 @@ def test_the_command_prints_the_main_numbers(store: RunStore, tmp_path: Path) ->
     assert "alpha · clean" in done.output
     assert "0.500" in done.output
     assert (tmp_path / "r/toy/report.md").is_file()
+
+
+def test_lines_are_told_apart_by_model_and_by_regime(store: RunStore) -> None:
+    for spec in (
+        make_spec("alpha"),
+        make_spec("alpha", "spectrum"),
+        make_spec("beta"),
+        make_spec("qamoe", config={"topk": 3}),
+        make_spec("qamoe", config={"topk": 4}),
+    ):
+        add(store, spec, make_table(LABEL, off_by(0.5), protocols=["I"]))
+    systems = one(store).systems
+    styles = [line_styles(systems)[system.key] for system in systems]
+    assert len({tuple(style.values()) for style in styles}) == 5
+    assert styles[0]["color"] == styles[1]["color"]
+    assert styles[0]["linestyle"] != styles[1]["linestyle"]
+    assert len({style["marker"] for style in styles}) == 4
