@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -214,16 +214,16 @@ def test_a_failing_run_is_exit_code_1(invoke) -> None:
     assert "failed: " in invoke("list", "runs")[1]
 
 
+def cpu_seconds_of_help() -> float:
+    """Processor time of ``benchmark --help``: its time on an idle machine, whatever else runs."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert benchmark("--help").returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_help_is_quick_and_light() -> None:
-    started = time.perf_counter()
-    done = benchmark("--help")
-    best = time.perf_counter() - started
-    for _ in range(3):
-        started = time.perf_counter()
-        benchmark("--help")
-        best = min(best, time.perf_counter() - started)
-    assert done.returncode == 0
-    assert best < 0.5
+    assert min(cpu_seconds_of_help() for _ in range(4)) < 0.5
     code = (
         "import sys, benchmark.cli; heavy = {'torch', 'mlflow', 'pandas', 'matplotlib', 'optuna'};"
         "print(sorted(heavy & set(sys.modules)))"
