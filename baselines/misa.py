@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from baselines.kernels import dropout
 from baselines.misa_loss import ReverseGradient, central_moment_discrepancy, difference_loss
+from baselines.postnorm import PostNormLayer
 from baselines.recurrent import LSTM, order_of
 from baselines.subnetworks import masked_mean
 from benchmark.interface import (
@@ -99,7 +100,7 @@ class MISA(BranchedModel):
             "Moment distances are sqrt(x + 1e-12), finite where two shared codes coincide.",
             "Weight decay in the preset paper is the seed paper's common one; the original's is 0.",
             "The preset official has a fixed number of epochs, not early stopping.",
-            "Dropout rates in the head are exact to 1/65536 on a CPU.",
+            "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {
@@ -139,9 +140,7 @@ class MISA(BranchedModel):
         if config.similarity == "adversarial":
             self.discriminate_in = nn.Linear(h, h)
             self.discriminate = nn.Linear(h, len(MODALITIES))
-        self.mix = nn.TransformerEncoderLayer(
-            h, HEADS, config.feed_forward, FUSION_DROPOUT, batch_first=True
-        )
+        self.mix = PostNormLayer(h, HEADS, config.feed_forward, FUSION_DROPOUT)
         self.head = nn.Linear(6 * h, 3 * h)
         self.answer = nn.Linear(3 * h, spec.classes if spec.task == "classification" else 1)
 

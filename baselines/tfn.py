@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.kernels import dropout
 from baselines.subnetworks import TextNetwork, VectorNetwork
+from baselines.tensor_product import product_linear
 from benchmark.interface import (
     BranchedModel,
     DataSpec,
@@ -135,8 +135,9 @@ class TFN(BranchedModel):
             post = torch.bmm(encoded["vision"]["slices"], pairs[..., None])[..., 0]
             post = post + self.post_in.bias
         else:
-            product = torch.bmm(encoded["vision"]["z"][:, :, None], pairs[:, None, :]).flatten(1)
-            post = self.post_in(dropout(product, self.config.dropout_post, self.training))
+            weights = self.post_in.weight, self.post_in.bias
+            rate = self.config.dropout_post
+            post = product_linear(encoded["vision"]["z"], pairs, *weights, rate)
         answer = self.answer(F.relu(self.post_inner(F.relu(post))))
         if self.spec.task == "classification":
             return Output(answer)

@@ -116,7 +116,7 @@ def _misa_weights(model: nn.Module) -> dict[str, Tensor]:
                     names[f"{short}rnn{place + 1}.{name}{end}"] = weight
     names |= _layer("shared.shared_1", model.shared)
     names |= _layer("sp_discriminator.sp_discriminator_layer_1", model.shared_or_private)
-    names |= _layer("transformer_encoder.layers.0", model.mix)
+    names |= _layer("transformer_encoder.layers.0", model.mix.layer)
     names |= _layer("fusion.fusion_layer_1", model.head)
     return names | _layer("fusion.fusion_layer_3", model.answer)
 
