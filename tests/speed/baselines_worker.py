@@ -55,7 +55,11 @@ class Ours:
         return self.phase.loss(self.batch(inputs), self.now)[0]
 
     def share(self, path: str) -> None:
-        """Save the weights under the package's names."""
+        """Save random weights under the package's names: at initialisation TFN is all but flat."""
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                spread = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1
+                parameter.add_(torch.randn_like(parameter) * spread)
         weights = {"tfn": _tfn_weights, "lmf": _lmf_weights, "misa": _misa_weights}
         names = weights[self.name](self.model)
         torch.save({name: x.detach().contiguous().clone() for name, x in names.items()}, path)
