@@ -7,7 +7,6 @@ one thread unless --threads says otherwise.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
@@ -62,10 +61,9 @@ def timed(action: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def show(title: str, action: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Print and return the median time of an action, after one call to warm up."""
-    action()
-    seconds = statistics.median(timed(action, device) for _ in range(repeats))
+def show(title: str, action: Callable[[], object], device: torch.device) -> float:
+    """Print and return the time of an action that is long enough to need no warm-up."""
+    seconds = timed(action, device)
     print(f"{title:<50} {seconds:8.2f} s", flush=True)
     return seconds
 
@@ -116,7 +114,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--models", default="qamoe,mult")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -133,10 +130,10 @@ def main() -> None:
 
     for name in options.models.split(","):
         model = build(name, data, device)
-        show(f"{name}: an epoch of spectrum training", epoch_of(model, data, device), device, 1)
-        seconds = show(f"{name}: table of 57 x 686", table(model), device, options.repeats)
+        show(f"{name}: an epoch of spectrum training", epoch_of(model, data, device), device)
+        seconds = show(f"{name}: table of 57 x 686", table(model), device)
         if isinstance(model, BranchedModel):
-            whole = show(f"{name}: the same in whole passes", table(Whole(model)), device, 1)
+            whole = show(f"{name}: the same in whole passes", table(Whole(model)), device)
             print(f"{name}: branches save a factor of {whole / seconds:.1f}")
     if device.type == "cpu":
         _peak_memory()
