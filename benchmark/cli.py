@@ -19,7 +19,7 @@ from benchmark.tracking_commands import sync, ui
 app = typer.Typer(
     name="benchmark",
     help="How multimodal sentiment models behave as their inputs degrade.",
-    epilog="Begin with: benchmark run --models qamoe --epochs 3, then benchmark report, then benchmark ui",
+    epilog="Begin with: benchmark run --models qamoe --epochs 3; then benchmark report",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +20,7 @@ from benchmark.environment import describe
 from benchmark.events import Event, Listener
 from benchmark.interface import MultimodalModel
 from benchmark.predict import fill_table
-from benchmark.records import CHECKPOINT, ERROR, RunRecord, RunStore
+from benchmark.records import CHECKPOINT, ERROR, RunRecord, RunStore, replace_file
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable, merge
@@ -153,13 +153,13 @@ def _fit(spec: RunSpec, dataset: Dataset, resume_path: Path, listen: Listener) -
 
 
 def _save_state(path: Path, state: State) -> None:
-    """Replace the resume checkpoint in one step: a kill leaves the old one or the new one."""
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Replace the resume checkpoint in one step: a kill leaves the old one or the new one.
+
+    It is made in memory first: a full disk is then an OSError that says so, not torch's own.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    replace_file(path, buffer.getvalue())
 
 
 def _fill(

@@ -153,16 +153,18 @@ class RunStore:
         return FileLock(folder / run_id)
 
     def prepare(self) -> None:
-        """Make the directory. Raises BenchmarkError where it cannot be written to."""
+        """Make the directory. Raises BenchmarkError where a MiB cannot be written to it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / f".probe-{os.getpid()}"
-            probe.write_bytes(b"\0")
-            probe.unlink()
+            try:
+                probe.write_bytes(bytes(2**20))
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise BenchmarkError(
                 f"cannot write to the runs folder {self.root}: {error.strerror or error}. "
-                "Name another with --runs-dir."
+                "Make room, or name another with --runs-dir; the same command goes on from there."
             ) from None
 
     def commit(

@@ -98,6 +98,8 @@ class Session:
                 tracker.close_plan()
         failed = [spec for spec in pending if results.get(spec.run_id) == "failed"]
         self._summarise(failed)
+        if failed:
+            self.store.prepare()  # where the disk is full, that is the error to tell
         return not failed
 
     def _execute(self, pending: Sequence[RunSpec], tracker: Tracker | None) -> dict[str, str]:
@@ -148,7 +150,8 @@ class Session:
         for (model, regime), records in systems.items():
             cells = [_cell(records, protocol, metric) for protocol in columns]
             table.add_row(model, regime, str(len(records)), *cells)
-        self.console.print(table)
+        if systems:
+            self.console.print(table)
         for spec in failed:
             self.console.print(
                 f"FAILED {spec.title}: see {self.store.partial(spec.run_id) / 'error.txt'}",

@@ -16,7 +16,7 @@ import pytest
 from benchmark.config import TrainingConfig
 from benchmark.data.registry import load_dataset
 from benchmark.execute import execute, load_model
-from benchmark.executor import Execution, run_plan
+from benchmark.executor import Execution, attempt, run_plan
 from benchmark.plan import PlanConfig, plan_conditions, plan_id, plan_runs
 from benchmark.predict import predict
 from benchmark.records import RECORD_FILES, RunStore
@@ -159,6 +159,26 @@ def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, 
     for spec in specs:
         one, two = (RunStore(tmp_path / n).path(spec.run_id) for n in ("pool", "here"))
         assert (one / "predictions.npz").read_bytes() == (two / "predictions.npz").read_bytes()
+
+
+def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) -> None:
+    (spec,), conditions = plan(tiny, training={"epochs": 4})
+    store, events = RunStore(tmp_path), []
+    write, writes = Path.write_bytes, []
+
+    def fill_up(self: Path, data: bytes) -> int:
+        writes.append(self)
+        if len(writes) > 2:
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fill_up)
+        assert attempt(spec, tiny, conditions, store, events.append, False) == "failed"
+    assert "No space left on device" in events[-1].message
+    events.clear()
+    assert attempt(spec, tiny, conditions, store, events.append, False) == "done"
+    assert events[0].done == 2  # the two epochs before the disk was full are kept
 
 
 def test_a_worker_that_dies_fails_its_run_only(tiny, data_dir, tmp_path) -> None:
