@@ -23,12 +23,12 @@ def keep_probability(rate: float) -> float:
     return 1.0 - round(rate * _LANES) / _LANES
 
 
-def _threshold(rate: float) -> int:
+def drop_threshold(rate: float) -> int:
     """The lane value below which an element is dropped."""
     return round(rate * _LANES) - _LANES // 2
 
 
-def _draw_lanes(shape: Sequence[int]) -> Tensor:
+def draw_lanes(shape: Sequence[int]) -> Tensor:
     """Uniform 16-bit integers.
 
     On a CPU torch draws a full-precision number per element for a dropout mask, which costs more
@@ -46,7 +46,7 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, rate)
-    keep = torch.ge(_draw_lanes(x.shape), _threshold(rate), out=torch.empty_like(x))
+    keep = torch.ge(draw_lanes(x.shape), drop_threshold(rate), out=torch.empty_like(x))
     return x * keep.mul_(1.0 / keep_probability(rate))
 
 
@@ -141,13 +141,13 @@ class _CpuAttention(torch.autograd.Function):
             q, k, v = (x[piece].flatten(0, 1) for x in (query, key, value))
             e = _room(query, key, piece) if room is None else room[: len(q)]
             norm = _exponentials(e, q, k, mask, None if key_bias is None else key_bias[piece])
-            lanes = _draw_lanes(e.shape) if rate else None
+            lanes = draw_lanes(e.shape) if rate else None
             ctx.lanes.append(lanes)
             if keep:
                 ctx.kept.append((q, k, v, e, norm))
             if lanes is not None and dropped is not None:
                 d = dropped[: len(q)]
-                e = torch.mul(e, torch.ge(lanes, _threshold(rate), out=d), out=d)
+                e = torch.mul(e, torch.ge(lanes, drop_threshold(rate), out=d), out=d)
                 norm = norm * (1.0 / keep_probability(rate))
             o = out[piece].flatten(0, 1)
             torch.bmm(v.transpose(1, 2), e.transpose(1, 2), out=o).mul_(norm.transpose(1, 2))
@@ -170,7 +170,7 @@ class _CpuAttention(torch.autograd.Function):
             d, factor = e, norm
             if lanes is not None:
                 rate, d = ctx.rates[piece[0]], dropped[: len(q)]
-                torch.mul(e, torch.ge(lanes, _threshold(rate), out=d), out=d)
+                torch.mul(e, torch.ge(lanes, drop_threshold(rate), out=d), out=d)
                 factor = norm * (1.0 / keep_probability(rate))
             # (rows, w, Tq), with the division and the rescaling of the output
             grad_o = grad[piece].flatten(0, 1).transpose(1, 2) * factor.transpose(1, 2)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.kernels import _draw_lanes, _threshold, dropout, keep_probability
+from baselines.kernels import draw_lanes, drop_threshold, dropout, keep_probability
 
 _PIECE = 1 << 17
 """Entries of the product that are held at once: they should stay in the processor's cache."""
@@ -52,7 +52,7 @@ class _CpuProductLinear(torch.autograd.Function):
         out = left.new_zeros(len(left), len(weight))
         product, keep = _buffers(left, right, 2)
         for rows, columns in _pieces(left, right):
-            lanes = _draw_lanes(left[:, rows].shape + right.shape[1:]) if rate else None
+            lanes = draw_lanes(left[:, rows].shape + right.shape[1:]) if rate else None
             ctx.lanes.append(lanes)
             z = _product(left[:, rows], right, product)
             if lanes is not None:
@@ -106,4 +106,4 @@ def _product(left: Tensor, right: Tensor, room: Tensor) -> Tensor:
 
 def _kept(lanes: Tensor, rate: float, room: Tensor) -> Tensor:
     """Ones where an entry is kept, zeros where it is dropped, in ``room``."""
-    return torch.ge(lanes, _threshold(rate), out=room[: lanes.numel()].view(lanes.shape))
+    return torch.ge(lanes, drop_threshold(rate), out=room[: lanes.numel()].view(lanes.shape))

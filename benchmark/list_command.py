@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from benchmark.run_command import DATA_DIR, RUNS_DIR
+from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,26 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.errors import BenchmarkError
+from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 
 if TYPE_CHECKING:
     from benchmark.plan import PlanConfig
 
 SECTIONS = ("model", "training", "regime", "evaluation")
-
-DATA_DIR = Annotated[
-    Path | None,
-    typer.Option(envvar="BENCHMARK_DATA_DIR", help="Folder of imported data sets."),
-]
-RUNS_DIR = Annotated[
-    Path, typer.Option(envvar="BENCHMARK_RUNS_DIR", help="Where records and the store go.")
-]
-TRACKING_URI = Annotated[
-    str | None,
-    typer.Option(
-        envvar="BENCHMARK_TRACKING_URI",
-        help="MLflow store; by default SQLite in the runs folder; 'none' keeps records only.",
-    ),
-]
 
 
 def run(

@@ -8,16 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.errors import BenchmarkError
-
-RUNS_DIR = Annotated[
-    Path, typer.Option(envvar="BENCHMARK_RUNS_DIR", help="Where the records and the store are.")
-]
-TRACKING_URI = Annotated[
-    str | None,
-    typer.Option(
-        envvar="BENCHMARK_TRACKING_URI", help="MLflow store; by default SQLite in the runs folder."
-    ),
-]
+from benchmark.options import RUNS_DIR, TRACKING_URI
 
 
 def ui(

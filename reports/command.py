@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.options import RUNS_DIR, TRACKING_URI
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -18,18 +20,9 @@ def report(
     dataset: Annotated[
         str | None, typer.Option(help="Data set (default: every one that has records).")
     ] = None,
-    runs_dir: Annotated[
-        Path, typer.Option(envvar="BENCHMARK_RUNS_DIR", help="Where the records are.")
-    ] = Path("runs"),
+    runs_dir: RUNS_DIR = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BENCHMARK_TRACKING_URI",
-            help="MLflow store to attach the report to; by default SQLite in the runs folder; "
-            "'none' leaves MLflow alone.",
-        ),
-    ] = None,
+    tracking_uri: TRACKING_URI = None,
 ) -> None:
     """Make tables and figures from the records. Trains nothing; takes seconds.
 

@@ -8,15 +8,11 @@ from typing import Annotated
 
 import typer
 
-from benchmark.data.registry import VARIABLE, imported_names, need_data_dir, registered
+from benchmark.data.registry import imported_names, need_data_dir, registered
 from benchmark.errors import BenchmarkError
+from benchmark.options import DATA_DIR
 
 app = typer.Typer(no_args_is_help=True, help="Import feature packages, look at data sets.")
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(envvar=VARIABLE, help="Folder of the imported data sets.", show_default=False),
-]
 
 
 class Task(StrEnum):
@@ -33,7 +29,7 @@ def import_(
     name: Annotated[str, typer.Option(help="Name for the data set.")],
     task: Annotated[Task, typer.Option(help="Labels to take; auto: sentiment if any.")] = Task.auto,
     replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
-    data_dir: DataDir = None,
+    data_dir: DATA_DIR = None,
 ) -> None:
     """Import a feature package (MMSA schema). Nothing in the file is executed."""
     from rich.console import Console
@@ -55,7 +51,7 @@ def import_(
 @app.command("check")
 def check_(
     name: Annotated[str, typer.Argument(help="A data set's name.")],
-    data_dir: DataDir = None,
+    data_dir: DATA_DIR = None,
 ) -> None:
     """Show what a data set holds, what is odd about it, and whether its files are intact."""
     from rich.console import Console
@@ -67,7 +63,7 @@ def check_(
 
 
 @app.command("list")
-def list_(data_dir: DataDir = None) -> None:
+def list_(data_dir: DATA_DIR = None) -> None:
     """List the built-in and the imported data sets."""
     from rich.console import Console
 
