@@ -61,7 +61,7 @@ class TFN(BranchedModel):
         title="TFN",
         citation="Zadeh, Chen, Poria, Cambria, Morency. Tensor Fusion Network for Multimodal "
         "Sentiment Analysis. EMNLP 2017.",
-        source="reconstruction",
+        source="re-implementation read",
         deviations=(
             "After two published re-implementations that agree on the network (Justin1904's "
             "TensorFusionNetworks and the MMSA package); the authors' own code was not read.",

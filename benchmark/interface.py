@@ -88,7 +88,9 @@ class Preset:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
-SourceQuality = Literal["official code read", "paper read", "reconstruction"]
+SourceQuality = Literal[
+    "official code read", "re-implementation read", "paper read", "reconstruction"
+]
 
 
 @dataclass(frozen=True)
