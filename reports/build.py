@@ -13,20 +13,26 @@ from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.cards import CardLookup, installed
 from reports.curves import curves_figure
+from reports.differences import difference_tables
 from reports.figures import combined_figure, common_scale, landscape_figure, surfaces
 from reports.floors import floors
 from reports.grid import grid_tables
 from reports.measure import Measure
 from reports.page import Picture, page
 from reports.published import published
+from reports.regret import regret_tables
 from reports.render import RENDERERS
 from reports.results import Results, load
 from reports.robustness import Sources, robustness_tables, table_name
 from reports.style import DPI, drawing
+from reports.summary import summary_tables
 from reports.tables import Table
 from reports.views import SELECTIONS, view
 
 INDEX, TABLES, FIGURES = "report.md", "tables", "figures"
+
+TABLE_MAKERS = (robustness_tables, summary_tables, difference_tables, regret_tables)
+"""The tables of a report, in the page's order; the main one is the first of the first."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ def build(
 def write(results: Results, folder: Path) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
     sources = Sources(Measure(results), floors(results), published(results.dataset))
-    tables, grids = robustness_tables(sources), grid_tables(sources)
+    tables = [table for make in TABLE_MAKERS for table in make(sources)]
+    grids = grid_tables(sources)
     try:
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)

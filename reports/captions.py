@@ -12,8 +12,11 @@ from reports.views import view
 
 MARKS = (
     "Bold is best and underlined second, only where the 95 % interval of the paired difference "
-    "to every system ranked below excludes zero (bootstrap over test samples, the trained "
-    "checkpoints taken as given)."
+    "to every system ranked below excludes zero (bootstrap over test samples and seeds together)."
+)
+INTERVALS = (
+    "[low, high]: 95 % interval, by a bootstrap over test samples and seeds together; with one "
+    "seed over test samples only."
 )
 ONE_SYSTEM = "One system only, so nothing is marked as best."
 

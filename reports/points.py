@@ -64,6 +64,29 @@ def sample_terms(table: PredictionTable, metric: str, point: Point) -> Array:
     return np.stack(draws)
 
 
+def row_weights(table: PredictionTable, point: Point) -> Array:
+    """A point as weights on the rows of a table: its expectation over draws and what is missing.
+
+    Args:
+        table: the table.
+        point: any condition but Protocol III's, where each sample has weights of its own.
+
+    Returns:
+        (R,) weights that sum to 1.
+
+    Raises:
+        KeyError: where the table does not cover the point.
+    """
+    weights = np.zeros(len(table.conditions))
+    draws = _conditions(point, table.draws, table.present)
+    for draw, conditions in enumerate(draws):
+        masks = [condition.mask for condition in conditions]
+        shares = _weights(table, point, draw, masks)[:, 0] / len(draws)
+        for condition, share in zip(conditions, shares, strict=True):
+            weights[table.row(condition)] += share
+    return weights
+
+
 @lru_cache(maxsize=1024)
 def _conditions(
     point: Point, draws: int, present: tuple[Modality, ...]

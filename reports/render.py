@@ -247,15 +247,15 @@ def csv_text(table: Table) -> str:
     """Long form for programs: a line for each cell, numbers unrounded, missing ones empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ("value", "std", "n", "published", "difference", "mark")
+    names = ("value", "std", "n", "published", "difference", "low", "high", "mark", "text")
     writer.writerow(["section", "row", "kind", "group", "column", *names])
     for row in table.rows:
         for column, cell in zip(table.columns, row.cells, strict=True):
-            values = [cell.value, cell.std, cell.n or None, cell.published, cell.difference]
-            plain = ["" if v is None else repr(v) for v in values]
-            writer.writerow(
-                [row.section, row.label, row.kind, column.group, column.title, *plain, cell.mark]
-            )
+            ends = cell.interval or (None, None)
+            known = [cell.value, cell.std, cell.n or None, cell.published, cell.difference, *ends]
+            plain = ["" if v is None else repr(v) for v in known]
+            place = [row.section, row.label, row.kind, column.group, column.title]
+            writer.writerow([*place, *plain, cell.mark, cell.text])
     return out.getvalue()
 
 

@@ -1,16 +1,28 @@
-"""Which differences the test samples support: a paired bootstrap over samples.
+"""Which differences the data support: a bootstrap over test samples and seeds, permutation, Holm.
 
-A resample draws N of the N test samples with replacement; all systems and conditions see the same
-resamples, so what makes a sample hard for everyone cancels in their differences. A system's value
-under a resample is the mean over its seeds (and corruption draws) of the metric, exactly as in the
-tables. What is resampled are the test samples; the seeds are kept, so the interval speaks of these
-trained checkpoints on new samples, and says nothing of new trainings.
+**Intervals.** A resample draws N of the N test samples with replacement, and for each system its
+runs as well. All systems and conditions see the same samples, so what makes a sample hard for
+everyone cancels in their differences; runs are drawn for each system on its own, since a seed says
+nothing of another model's training (seeds are nested in systems). Of S runs S - 1 are drawn with
+replacement: with that number the variance of a resampled mean is the unbiased s² / S, where drawing
+S of them would make it too small by (S - 1) / S, a third for three seeds (Rao and Wu, 1988). So an
+interval speaks of new samples and of new trainings. With one run there is nothing to draw, and it
+speaks of this checkpoint only. A system's value under a resample is the mean over the drawn runs
+(and over corruption draws) of the metric, exactly as in the tables.
+
+**p-values.** What is permuted is the test sample: under the hypothesis that two systems answer
+alike, all that they said of a sample (every run, draw and condition together, as those answers are
+not independent) might as well have come from each other. The p-value is therefore about these
+checkpoints on other samples. Runs are not permuted: with three against three there are 20 ways to
+do it and no p below 0.1. What varies between trainings is in the interval, and a difference is
+called one only where both agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +35,7 @@ from reports.views import view
 Array = NDArray[np.float64]
 
 RESAMPLES = 1000
+PERMUTATIONS = 9999
 LEVEL = 0.95
 GENERATOR_SEED = 20260101
 
@@ -32,6 +45,27 @@ def resample_counts(size: int, resamples: int = RESAMPLES, seed: int = GENERATOR
     """How often each sample is in each resample: (resamples, size), rows summing to ``size``."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)
+
+
+@lru_cache(maxsize=512)
+def seed_shares(
+    count: int, place: int, resamples: int = RESAMPLES, seed: int = GENERATOR_SEED
+) -> Array:
+    """The share of each run in a system's mean under each resample.
+
+    Args:
+        count: the system's runs, S.
+        place: the system's place among the systems; each draws on its own.
+        resamples, seed: as for the samples.
+
+    Returns:
+        (resamples, S), rows summing to 1: S - 1 runs with replacement; all of one where S is 1.
+    """
+    if count == 1:
+        return np.ones((resamples, 1))
+    generator = np.random.default_rng([seed, place, count])
+    drawn = generator.multinomial(count - 1, np.full(count, 1 / count), resamples)
+    return drawn / (count - 1)
 
 
 def bootstrap(
@@ -48,36 +82,40 @@ def bootstrap(
     Returns:
         For each system (RESAMPLES,) values, or None where no table covers the point.
     """
-    blocks = [_terms_of_system(tables, metric, point) for tables in systems]
-    found = [block for block in blocks if block is not None]
+    blocks = [_terms_of_runs(tables, metric, point) for tables in systems]
+    found = list(chain.from_iterable(blocks))
     if not found:
         return [None] * len(systems)
-    # One product for everything: (R, N) counts by (N, the columns of all systems).
-    columns = np.concatenate([terms for terms, _ in found], axis=1)
+    # One product for everything: (B, N) counts by (N, the columns of all runs).
+    columns = np.concatenate(found, axis=1)
     size, _, width = columns.shape
     sums = resample_counts(size) @ columns.reshape(size, -1)
     values = combine(metric, sums.reshape(len(sums), -1, width))
-    ends = np.cumsum([len(shares) for _, shares in found])[:-1]
-    parts = iter(np.split(values, ends, axis=1))
-    return [None if block is None else next(parts) @ block[1] for block in blocks]
+    ends = np.cumsum([terms.shape[1] for terms in found])[:-1]
+    by_run = iter(part.mean(axis=1) for part in np.split(values, ends, axis=1))
+    return [
+        over_seeds(np.stack([next(by_run) for _ in block], axis=1), place) if block else None
+        for place, block in enumerate(blocks)
+    ]
 
 
-def _terms_of_system(
-    tables: Sequence[PredictionTable], metric: str, point: Point
-) -> tuple[Array, Array] | None:
-    """(N, M, K) terms of every run and draw, and the (M,) shares of their M values in the mean."""
+def over_seeds(by_seed: Array, place: int) -> Array:
+    """A system's values under every resample: (RESAMPLES, S) of its runs to (RESAMPLES,)."""
+    return np.asarray((by_seed * seed_shares(by_seed.shape[1], place)).sum(axis=1))
+
+
+def _terms_of_runs(tables: Sequence[PredictionTable], metric: str, point: Point) -> list[Array]:
+    """(N, D, K) terms of each run that covers the point, a column for each draw."""
     found = []
     for table in tables:
         try:
-            found.append(sample_terms(table, metric, point))
+            draws = sample_terms(table, metric, point)
         except KeyError:
             continue
-    if not found:
-        return None
-    if metric in MEANS:  # their terms may be averaged beforehand: one column instead of many
-        return np.mean([draws.mean(axis=0) for draws in found], axis=0)[:, None], np.ones(1)
-    shares = [np.full(len(draws), 1 / len(draws) / len(found)) for draws in found]
-    return np.concatenate(found).swapaxes(0, 1), np.concatenate(shares)
+        if metric in MEANS:  # their terms may be averaged beforehand: one column instead of many
+            draws = draws.mean(axis=0, keepdims=True)
+        found.append(draws.swapaxes(0, 1))
+    return found
 
 
 def interval(samples: Array, level: float = LEVEL) -> tuple[float, float]:
@@ -85,6 +123,68 @@ def interval(samples: Array, level: float = LEVEL) -> tuple[float, float]:
     tail = (1 - level) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def simultaneous(samples: Array, estimate: Array, level: float = LEVEL) -> tuple[Array, Array]:
+    """A band that holds all of several values at once: estimate ± c standard errors.
+
+    c is the level's quantile of the largest studentised deviation over the values, so the values'
+    dependence is used and the band is narrower than Bonferroni's.
+
+    Args:
+        samples: (RESAMPLES, Q) bootstrap values.
+        estimate: (Q,) the values.
+        level: the chance that the band holds all Q.
+    """
+    error = samples.std(axis=0, ddof=1)
+    deviation = np.abs(samples - samples.mean(axis=0))
+    scaled = np.divide(deviation, error, out=np.zeros_like(deviation), where=error > 0)
+    width = np.quantile(scaled.max(axis=1), level) * error
+    return np.asarray(estimate - width), np.asarray(estimate + width)
+
+
+def permutation_p(differences: Array, permutations: int = PERMUTATIONS) -> Array:
+    """Two-sided p-values of paired differences by swapping the two systems sample by sample.
+
+    Swapping a sample turns the sign of its difference. Every one of the 2^N sign patterns is tried
+    where there are no more of them than ``permutations``; else that many random ones, the observed
+    one counted among them, so that p is never 0 (Phipson and Smyth, 2010).
+
+    Args:
+        differences: (N, Q) differences of the metric's per-sample terms, one column for each test,
+            each already averaged over runs, draws and conditions. The metric must be a mean.
+        permutations: the number of random patterns.
+
+    Returns:
+        (Q,) p-values.
+    """
+    size = len(differences)
+    observed = np.abs(differences.sum(axis=0))
+    enough = observed - 1e-12 * np.abs(differences).sum(axis=0)  # sums in another order are equal
+    if size < 63 and 2**size <= permutations:
+        patterns = (np.arange(2**size)[:, None] >> np.arange(size) & 1) * 2.0 - 1
+        share: Array = (np.abs(patterns @ differences) >= enough).mean(axis=0, dtype=np.float64)
+        return share
+    signs = _signs(size, permutations)
+    extreme = (np.abs(signs @ differences) >= enough).sum(axis=0)
+    return np.asarray((1 + extreme) / (1 + permutations))
+
+
+@lru_cache(maxsize=2)
+def _signs(size: int, permutations: int) -> Array:
+    generator = np.random.default_rng(GENERATOR_SEED)
+    signs: Array = generator.integers(0, 2, (permutations, size)).astype(np.float64)
+    return 2 * signs - 1
+
+
+def holm(p_values: Sequence[float]) -> Array:
+    """Holm's step-down correction over one family: p-values to adjusted p-values, same order."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
 
 
 def supported(better: Array, worse: Array, metric: str) -> bool:

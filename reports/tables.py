@@ -19,11 +19,14 @@ class Cell:
     Attributes:
         value: the mean over seeds; None where it is missing.
         std: the standard deviation over seeds; None with fewer than two.
-        n: the number of seeds behind ``value``.
+        n: the number of seeds behind ``value``; 0 where it is about no runs, or about several
+            systems' runs.
         published: the printed value for the same condition and metric, where there is one.
         decimals: digits after the point.
         mark: "best", "second" or "".
         flag: a sign that refers to one of the table's notes.
+        interval: the 95 % interval; printed in place of the standard deviation.
+        text: words in place of a number.
     """
 
     value: float | None = None
@@ -33,6 +36,8 @@ class Cell:
     decimals: int = 1
     mark: str = ""
     flag: str = ""
+    interval: tuple[float, float] | None = None
+    text: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -166,12 +171,17 @@ def _beside(row: Row) -> list[Line]:
 
 
 def _measured(cell: Cell, seeds: int) -> str:
+    if cell.text:
+        return cell.text + cell.flag
     if cell.value is None:
         return MISSING
     text = _number(cell.value, cell.decimals)
-    if cell.std is not None:
+    if cell.interval is not None:
+        low, high = (_number(end, cell.decimals) for end in cell.interval)
+        text += f" [{low}, {high}]"
+    elif cell.std is not None:
         text += f" ± {cell.std:.{cell.decimals}f}"
-    if seeds and cell.n != seeds:
+    if seeds and cell.n and cell.n != seeds:
         text += f" (n={cell.n})"
     return text + cell.flag
 

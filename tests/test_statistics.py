@@ -1,9 +1,10 @@
-"""The bootstrap against a plain loop and a closed form; marks; landscapes against read-outs."""
+"""The bootstrap, permutation and Holm against plain loops, scipy and closed forms; landscapes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm, permutation_test
 
 from benchmark import metrics as reference
 from benchmark.readouts import cell, protocol_three
@@ -12,7 +13,18 @@ from protocols.conditions import LEVELS, Condition, at_joint
 from protocols.missing import availability_weights
 from reports.landscape import landscape, surface
 from reports.points import Point, sample_terms
-from reports.statistics import RESAMPLES, bootstrap, interval, marks, resample_counts, supported
+from reports.statistics import (
+    RESAMPLES,
+    bootstrap,
+    holm,
+    interval,
+    marks,
+    permutation_p,
+    resample_counts,
+    seed_shares,
+    simultaneous,
+    supported,
+)
 from reports.sums import combine, terms
 from tests.report_records import JOINT, make_table
 
@@ -77,21 +89,24 @@ def test_every_resample_has_as_many_samples() -> None:
 
 @pytest.mark.parametrize("metric", ["mae", "acc2_non0", "f1_non0", "corr"])
 def test_bootstrap_equals_a_plain_loop(metric: str) -> None:
-    """Expand every resample, evaluate each run and draw on it, average."""
+    """Expand every resample, evaluate each run and draw on it, average the drawn runs."""
     y = labels(60)
-    tables = [make_table(y, noisy(seed), draws=2) for seed in (1, 2)]
+    tables = [make_table(y, noisy(seed), draws=2) for seed in (1, 2, 3)]
     point = Point("II", "seed_a1", intensity=0.4, available="tav")
-    (got,) = bootstrap([tables], metric, point)
+    missing, got = bootstrap([[], tables], metric, point)
+    assert missing is None
     assert got is not None
-    rows = [
-        t.prediction[t.row(Condition("seed_a1", draw, 0.4, "", 7))]
-        for t in tables
-        for draw in (0, 1)
-    ]
+    shares = seed_shares(3, 1)
     for resample in range(0, RESAMPLES, 97):
         index = np.repeat(np.arange(60), resample_counts(60)[resample].astype(int))
-        values = [reference.evaluate("regression", row[index], y[index])[metric] for row in rows]
-        assert got[resample] == pytest.approx(np.mean(values), abs=1e-9)
+        want = 0.0
+        for share, table in zip(shares[resample], tables, strict=True):
+            rows = [
+                table.prediction[table.row(Condition("seed_a1", d, 0.4, "", 7))] for d in (0, 1)
+            ]
+            both = [reference.evaluate("regression", r[index], y[index])[metric] for r in rows]
+            want += share * np.mean(both)
+        assert got[resample] == pytest.approx(want, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", ["mae", "f1_non0", "corr"])
@@ -150,7 +165,81 @@ def test_runs_with_different_numbers_of_draws_count_alike() -> None:
     )
     assert one is not None
     assert three is not None
-    assert both == pytest.approx((one + three) / 2)
+    first, second = seed_shares(2, 0).T
+    assert both == pytest.approx(first * one + second * three)
+
+
+def test_resampled_seeds_have_the_variance_of_a_mean() -> None:
+    """s² / S with the unbiased s²; drawing S of S runs would give (S - 1) / S of it."""
+    for count in (2, 3, 5):
+        shares = seed_shares(count, 0, resamples=40_000)
+        assert shares.sum(axis=1) == pytest.approx(1.0)
+        values = np.random.default_rng(count).normal(size=count)
+        assert (shares @ values).var() == pytest.approx(values.var(ddof=1) / count, rel=0.05)
+    assert (seed_shares(1, 0) == 1).all()
+    assert (seed_shares(3, 0) != seed_shares(3, 1)).any()  # every system draws on its own
+    assert (seed_shares(3, 0) == seed_shares(3, 0)).all()
+
+
+def test_the_interval_widens_with_the_spread_of_seeds() -> None:
+    """Runs that are off by 0.2 and by 0.6 on every sample: samples add nothing, seeds do."""
+    tables = [make_table(labels(50), lambda _, y, e=e: y + e) for e in (0.2, 0.6)]
+    (got,) = bootstrap([tables], "mae", Point("clean", available="tav"))
+    assert got is not None
+    assert np.unique(got.round(6)).tolist() == [0.2, 0.6]
+    assert interval(got) == pytest.approx((0.2, 0.6), abs=1e-6)
+
+
+def test_permutation_of_few_samples_is_exact() -> None:
+    draw = np.random.default_rng(3)
+    differences = draw.normal(0.4, 1, (10, 3))
+    got = permutation_p(differences)
+    for q in range(3):
+        one, zero = differences[:, q], np.zeros(10)
+        done = permutation_test(
+            (one, zero),
+            lambda a, b, axis: (a - b).sum(axis=axis),
+            permutation_type="samples",
+            n_resamples=2**10,
+            vectorized=True,
+        )
+        assert got[q] == pytest.approx(done.pvalue, abs=1e-12)
+
+
+def test_permutation_by_hand() -> None:
+    """Of the 8 sign patterns of (1, 2, 4) only +++ and --- sum to 7 or more in absolute value;
+    of (1, -2, 4), 3 or more: |±1±2±4| is 7, 5, 3, 1, each twice."""
+    assert permutation_p(np.array([[1.0], [2.0], [4.0]])).item() == 2 / 8
+    assert permutation_p(np.array([[1.0], [-2.0], [4.0]])).item() == 6 / 8
+    assert permutation_p(np.zeros((3, 1))).item() == 1.0
+
+
+def test_many_samples_are_permuted_at_random() -> None:
+    differences = np.random.default_rng(5).normal(0.5, 1, (15, 2))
+    exact = permutation_p(differences, permutations=2**15)
+    drawn = permutation_p(differences, permutations=4999)
+    assert drawn == pytest.approx(exact, abs=4 * 0.5 / 70)
+    assert permutation_p(np.ones((200, 1))).item() == 1 / 10_000  # never 0
+
+
+def test_holm_by_hand() -> None:
+    """In order .005 .01 .03 .04 times 4, 3, 2, 1, never falling."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
+    assert holm([0.7, 0.6]) == pytest.approx([1.0, 1.0])
+    assert len(holm([])) == 0
+
+
+def test_a_simultaneous_band_of_independent_values_meets_its_closed_form() -> None:
+    """The largest of Q independent |z| is below c with probability 0.95."""
+    for count in (1, 20):
+        samples = np.random.default_rng(count).normal(2.0, 3.0, (20_000, count))
+        low, high = simultaneous(samples, np.full(count, 2.0))
+        c = norm.ppf((1 + 0.95 ** (1 / count)) / 2)
+        assert high - 2.0 == pytest.approx(np.full(count, 3 * c), rel=0.05)
+        assert 2.0 - low == pytest.approx(high - 2.0)
+    same = simultaneous(np.ones((50, 2)), np.ones(2))
+    assert np.array(same) == pytest.approx(1.0)
 
 
 def test_pairing_finds_what_separate_intervals_hide() -> None:

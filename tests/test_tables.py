@@ -123,6 +123,28 @@ class Checker(HTMLParser):
             self.cells[-1] += data
 
 
+def test_intervals_and_words_have_their_form_everywhere() -> None:
+    cells = (
+        Cell(-1.25, 0.5, 3, decimals=2, interval=(-2.0, 0.125)),
+        Cell(text="worse & worse"),
+        Cell(0.03, decimals=4),
+    )
+    columns = (Column("difference"), Column("verdict"), Column("p"))
+    table = Table("t", "T", (), columns, (Row("a", cells, seeds=3),))
+    assert "| a | 3 | −1.25 [−2.00, 0.12] | worse & worse | 0.0300 |" in markdown(table)
+    assert r"$-$1.25 [$-$2.00, 0.12] & worse \& worse & 0.0300 \\" in latex(table)
+    assert "<td>worse &amp; worse</td>" in html_table(table)
+    first, second, _ = csv.DictReader(io.StringIO(csv_text(table)))
+    assert [first[k] for k in ("value", "std", "low", "high", "text")] == [
+        "-1.25",
+        "0.5",
+        "-2.0",
+        "0.125",
+        "",
+    ]
+    assert (second["value"], second["text"]) == ("", "worse & worse")
+
+
 def test_html_is_well_formed_and_escaped() -> None:
     page = html_page("<title>", html_table(example()))
     checker = Checker()

@@ -1,0 +1,220 @@
+"""Robustness summaries, paired differences and regret on records with known answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.readouts import cell as read_cell
+from benchmark.readouts import protocol_three
+from benchmark.records import RunStore
+from protocols.conditions import LEVELS
+from protocols.regimes import Regime
+from reports.differences import Difference, difference_tables, sections
+from reports.functionals import answers, area, grid_points, mean, one
+from reports.points import Point
+from reports.regret import regret_tables
+from reports.results import Results
+from reports.statistics import RESAMPLES, resample_counts, seed_shares
+from reports.summaries import cliff, non_monotone, relative_drop, steps_of, worst_cell
+from reports.summary import summary_tables
+from tests.report_records import (
+    JOINT,
+    LABEL,
+    Predict,
+    add,
+    cell,
+    make_spec,
+    make_table,
+    sources,
+)
+from tests.report_records import one as results_of
+from tests.test_statistics import labels, noisy
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    made = RunStore(tmp_path / "runs")
+    made.prepare()
+    return made
+
+
+def plane(slope: float = 1.0, start: float = 1.0) -> np.ndarray:
+    """A surface that rises by ``slope`` a step in both directions."""
+    steps = np.arange(8.0)
+    return start + slope * (steps[:, None] + steps)
+
+
+def test_summaries_of_surfaces_by_hand() -> None:
+    rising = plane()  # MAE: worst at (7, 7), every step costs 1
+    assert worst_cell(rising, higher_is_better=False) == (7, 7)
+    assert worst_cell(rising, higher_is_better=True) == (0, 0)
+    assert steps_of(rising) == 112
+    assert non_monotone(rising, higher_is_better=False) == 0
+    assert non_monotone(rising, higher_is_better=True) == 112
+    assert cliff(rising, higher_is_better=False).loss == 1.0
+    dented = rising.copy()
+    dented[3, 4] += 1.5  # two steps into it cost 2.5, the two out of it gain 0.5
+    step = cliff(dented, higher_is_better=False)
+    assert (step.loss, step.end) == (2.5, (3, 4))
+    assert step.start in ((2, 4), (3, 3))
+    assert non_monotone(dented, higher_is_better=False) == 2
+    assert non_monotone(np.full((8, 8), 0.3), higher_is_better=True) == 0
+
+
+def test_relative_drop_points_the_same_way_for_every_metric() -> None:
+    accuracy = relative_drop(np.array([0.8]), np.array([0.6]), higher_is_better=True)
+    error = relative_drop(np.array([0.8]), np.array([1.0]), higher_is_better=False)
+    assert accuracy == pytest.approx([0.25])
+    assert error == pytest.approx([0.25])
+
+
+def test_areas_weigh_by_the_trapezoid_rule() -> None:
+    points = [Point("II", intensity=level) for level in LEVELS]
+    weights = np.array(list(area(points).values()))
+    assert weights.sum() == pytest.approx(1.0)
+    curve = np.random.default_rng(0).normal(size=8)
+    assert weights @ curve == pytest.approx(np.trapezoid(curve, LEVELS) / 0.7)
+
+
+def system_of(store: RunStore, predictors: list[Predict], y: np.ndarray) -> Results:
+    for seed, predict in enumerate(predictors):
+        add(store, make_spec(seed=seed), make_table(y, predict, draws=2))
+    return results_of(store)
+
+
+@pytest.mark.parametrize("metric", ["mae", "acc7", "acc2_non0"])
+def test_functionals_equal_the_read_outs_and_a_plain_loop(store: RunStore, metric: str) -> None:
+    y = labels(30)
+    results = system_of(store, [noisy(1), noisy(2)], y)
+    grid = grid_points("seed_a1", "bernoulli")
+    third = Point("III", "seed_a1", "bernoulli", available=JOINT)
+    weighed = {grid[9]: 0.25, grid[60]: 0.75}
+    found = answers(results.systems[0], 4, metric, [mean(grid), weighed, one(third)])
+    assert found is not None
+    tables = [record.table for record in results.systems[0].records]
+
+    def by_hand(table):  # type: ignore[no-untyped-def]
+        cells = [read_cell(table, "seed_a1", x, rate)[metric] for x in LEVELS for rate in LEVELS]
+        mixed = 0.25 * cells[9] + 0.75 * cells[60]
+        return [np.mean(cells), mixed, protocol_three(table, "seed_a1")[metric]]
+
+    assert found.per_seed == pytest.approx(np.array([by_hand(t) for t in tables]))
+    assert found.of_samples.mean(axis=0) == pytest.approx(found.per_seed.mean(axis=0))
+    if metric == "acc2_non0":
+        return  # its denominator is resampled too; the loop below takes it as fixed
+    shares = seed_shares(2, 4)
+    for resample in range(0, RESAMPLES, 331):
+        index = np.repeat(np.arange(30), resample_counts(30)[resample].astype(int))
+        by_seed = found.terms[:, :, index].mean(axis=-1)
+        assert found.samples[resample] == pytest.approx(shares[resample] @ by_seed)
+
+
+def test_the_summary_of_known_errors(store: RunStore) -> None:
+    """Off by 0.5 plus 0.1 for each missing modality: at rate η the mean error is 0.5 + 0.3 η."""
+    add(
+        store, make_spec(), make_table(LABEL, lambda c, y: y + 0.5 + 0.1 * (3 - c.mask.bit_count()))
+    )
+    (table,) = summary_tables(sources(results_of(store)))
+
+    def value(title: str, group: str = "") -> object:
+        found = cell(table, "Alpha · clean", title, group, "MAE")
+        return found.text or found.value
+
+    assert value("Grid mean") == pytest.approx(0.5 + 0.3 * 0.35, abs=1e-6)
+    assert value("Area in λ") == pytest.approx(0.5, abs=1e-6)
+    assert value("Area in η") == pytest.approx(0.5 + 0.3 * 0.35, abs=1e-6)
+    assert value("Drop at (0.7, 0.7), %") == pytest.approx(100 * 0.21 / 0.5, abs=1e-4)
+    assert value("value", "Worst cell") == pytest.approx(0.71, abs=1e-6)
+    assert value("(λ, η)", "Worst cell") == "(0, 0.7)"  # noise costs nothing here
+    assert value("loss", "Steepest step") == pytest.approx(0.03, abs=1e-6)
+    # All samples are off alike and there is one run: nothing to resample.
+    assert cell(table, "Alpha · clean", "Grid mean", "", "MAE").interval == pytest.approx(
+        (0.605, 0.605), abs=1e-6
+    )
+
+
+def test_paired_differences_of_known_errors(store: RunStore) -> None:
+    """QA-MoE is off by 0.5; Alpha by 0.2 more on every sample, Beta by 0.2 more on half of them
+    and less on the other half."""
+    y = np.tile(LABEL, 5)
+    half = np.where(np.arange(30) % 2, 0.2, -0.2)
+    for seed in (1, 2):
+        add(store, make_spec("qamoe", seed=seed, config={"topk": 3}), make_table(y, off(0.5)))
+        add(store, make_spec("alpha", seed=seed), make_table(y, off(0.7)))
+        add(store, make_spec("beta", seed=seed), make_table(y, off(0.5 + half)))
+    results = results_of(store)
+    (section,) = sections(results, "mae")
+    assert section.reference.label == "QA-MoE · clean"
+    table = next(t for t in difference_tables(sources(results)) if "mae" in t.name)
+    for group in ("Clean test", "Protocol III", "Grid mean"):
+        alpha = cell(table, "Alpha · clean", "difference", group)
+        assert alpha.value == pytest.approx(0.2, abs=1e-6)
+        assert alpha.interval == pytest.approx((0.2, 0.2), abs=1e-6)
+        assert cell(table, "Alpha · clean", "p", group).value == 1e-4
+        assert cell(table, "Alpha · clean", "Holm p", group).value == pytest.approx(6e-4)
+        assert cell(table, "Alpha · clean", "verdict", group).text == "worse"
+        beta = "Beta (reconstruction) · clean"
+        assert cell(table, beta, "difference", group).value == pytest.approx(0, abs=1e-6)
+        assert cell(table, beta, "p", group).value == 1.0
+        assert cell(table, beta, "verdict", group).text == "undecided"
+    assert any("6 tests" in sentence for sentence in table.caption)
+
+
+def off(error: float | np.ndarray) -> Predict:
+    return lambda _, y: y + error
+
+
+def test_a_verdict_needs_interval_and_p() -> None:
+    assert Difference(0.2, (0.1, 0.3), 0.01, 0.04).verdict(True) == "better"
+    assert Difference(0.2, (0.1, 0.3), 0.01, 0.04).verdict(False) == "worse"
+    assert Difference(0.2, (0.1, 0.3), 0.01, 0.06).verdict(True) == "undecided"
+    assert Difference(0.2, (-0.1, 0.3), 0.01, 0.04).verdict(True) == "undecided"
+
+
+def test_without_qamoe_the_best_is_the_reference_of_each_regime(store: RunStore) -> None:
+    for regime, errors in (("clean", (0.5, 0.2)), ("spectrum", (0.1, 0.3))):
+        for model, error in zip(("alpha", "beta"), errors, strict=True):
+            add(store, make_spec(model, regime), make_table(LABEL, off(error)))
+    found = [s.reference.label for s in sections(results_of(store), "mae")]
+    assert found == ["Beta (reconstruction) · clean", "Alpha · spectrum"]
+
+
+def test_one_system_is_compared_with_nobody(store: RunStore) -> None:
+    add(store, make_spec(), make_table(LABEL, off(0.5)))
+    assert difference_tables(sources(results_of(store))) == []
+
+
+def test_regret_of_known_errors(store: RunStore) -> None:
+    """The specialists are off by 0.4 at 0.3 and 0.9 at 0.6, the clean one by 0.2; the spectrum
+    checkpoint by 0.5 everywhere."""
+    add(store, make_spec("qamoe", "spectrum"), make_table(LABEL, off(0.5)))
+    add(store, make_spec("qamoe"), make_table(LABEL, off(0.2)))
+    for rate, error in ((0.3, 0.4), (0.6, 0.9)):
+        add(store, make_spec("qamoe", Regime("missing", rate=rate)), make_table(LABEL, off(error)))
+    other = Regime("missing", rate=0.1, missing_rule="at_least_one")
+    add(
+        store, make_spec("qamoe", other), make_table(LABEL, off(0.1))
+    )  # another rule: no specialist
+    add(store, make_spec("alpha", "spectrum"), make_table(LABEL, off(0.5)))  # has no specialists
+    (table,) = regret_tables(sources(results_of(store)))
+    assert {row.label for row in table.rows} == {"QA-MoE · spectrum"}
+    got = [cell(table, "QA-MoE · spectrum", c.title, "", "MAE").value for c in table.columns]
+    want = [0.3, None, None, 0.1, None, None, -0.4, None, -0.15]
+    assert got == pytest.approx(want, abs=1e-6)
+
+
+def test_no_specialists_no_regret(store: RunStore) -> None:
+    add(store, make_spec("qamoe", "spectrum"), make_table(LABEL, off(0.5)))
+    add(store, make_spec("qamoe"), make_table(LABEL, off(0.5)))
+    assert regret_tables(sources(results_of(store))) == []
+
+
+def test_noise_that_only_some_runs_met_leaves_their_cells_missing(store: RunStore) -> None:
+    add(store, make_spec("alpha"), make_table(LABEL, off(0.5)))
+    add(store, make_spec("beta"), make_table(LABEL, off(0.5), protocols=["I"]))
+    (table,) = summary_tables(sources(results_of(store)))
+    beta = cell(table, "Beta (reconstruction) · clean", "Grid mean", "", "MAE")
+    assert (beta.value, beta.text) == (None, "")
