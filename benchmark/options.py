@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Task(StrEnum):
+    """Which labels to take."""
+
+    auto = "auto"
+    regression = "regression"
+    classification = "classification"
+
 
 DATA_DIR = Annotated[
     Path | None,

@@ -12,7 +12,7 @@ from rich.text import Text
 from benchmark.data.catalog import find_reference
 from benchmark.data.check import Check
 from benchmark.data.dataset import SPLITS
-from benchmark.data.manifest import Manifest
+from benchmark.data.manifest import Encoding, Manifest
 from protocols.modalities import MODALITIES, Modality
 
 
@@ -102,11 +102,23 @@ def summary(manifest: Manifest) -> RenderableType:
         low, high = manifest.label_range
         lines.append(f"labels: sentiment from {low:g} to {high:g}")
     else:
-        lines.append(f"labels: {manifest.classes} classes")
+        names = f": {', '.join(manifest.class_names)}" if manifest.class_names else ""
+        lines.append(f"labels: {manifest.classes} classes{names}")
     lines += [f"non-finite values replaced: {_total(manifest.nonfinite)}"]
     lines += [f"samples that lack a modality by nature: {_total(manifest.missing)}"]
+    if manifest.encoding:
+        lines.append(encoded_by(manifest.encoding))
     lines += [f"note: {note}" for note in manifest.notes]
     return Group(*(Text(f"  {line}") for line in lines))
+
+
+def encoded_by(encoding: Encoding) -> str:
+    """Which encoder made the text features, in a line."""
+    revision = f", revision {encoding.revision[:12]}" if encoding.revision else ""
+    return (
+        f"text encoded by {encoding.name} (weights sha256 {encoding.sha256[:12]}{revision}), at"
+        f" most {encoding.max_tokens} tokens"
+    )
 
 
 def _total(counts: Mapping[str, Mapping[Modality, int]]) -> str:

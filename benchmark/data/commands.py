@@ -1,26 +1,19 @@
-"""``benchmark data``: import, check, list. Whatever is heavy is imported inside the functions."""
+"""``benchmark data``: import, encode, check, list. Heavy imports happen inside the functions."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmark.data.encode_command import encode
 from benchmark.data.registry import imported_names, need_data_dir, registered
 from benchmark.errors import BenchmarkError
-from benchmark.options import DATA_DIR
+from benchmark.options import DATA_DIR, Task
 
-app = typer.Typer(no_args_is_help=True, help="Import feature packages, look at data sets.")
-
-
-class Task(StrEnum):
-    """Which labels to take."""
-
-    auto = "auto"
-    regression = "regression"
-    classification = "classification"
+app = typer.Typer(no_args_is_help=True, help="Import features, encode transcripts, look at data.")
+app.command()(encode)
 
 
 @app.command("import")

@@ -201,6 +201,8 @@ def _write(
         source=source,
         files={FEATURES: features_sha, SAMPLES: samples_sha},
         notes=(*package.notes, *_notes(scans)),
+        class_names=package.class_names,
+        encoding=package.encoding,
     )
     manifest.write(folder)
     return manifest

@@ -62,6 +62,28 @@ class Source(BaseModel):
     bytes: int
 
 
+class Encoding(BaseModel):
+    """How text features were made from transcripts.
+
+    Attributes:
+        name: of the encoder, as the user gave it.
+        revision: its commit on the hub, where it came from there.
+        sha256: over its weights.
+        width: channels of a state.
+        max_tokens: where longer texts were cut.
+        inputs_sha256: over transcripts, labels, splits and all of the above.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    revision: str | None
+    sha256: str
+    width: int
+    max_tokens: int
+    inputs_sha256: str
+
+
 class Manifest(BaseModel):
     """The manifest of an imported data set.
 
@@ -82,6 +104,8 @@ class Manifest(BaseModel):
         source: the imported file.
         files: file name -> SHA-256.
         notes: what else the import saw.
+        class_names: the classes by number, where the source names them.
+        encoding: what made the text features, where transcripts were encoded here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,6 +129,8 @@ class Manifest(BaseModel):
     source: Source
     files: dict[str, str]
     notes: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    encoding: Encoding | None = None
 
     def write(self, folder: Path) -> None:
         """Write the manifest into ``folder``."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmark.data import columns
 from benchmark.data.dataset import SPLITS
+from benchmark.data.manifest import Encoding
 from benchmark.data.unpickle import read_pickle
 from benchmark.errors import BenchmarkError
 from benchmark.interface import Task
@@ -61,6 +62,8 @@ class Package:
         task: what the labels are for.
         classes: number of classes; 1 for regression.
         notes: what was seen and not used.
+        class_names: the classes' names by number, where the source names them.
+        encoding: what made the text features, where they were made here.
     """
 
     source: str
@@ -68,6 +71,8 @@ class Package:
     task: Task
     classes: int
     notes: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    encoding: Encoding | None = None
 
     @property
     def present(self) -> tuple[Modality, ...]:

@@ -1,0 +1,96 @@
+"""``benchmark data encode``: transcripts to text features. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.data.registry import need_data_dir
+from benchmark.errors import BenchmarkError
+from benchmark.options import DATA_DIR, Task
+
+
+def encode(
+    path: Annotated[Path, typer.Argument(help="CSV with one transcript a row.")],
+    encoder: Annotated[str, typer.Option(help="Hugging Face encoder: its name, or a folder.")],
+    text_column: Annotated[str, typer.Option(help="Column of the transcripts.")] = "text",
+    label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
+    split_column: Annotated[
+        str | None, typer.Option(help="Column of train, valid and test (default: split).")
+    ] = None,
+    group_column: Annotated[
+        str | None,
+        typer.Option(help="Instead: speaker, video or session, to split here by whole groups."),
+    ] = None,
+    test_group: Annotated[
+        str | None,
+        typer.Option(help="The group to test on (default: the last; of many, a fifth)."),
+    ] = None,
+    id_columns: Annotated[
+        str, typer.Option(help="Columns that make the id, with commas (default: id, or the row).")
+    ] = "",
+    name: Annotated[
+        str | None, typer.Option(help="Name for the data set (default: the CSV's folder and name).")
+    ] = None,
+    task: Annotated[
+        Task, typer.Option(help="auto: names and whole numbers from 0 are classes.")
+    ] = Task.auto,
+    max_tokens: Annotated[int, typer.Option(min=3, help="Longer texts are cut.")] = 50,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
+    data_dir: DATA_DIR = None,
+) -> None:
+    """Turn transcripts into a data set of token-level text features. Resumes where it stopped."""
+    if group_column and split_column:
+        raise BenchmarkError("give --split-column or --group-column, not both.")
+    if test_group and not group_column:
+        raise BenchmarkError("--test-group is a value of the column that --group-column names.")
+    folder = need_data_dir(data_dir)
+    chosen = name or _name_of(path)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from benchmark.data.checkview import summary
+    from benchmark.data.encode import encode_transcripts
+    from benchmark.data.encoder import HuggingFaceEncoder
+    from benchmark.data.transcripts import Columns
+    from benchmark.environment import choose_device
+
+    columns = Columns(
+        text=text_column,
+        label=label_column,
+        split=None if group_column else split_column or "split",
+        group=group_column,
+        test_group=test_group,
+        ids=tuple(part.strip() for part in id_columns.split(",") if part.strip()),
+    )
+    place = choose_device(device)
+    console = Console()
+    said: list[str] = []
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task(f"encoding {path.name} on {place}", total=None)
+        manifest = encode_transcripts(
+            path,
+            columns,
+            lambda: HuggingFaceEncoder(encoder, place),
+            chosen,
+            folder,
+            task.value,
+            max_tokens,
+            replace,
+            lambda done, total: progress.update(bar, completed=done, total=total),
+            said.append,
+        )
+    for line in said:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(summary(manifest))
+    console.print(f"Next: benchmark data check {chosen} --data-dir {folder}", soft_wrap=True)
+
+
+def _name_of(path: Path) -> str:
+    """``mosei-transcripts`` for ``.../mosei/transcripts.csv``."""
+    joined = f"{path.resolve().parent.name}-{path.stem}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", joined).strip("-._")[:64]
