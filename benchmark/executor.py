@@ -28,9 +28,8 @@ from benchmark.data.dataset import Dataset
 from benchmark.data.registry import load_dataset
 from benchmark.events import Event, Listener
 from benchmark.execute import Outcome, execute
+from benchmark.plan import Planned
 from benchmark.records import ERROR, RunStore
-from benchmark.spec import RunSpec
-from protocols.conditions import Condition
 
 Result = Outcome | Literal["failed"]
 
@@ -68,34 +67,29 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_plan(
-    specs: Sequence[RunSpec],
-    conditions: Sequence[Condition],
-    how: Execution,
-    listen: Listener,
-) -> dict[str, Result]:
+def run_plan(plan: Sequence[Planned], how: Execution, listen: Listener) -> dict[str, Result]:
     """Do every run; what another process is doing comes last, and is waited for.
 
     Returns:
         run id -> what became of it.
     """
-    workers = min(how.workers, len(specs))
+    workers = min(how.workers, len(plan))
     if workers <= 1:
-        return _run_here(specs, conditions, how, listen)
-    return _Pool(conditions, how, listen, workers).run(specs)
+        return _run_here(plan, how, listen)
+    return _Pool(how, listen, workers).run(plan)
 
 
 def attempt(
-    spec: RunSpec,
+    planned: Planned,
     dataset: Dataset,
-    conditions: Sequence[Condition],
     store: RunStore,
     listen: Listener,
     wait_for_others: bool,
 ) -> Result:
     """Do one run; a failure is written down beside the run and told, not raised."""
+    spec = planned.spec
     try:
-        return execute(spec, dataset, conditions, store, listen, wait_for_others)
+        return execute(spec, dataset, planned.conditions, store, listen, wait_for_others)
     except Exception as error:  # noqa: BLE001 - whatever a model raises must not end the plan
         folder = store.partial(spec.run_id)
         with contextlib.suppress(OSError):  # a full disk: the event below still tells
@@ -106,26 +100,22 @@ def attempt(
         return "failed"
 
 
-def _run_here(
-    specs: Sequence[RunSpec], conditions: Sequence[Condition], how: Execution, listen: Listener
-) -> dict[str, Result]:
+def _run_here(plan: Sequence[Planned], how: Execution, listen: Listener) -> dict[str, Result]:
     torch.set_num_threads(how.threads)
     dataset = load_dataset(how.dataset, how.data_dir).to(how.device)
     store = RunStore(how.runs_dir)
-    results = {
-        spec.run_id: attempt(spec, dataset, conditions, store, listen, False) for spec in specs
-    }
-    for spec in specs:
-        if results[spec.run_id] == "busy":
-            results[spec.run_id] = attempt(spec, dataset, conditions, store, listen, True)
+    results = {p.spec.run_id: attempt(p, dataset, store, listen, False) for p in plan}
+    for planned in plan:
+        if results[planned.spec.run_id] == "busy":
+            results[planned.spec.run_id] = attempt(planned, dataset, store, listen, True)
     return results
 
 
-Task = tuple[RunSpec, bool]
+Task = tuple[Planned, bool]
 """(run, whether to wait for another process that works on it)"""
 
 
-def _worker(channel: Connection, conditions: Sequence[Condition], how: Execution) -> None:
+def _worker(channel: Connection, how: Execution) -> None:
     """Take runs from the parent until it says None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -133,8 +123,8 @@ def _worker(channel: Connection, conditions: Sequence[Condition], how: Execution
     dataset = load_dataset(how.dataset, how.data_dir).to(how.device)
     store = RunStore(how.runs_dir)
     while (task := channel.recv()) is not None:
-        spec, wait_for_others = task
-        result = attempt(spec, dataset, conditions, store, channel.send, wait_for_others)
+        planned, wait_for_others = task
+        result = attempt(planned, dataset, store, channel.send, wait_for_others)
         channel.send(result)
 
 
@@ -148,19 +138,17 @@ def _die_with_parent(parent: int) -> None:
 class _Pool:
     """Worker processes, each with one run at a time; a worker that dies is replaced."""
 
-    def __init__(
-        self, conditions: Sequence[Condition], how: Execution, listen: Listener, workers: int
-    ) -> None:
-        self.conditions, self.how, self.listen = conditions, how, listen
+    def __init__(self, how: Execution, listen: Listener, workers: int) -> None:
+        self.how, self.listen = how, listen
         self.context = get_context("spawn")
         self.processes: dict[Connection, BaseProcess] = {}
         self.current: dict[Connection, Task | None] = {}
         self.results: dict[str, Result] = {}
         self.size = workers
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, Result]:
+    def run(self, plan: Sequence[Planned]) -> dict[str, Result]:
         """Do every run."""
-        pending: deque[Task] = deque((spec, False) for spec in specs)
+        pending: deque[Task] = deque((planned, False) for planned in plan)
         try:
             while pending or any(self.current.values()):
                 self._hand_out(pending)
@@ -182,9 +170,7 @@ class _Pool:
 
     def _start_worker(self) -> Connection:
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(
-            target=_worker, args=(theirs, self.conditions, self.how), daemon=True
-        )
+        process = self.context.Process(target=_worker, args=(theirs, self.how), daemon=True)
         process.start()
         theirs.close()  # so that the pipe ends when the worker does
         self.processes[ours], self.current[ours] = process, None
@@ -205,7 +191,7 @@ class _Pool:
         if message == "busy":
             pending.append((task[0], True))
         else:
-            self.results[task[0].run_id] = message
+            self.results[task[0].spec.run_id] = message
 
     def _bury(self, channel: Connection, task: Task | None) -> None:
         process = self.processes.pop(channel)
@@ -216,8 +202,9 @@ class _Pool:
         code = process.exitcode or 0
         reason = f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
         message = f"the worker process of this run ended by {reason}"
-        self.results[task[0].run_id] = "failed"
-        self.listen(Event(task[0].run_id, "failed", message=message))
+        run_id = task[0].spec.run_id
+        self.results[run_id] = "failed"
+        self.listen(Event(run_id, "failed", message=message))
 
     def _close(self) -> None:
         for channel, process in self.processes.items():

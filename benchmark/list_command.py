@@ -1,4 +1,4 @@
-"""``benchmark list models|datasets|protocols|runs``: what there is."""
+"""``benchmark list models|datasets|protocols|plans|runs``: what there is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from benchmark.options import DATA_DIR, RUNS_DIR
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer(help="What there is: models, data sets, protocols, runs.", no_args_is_help=True)
+app = typer.Typer(
+    help="What there is: models, data sets, protocols, plans, runs.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -54,6 +56,17 @@ def protocols() -> None:
     _print(table)
     print(f"noise rules: {', '.join(NOISE_RULES)}")
     print(f"missing rules: {', '.join(MISSING_RULES)}")
+
+
+@app.command()
+def plans() -> None:
+    """Named plans, for `benchmark run --plan NAME`."""
+    from benchmark.plans import named_plan, plan_names
+
+    table = _table("name", "what")
+    for name in plan_names():
+        table.add_row(name, str(named_plan(name).get("title", "")))
+    _print(table)
 
 
 @app.command()

@@ -1,12 +1,13 @@
-"""From what the user asked for to the list of runs: a pure product of models, regimes, seeds."""
+"""From what the user asked for to the list of runs: pure products of models, regimes, seeds."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from benchmark.config import EvaluationConfig, Settings, TrainingConfig, build
 from benchmark.data.dataset import Dataset
@@ -18,17 +19,20 @@ from benchmark.spec import RunSpec
 from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of
 from protocols.regimes import REGIME_KINDS, Regime
 
+CLEAN = "clean"
+LEVEL_OF = {"missing": "rate", "noise": "intensity"}
+"""Regime kind -> the setting that its name carries."""
 
-class PlanConfig(Settings):
-    """What ``benchmark run`` is asked for; a ``--config`` file has these keys.
+
+class Product(Settings):
+    """Runs that are one product: models by regimes by seeds, with settings that all of them share.
 
     ``model`` and ``training`` hold departures from the preset; a ``model`` setting applies to
     every chosen model that has it. ``regime`` holds settings of the regimes named in ``regimes``.
     """
 
-    dataset: str = "synthetic"
     models: tuple[str, ...] = Field((), description="empty: every installed model")
-    protocol: str = Field("all", description="I, II, III, grid or all; several with commas")
+    protocol: str = Field("all", description="clean, I, II, III, grid or all; several with commas")
     regimes: tuple[str, ...] = Field(("clean", "spectrum"), min_length=1)
     seeds: tuple[int, ...] = Field((1111,), min_length=1)
     preset: str = "paper"
@@ -38,15 +42,78 @@ class PlanConfig(Settings):
     evaluation: dict[str, Any] = Field(default_factory=dict)
 
 
-def plan_runs(config: PlanConfig, dataset: Dataset) -> list[RunSpec]:
-    """The runs that a request means, in the order model, regime, seed; each once.
+SECTIONS = ("model", "training", "regime", "evaluation")
+"""The keys of a product that hold settings, one name and value each."""
+
+
+class PlanConfig(Product):
+    """What ``benchmark run`` is asked for; a plan file, and a ``--config`` file, has these keys.
+
+    Without ``runs`` it is one product. With ``runs`` it is several, each of them the keys given
+    beside ``runs`` with its own on top; settings are joined key by key.
+    """
+
+    dataset: str = "synthetic"
+    title: str = Field("", description="for people; empty: models, regimes and seeds")
+    runs: tuple[Product, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join_common_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not values.get("runs"):
+            return values
+        common = {key: values[key] for key in Product.model_fields if key in values}
+        runs = [_joined(common, run) if isinstance(run, Mapping) else run for run in values["runs"]]
+        return {**values, "runs": runs}
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """The products that the plan is made of."""
+        return self.runs or (self,)
+
+
+def _joined(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    joined = {**common, **own}
+    for section in SECTIONS:
+        parts = [values[section] for values in (common, own) if section in values]
+        if all(isinstance(part, Mapping) for part in parts):
+            joined[section] = {key: value for part in parts for key, value in part.items()}
+    return joined
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run, and the conditions that its prediction table must cover."""
+
+    spec: RunSpec
+    conditions: tuple[Condition, ...]
+
+
+def make_plan(config: PlanConfig, dataset: Dataset) -> list[Planned]:
+    """Every run of every product, each once, with all the conditions that any product asks of it.
+
+    Raises:
+        BenchmarkError: see :func:`plan_runs` and :func:`plan_conditions`.
+    """
+    specs: dict[str, RunSpec] = {}
+    asked: dict[str, set[Condition]] = {}
+    for product in config.products:
+        conditions = plan_conditions(product, dataset)
+        for spec in plan_runs(product, dataset):
+            specs.setdefault(spec.run_id, spec)
+            asked.setdefault(spec.run_id, set()).update(conditions)
+    return [Planned(spec, tuple(sorted(asked[run_id]))) for run_id, spec in specs.items()]
+
+
+def plan_runs(product: Product, dataset: Dataset) -> list[RunSpec]:
+    """The runs of a product, in the order model, regime, seed; each once.
 
     Raises:
         BenchmarkError: for an unknown model, preset, regime or setting, or one that does not fit.
     """
-    classes = {name: model_class(name) for name in dict.fromkeys(config.models)}
-    regimes = [regime_named(kind, config.regime) for kind in dict.fromkeys(config.regimes)]
-    for key in config.model:
+    classes = {name: model_class(name) for name in dict.fromkeys(product.models)}
+    regimes = [regime_named(name, product.regime) for name in dict.fromkeys(product.regimes)]
+    for key in product.model:
         if not any(key in kind.Config.model_fields for kind in classes.values()):
             fields = {field for kind in classes.values() for field in kind.Config.model_fields}
             raise unknown(f"setting of {', '.join(classes)}", f"model.{key}", _dotted(fields))
@@ -56,24 +123,28 @@ def plan_runs(config: PlanConfig, dataset: Dataset) -> list[RunSpec]:
             data_sha256=dataset.sha256,
             task=dataset.spec.task,
             model=name,
-            preset=config.preset,
-            model_config=_model_settings(name, kind, config),
-            training=_training_settings(name, kind, config, dataset),
+            preset=product.preset,
+            model_config=_model_settings(name, kind, product),
+            training=_training_settings(name, kind, product, dataset),
             regime=regime,
             seed=seed,
         )
         for name, kind in classes.items()
         for regime in regimes
-        for seed in dict.fromkeys(config.seeds)
+        for seed in dict.fromkeys(product.seeds)
     ]
     return list({spec.run_id: spec for spec in specs}.values())
 
 
-def plan_conditions(config: PlanConfig, dataset: Dataset) -> tuple[Condition, ...]:
-    """The prediction-table rows that the asked-for protocols need."""
-    evaluation = build(EvaluationConfig, config.evaluation, "evaluation")
+def plan_conditions(product: Product, dataset: Dataset) -> tuple[Condition, ...]:
+    """The prediction-table rows that a product's protocols need.
+
+    Raises:
+        BenchmarkError: for an unknown protocol or a setting of the evaluation that does not fit.
+    """
+    evaluation = build(EvaluationConfig, product.evaluation, "evaluation")
     return conditions_of(
-        protocols_named(config.protocol),
+        protocols_named(product.protocol),
         dataset.spec.present,
         evaluation.noise_rules,
         evaluation.draws,
@@ -96,31 +167,47 @@ def plan_title(specs: Sequence[RunSpec]) -> str:
 
 
 def protocols_named(text: str) -> tuple[Protocol, ...]:
-    """``all``, or names separated by commas. Raises BenchmarkError for an unknown one."""
+    """``all``, or names separated by commas; ``clean`` asks for the clean test alone.
+
+    Raises:
+        BenchmarkError: for an unknown one.
+    """
     if text == "all":
         return PROTOCOLS
     by_name = {protocol.lower(): protocol for protocol in PROTOCOLS}
     chosen = []
     for name in text.split(","):
+        if name.strip() == CLEAN:  # every table has the clean row
+            continue
         if name.strip().lower() not in by_name:
-            raise unknown("protocol", name.strip(), [*PROTOCOLS, "all"])
+            raise unknown("protocol", name.strip(), [CLEAN, *PROTOCOLS, "all"])
         chosen.append(by_name[name.strip().lower()])
     return tuple(dict.fromkeys(chosen))
 
 
-def regime_named(kind: str, settings: Mapping[str, Any]) -> Regime:
-    """A regime of a kind with settings. Raises BenchmarkError for what does not exist or fit."""
-    if kind not in REGIME_KINDS:
-        raise unknown("regime", kind, REGIME_KINDS)
+def regime_named(name: str, settings: Mapping[str, Any]) -> Regime:
+    """A regime by its name: a kind, or ``missing-0.3`` and ``noise-0.3`` with their level.
+
+    Args:
+        name: the regime's name, as in the tables.
+        settings: the other settings of the regime.
+
+    Raises:
+        BenchmarkError: for what does not exist or fit.
+    """
+    kind, dash, level = name.partition("-")
+    if kind not in REGIME_KINDS or (dash and kind not in LEVEL_OF):
+        raise unknown("regime", name, REGIME_KINDS)
     fields = [field for field in Regime.__dataclass_fields__ if field != "kind"]
     for key in settings:
         if key not in fields:
             raise unknown("setting in regime", key, fields)
-    if kind == "missing" and "rate" not in settings:
-        raise BenchmarkError("regime missing needs its rate: add --set regime.rate=0.3, say")
-    if kind == "noise" and "intensity" not in settings:
+    if dash:
+        settings = {**settings, LEVEL_OF[kind]: _level(name, level)}
+    elif kind in LEVEL_OF and LEVEL_OF[kind] not in settings:
         raise BenchmarkError(
-            "regime noise needs its intensity: add --set regime.intensity=0.3, say"
+            f"regime {kind} needs its {LEVEL_OF[kind]}: "
+            f"write {kind}-0.3, say, or add --set regime.{LEVEL_OF[kind]}=0.3"
         )
     try:
         return Regime(kind=kind, **settings)
@@ -128,16 +215,23 @@ def regime_named(kind: str, settings: Mapping[str, Any]) -> Regime:
         raise BenchmarkError(str(error)) from None
 
 
-def _model_settings(name: str, kind: type[MultimodalModel], config: PlanConfig) -> dict[str, Any]:
-    chosen = {k: v for k, v in config.model.items() if k in kind.Config.model_fields}
-    values = {**_preset(name, kind, config.preset).model, **chosen}
+def _level(name: str, level: str) -> float:
+    try:
+        return float(level)
+    except ValueError:
+        raise BenchmarkError(f"regime {name}: '{level}' is no number") from None
+
+
+def _model_settings(name: str, kind: type[MultimodalModel], product: Product) -> dict[str, Any]:
+    chosen = {k: v for k, v in product.model.items() if k in kind.Config.model_fields}
+    values = {**_preset(name, kind, product.preset).model, **chosen}
     return build(kind.Config, values, f"model {name}").model_dump(mode="json")
 
 
 def _training_settings(
-    name: str, kind: type[MultimodalModel], config: PlanConfig, dataset: Dataset
+    name: str, kind: type[MultimodalModel], product: Product, dataset: Dataset
 ) -> dict[str, Any]:
-    values = {**_preset(name, kind, config.preset).training, **config.training}
+    values = {**_preset(name, kind, product.preset).training, **product.training}
     training = build(TrainingConfig, values, "training")
     if training.select_on == "auto":
         training = training.model_copy(update={"select_on": PRIMARY[dataset.spec.task]})

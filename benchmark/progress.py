@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from benchmark.events import Event
+from benchmark.naming import run_title
 from benchmark.spec import RunSpec
 
 
@@ -75,7 +76,7 @@ class Display:
 
     def _task(self, spec: RunSpec) -> TaskID:
         if spec.run_id not in self.tasks:
-            self.tasks[spec.run_id] = self.bars.add_task(spec.title, total=None, note="")
+            self.tasks[spec.run_id] = self.bars.add_task(run_title(spec), total=None, note="")
         return self.tasks[spec.run_id]
 
     def _end(self, spec: RunSpec, event: Event) -> None:
@@ -85,10 +86,12 @@ class Display:
         self.finished += 1
         place = f"[{self.finished}/{len(self.specs)}, {time.monotonic() - self.started:.0f} s]"
         if event.kind == "finished":
-            self.bars.console.print(f"{place} done    {spec.title}  ({spec.run_id})", markup=False)
+            self.bars.console.print(
+                f"{place} done    {run_title(spec)}  ({spec.run_id})", markup=False
+            )
         else:
             self.bars.console.print(
-                f"{place} FAILED  {spec.title}  ({spec.run_id}): {event.message}",
+                f"{place} FAILED  {run_title(spec)}  ({spec.run_id}): {event.message}",
                 markup=False,
                 style="red",
             )

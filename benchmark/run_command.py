@@ -11,18 +11,18 @@ from benchmark.errors import BenchmarkError
 from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 
 if TYPE_CHECKING:
-    from benchmark.plan import PlanConfig
-
-SECTIONS = ("model", "training", "regime", "evaluation")
+    from benchmark.plan import PlanConfig, Product
 
 
 def run(
     dataset: Annotated[str | None, typer.Option(help="Data set (default synthetic).")] = None,
     models: Annotated[str | None, typer.Option(help="Names with commas, or all.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="I, II, III, grid or all.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, I, II, III, grid or all.")] = None,
     regime: Annotated[
         str | None,
-        typer.Option(help="clean, spectrum, missing, noise; with commas (default clean,spectrum)."),
+        typer.Option(
+            help="clean, spectrum, missing-0.3, noise-0.3; with commas (default clean,spectrum)."
+        ),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Integers with commas (default 1111).")] = None,
     preset: Annotated[str | None, typer.Option(help="paper (default), official, ...")] = None,
@@ -35,7 +35,11 @@ def run(
             "evaluation.draws=1. Repeatable.",
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with the same keys.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="A named plan, paper/table6 say; paper is all of its plans."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A plan file of your own.")] = None,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
     tracking_uri: TRACKING_URI = None,
@@ -54,6 +58,9 @@ def run(
 
     Example: benchmark run --dataset mosi --data-dir data --models qamoe,mult --protocol III
     --seeds 1111,1112,1113
+
+    What the command line says overrides the plan; of a plan with several products --models and
+    --regime choose a part.
     """
     given = {
         "dataset": dataset,
@@ -63,7 +70,8 @@ def run(
         "seeds": _seeds(seeds),
         "preset": preset,
     }
-    request = read_request(config, given, settings or [], epochs)
+    where = str(config) if config else plan or "the request"
+    request = read_request(find_plan(plan, config), given, settings or [], epochs, where)
     from benchmark.environment import choose_device
     from benchmark.executor import Execution, default_workers  # torch: not for --help
     from benchmark.session import Session
@@ -90,35 +98,107 @@ def run(
         raise typer.Exit(1)
 
 
+def find_plan(name: str | None, config: Path | None) -> dict[str, Any]:
+    """The content of a named plan or of a file; nothing where neither is given."""
+    from benchmark.plans import named_plan, read_plan
+
+    if name and config:
+        raise BenchmarkError("--plan and --config are both plans: give one of them")
+    if name:
+        return named_plan(name)
+    return read_plan(config) if config else {}
+
+
 def read_request(
-    path: Path | None, given: dict[str, Any], settings: list[str], epochs: int | None
+    plan: dict[str, Any],
+    given: dict[str, Any],
+    settings: list[str],
+    epochs: int | None,
+    where: str = "the plan",
 ) -> PlanConfig:
-    """The request: the file, then what the command line gives, then ``--set`` and ``--epochs``.
+    """The request: the plan, then what the command line gives, then ``--set`` and ``--epochs``.
 
     Raises:
-        BenchmarkError: for a file that cannot be read, or a key or value that does not fit.
+        BenchmarkError: for a key or value that does not fit.
     """
     from benchmark.config import build
-    from benchmark.plan import PlanConfig
+    from benchmark.plan import PlanConfig, Product
 
-    values = _read_file(path) if path else {}
-    values |= {key: value for key, value in given.items() if value is not None}
-    for section in SECTIONS:
-        if not isinstance(values.setdefault(section, {}), dict):
-            raise BenchmarkError(
-                f"{path}: '{section}' must hold settings, one 'name: value' a line"
-            )
-    for setting in settings:
-        section, key, value = parse_setting(setting)
-        values[section] = {**values[section], key: value}
+    overrides = {key: value for key, value in given.items() if value is not None}
+    parsed = [parse_setting(setting) for setting in settings]
     if epochs is not None:
-        values["training"] = {**values["training"], "epochs": epochs}
-    request = build(PlanConfig, values, str(path) if path else "the request")
-    if not request.models or request.models == ("all",):
-        from benchmark.registry import model_names
+        parsed.append(("training", "epochs", epochs))
+    runs = plan.get("runs", ())
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, dict) for run in runs):
+        raise BenchmarkError(f"{where}: 'runs' must be a list of products, each with its keys")
+    for place, run in enumerate(runs, 1):
+        build(Product, run, f"{where}, entry {place} of its runs")
+    chosen = {key: overrides.pop(key) for key in ("models", "regimes") if runs and key in overrides}
+    values = _overridden(plan, overrides, parsed, where)
+    if runs:
+        shared = {key: value for key, value in overrides.items() if key in Product.model_fields}
+        values["runs"] = [_overridden(run, shared, parsed, where) for run in runs]
+    request = build(PlanConfig, values, where)
+    if not runs:
+        return request.model_copy(update={"models": _every_model(request.models)})
+    products = [p.model_copy(update={"models": _every_model(p.models)}) for p in request.runs]
+    return request.model_copy(update={"runs": _narrowed(products, **chosen)})
 
-        request = request.model_copy(update={"models": tuple(model_names())})
-    return request
+
+def _overridden(
+    values: dict[str, Any],
+    overrides: dict[str, Any],
+    parsed: list[tuple[str, str, Any]],
+    where: str,
+) -> dict[str, Any]:
+    from benchmark.plan import SECTIONS
+
+    joined = {**values, **overrides}
+    for section in SECTIONS:
+        if not isinstance(joined.get(section, {}), dict):
+            raise BenchmarkError(
+                f"{where}: '{section}' must hold settings, one 'name: value' a line"
+            )
+    for section, key, value in parsed:
+        joined[section] = {**joined.get(section, {}), key: value}
+    return joined
+
+
+def _every_model(models: tuple[str, ...]) -> tuple[str, ...]:
+    if models and models != ("all",):
+        return models
+    from benchmark.registry import model_names
+
+    return tuple(model_names())
+
+
+def _narrowed(
+    products: list[Product], models: tuple[str, ...] = (), regimes: tuple[str, ...] = ()
+) -> tuple[Product, ...]:
+    """The part of the products that is about some of their models and regimes.
+
+    Raises:
+        BenchmarkError: for one that no product has.
+    """
+    from benchmark.errors import unknown
+
+    def keep(found: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+        named = {*wanted, *(name for name in found if name.partition("-")[0] in wanted)}
+        return tuple(name for name in found if not wanted or name in named)
+
+    wanted = {"models": () if models == ("all",) else models, "regimes": regimes}
+    for key, names in wanted.items():
+        known = {name for product in products for name in getattr(product, key)}
+        for name in names:
+            if not keep(tuple(known), (name,)):
+                raise unknown(f"{key[:-1]} in this plan", name, known)
+    parts = [
+        product.model_copy(
+            update={key: keep(getattr(product, key), names) for key, names in wanted.items()}
+        )
+        for product in products
+    ]
+    return tuple(part for part in parts if part.models and part.regimes)
 
 
 def parse_setting(text: str) -> tuple[str, str, Any]:
@@ -126,6 +206,7 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
     import yaml
 
     from benchmark.errors import unknown
+    from benchmark.plan import SECTIONS
 
     name, equals, value = text.partition("=")
     section, dot, key = name.strip().partition(".")
@@ -147,20 +228,6 @@ def _number(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchmarkError(f"{path} is no YAML file: {error}") from None
-    if not isinstance(values, dict):
-        raise BenchmarkError(f"{path} must hold lines of name: value")
-    return values
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -14,7 +14,8 @@ from benchmark.estimate import estimate_seconds
 from benchmark.events import Event
 from benchmark.executor import Execution, run_plan
 from benchmark.metrics import PRIMARY
-from benchmark.plan import PlanConfig, plan_conditions, plan_id, plan_runs, plan_title
+from benchmark.naming import model_and_training, run_title
+from benchmark.plan import PlanConfig, Planned, make_plan, plan_id, plan_title
 from benchmark.progress import Display
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
@@ -30,8 +31,7 @@ class Session:
         self.store = RunStore(how.runs_dir)
         dataset = load_dataset(request.dataset, how.data_dir)
         self.dataset = dataset
-        self.specs = plan_runs(request, dataset)
-        self.conditions = plan_conditions(request, dataset)
+        self.plan = make_plan(request, dataset)
         self.check_missing_rule()
 
     def check_missing_rule(self) -> None:
@@ -46,42 +46,56 @@ class Session:
                     "use --set regime.missing_rule=bernoulli or at_least_one"
                 )
 
-    def pending(self) -> list[RunSpec]:
-        """The runs whose record is absent or lacks some of the conditions."""
-        return [spec for spec in self.specs if not self._covered(spec)]
+    @property
+    def specs(self) -> list[RunSpec]:
+        """The runs of the plan."""
+        return [planned.spec for planned in self.plan]
 
-    def _covered(self, spec: RunSpec) -> bool:
-        if not self.store.has(spec.run_id):
+    def pending(self) -> list[Planned]:
+        """The runs whose record is absent or lacks some of the conditions."""
+        return [planned for planned in self.plan if not self._covered(planned)]
+
+    def _covered(self, planned: Planned) -> bool:
+        if not self.store.has(planned.spec.run_id):
             return False
-        record = self.store.record(spec.run_id)
-        return record.table.covers(self.conditions) and record.metrics_are_current()
+        record = self.store.record(planned.spec.run_id)
+        return record.table.covers(planned.conditions) and record.metrics_are_current()
 
     def show_plan(self) -> None:
-        """Print the plan and how long it should take."""
-        pending = {spec.run_id for spec in self.pending()}
+        """Print the plan, how many of its runs are missing, and how long they should take."""
+        pending = self.pending()
+        missing = {planned.spec.run_id for planned in pending}
         table = Table(title=self._headline(len(pending)), title_justify="left")
-        for column in ("run", "model", "preset", "regime", "seed", "state", "estimate"):
-            table.add_column(column)
+        for column in ("model", "regime", "seeds", "rows", "done", "to do", "estimate"):
+            table.add_column(column, overflow="fold")
         seconds = 0.0
-        for spec in self.specs:
-            todo = spec.run_id in pending
-            cost = estimate_seconds(spec, self.dataset, self.conditions, self.how) if todo else 0.0
+        for (model, training), members in self._systems().items():
+            todo = [planned for planned in members if planned.spec.run_id in missing]
+            cost = sum(estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo)
             seconds += cost
             table.add_row(
-                spec.run_id,
-                spec.model,
-                spec.preset,
-                spec.regime.name,
-                str(spec.seed),
-                "to do" if todo else "done",
+                model,
+                training,
+                ", ".join(str(planned.spec.seed) for planned in members),
+                str(max(len(planned.conditions) for planned in members)),
+                str(len(members) - len(todo)),
+                str(len(todo)),
                 f"{cost:.0f} s" if todo else "",
             )
         self.console.print(table)
         workers = max(1, min(self.how.workers, len(pending)))
         self.console.print(
-            f"about {seconds / workers / 60:.1f} minutes with {workers} at a time on "
+            f"{len(pending)} of {len(self.plan)} runs are missing: about "
+            f"{seconds / workers / 60:.1f} minutes with {workers} at a time on "
             f"{self.how.device}, timed just now on a few batches of each model"
         )
+
+    def _systems(self) -> dict[tuple[str, str], list[Planned]]:
+        """The plan by what the seeds share: (model, training) as they are named."""
+        systems: dict[tuple[str, str], list[Planned]] = {}
+        for planned in self.plan:
+            systems.setdefault(model_and_training(planned.spec), []).append(planned)
+        return systems
 
     def carry_out(self, tracking_uri: str | None, experiment: str | None) -> bool:
         """Do what is pending, track it, print the summary. False where a run failed."""
@@ -90,28 +104,29 @@ class Session:
         self.console.print(self._headline(len(pending)))
         tracker = self._tracker(tracking_uri, experiment)
         if tracker and pending:
-            tracker.open_plan(plan_id(self.specs), plan_title(self.specs), self.specs)
+            title = self.request.title or plan_title(self.specs)
+            tracker.open_plan(plan_id(self.specs), title, self.specs)
         try:
             results = self._execute(pending, tracker)
         finally:
             if tracker and pending:
                 tracker.close_plan()
-        failed = [spec for spec in pending if results.get(spec.run_id) == "failed"]
+        failed = [p.spec for p in pending if results.get(p.spec.run_id) == "failed"]
         self._summarise(failed)
         if failed:
             self.store.prepare()  # where the disk is full, that is the error to tell
         return not failed
 
-    def _execute(self, pending: Sequence[RunSpec], tracker: Tracker | None) -> dict[str, str]:
-        by_id = {spec.run_id: spec for spec in pending}
-        with Display(pending, self.console) as display:
+    def _execute(self, pending: Sequence[Planned], tracker: Tracker | None) -> dict[str, str]:
+        by_id = {planned.spec.run_id: planned.spec for planned in pending}
+        with Display(list(by_id.values()), self.console) as display:
 
             def listen(event: Event) -> None:
                 display.handle(event)
                 if tracker:
                     tracker.handle(by_id[event.run_id], event)
 
-            return dict(run_plan(pending, self.conditions, self.how, listen))
+            return dict(run_plan(pending, self.how, listen))
 
     def _tracker(self, uri: str | None, experiment: str | None) -> Tracker | None:
         if uri == "none":
@@ -125,16 +140,12 @@ class Session:
         )
 
     def _headline(self, pending: int) -> str:
+        most = max(len(planned.conditions) for planned in self.plan)
+        title = f"{self.request.title}: " if self.request.title else ""
         return (
-            f"{len(self.specs)} runs on {self.dataset.name}, {pending} to do; "
-            f"protocol {self.request.protocol}: {len(self.conditions)} conditions of "
-            f"{len(self.dataset.splits['test'])} test samples each"
+            f"{title}{len(self.plan)} runs on {self.dataset.name}, {pending} to do; up to "
+            f"{most} conditions of {len(self.dataset.splits['test'])} test samples each"
         )
-
-    def _records(self) -> list[RunRecord]:
-        return [
-            self.store.record(spec.run_id) for spec in self.specs if self.store.has(spec.run_id)
-        ]
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]
@@ -143,18 +154,17 @@ class Session:
         columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
         for column in ("model", "regime", "seeds", *columns.values()):
             table.add_column(column)
-        systems: dict[tuple[str, str], list[RunRecord]] = {}
-        for record in self._records():
-            key = (record.spec.model, record.spec.regime.name)
-            systems.setdefault(key, []).append(record)
-        for (model, regime), records in systems.items():
-            cells = [_cell(records, protocol, metric) for protocol in columns]
-            table.add_row(model, regime, str(len(records)), *cells)
-        if systems:
+        for (model, training), members in self._systems().items():
+            run_ids = [planned.spec.run_id for planned in members]
+            records = [self.store.record(run_id) for run_id in run_ids if self.store.has(run_id)]
+            if records:
+                cells = [_cell(records, protocol, metric) for protocol in columns]
+                table.add_row(model, training, str(len(records)), *cells)
+        if table.row_count:
             self.console.print(table)
         for spec in failed:
             self.console.print(
-                f"FAILED {spec.title}: see {self.store.partial(spec.run_id) / 'error.txt'}",
+                f"FAILED {run_title(spec)}: see {self.store.partial(spec.run_id) / 'error.txt'}",
                 style="red",
                 markup=False,
             )

@@ -51,11 +51,6 @@ class RunSpec:
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
-    @property
-    def title(self) -> str:
-        """For people: "qamoe · spectrum · seed 1111"."""
-        return f"{self.model} · {self.regime.name} · seed {self.seed}"
-
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain types: the record's ``config.yaml``."""
         return {"run_id": self.run_id, **asdict(self)}

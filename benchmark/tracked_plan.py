@@ -12,6 +12,7 @@ import pandas as pd
 
 from benchmark.interface import Task
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
+from benchmark.naming import model_and_training
 from benchmark.records import RunRecord, RunStore, replace_file
 from benchmark.spec import RunSpec
 from benchmark.tracked import UNREADABLE, Tracked, read, source_quality, source_tags
@@ -110,7 +111,8 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     groups: dict[tuple[str, str, str], list[Tracked]] = {}
     for run in runs:
         settings = json.dumps({**run.spec.identity(), "seed": None}, sort_keys=True)
-        key = (_shown(run.spec.model), run.spec.regime.name, settings)
+        model, training = model_and_training(run.spec)
+        key = (_shown(run.spec.model, model), training, settings)
         groups.setdefault(key, []).append(run)
     for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
         cells = [
@@ -127,8 +129,8 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     return "\n".join([*lines, "", caption])
 
 
-def _shown(model: str) -> str:
-    return f"{model} (reconstruction)" if source_quality(model) == "reconstruction" else model
+def _shown(model: str, title: str) -> str:
+    return f"{title} (reconstruction)" if source_quality(model) == "reconstruction" else title
 
 
 def _mean_std(values: Sequence[float | None]) -> str:

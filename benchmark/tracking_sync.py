@@ -15,6 +15,7 @@ from typing import Literal
 
 from benchmark.errors import BenchmarkError
 from benchmark.mlflow_store import Connection, Point, Say, StoredRun, tracking_errors
+from benchmark.naming import run_title
 from benchmark.records import RunStore
 from benchmark.spec import RunSpec
 from benchmark.tracked import LEARNING_RATE, RUN_ID, VERSION_TAGS, Tracked, params_of, read, tags_of
@@ -141,7 +142,7 @@ def open_child(
         run = connection.find(RUN_ID, spec.run_id)
         if run is None:
             tags = {**tags_of(spec), **({PARENT: parent} if parent else {})}
-            run = connection.create(spec.title, tags, started)
+            run = connection.create(run_title(spec), tags, started)
     # A label (the preset, say) may differ from the first plan's; a param is never changed.
     absent = {k: v for k, v in params_of(spec).items() if k not in run.params}
     connection.log(run.id, params=absent)

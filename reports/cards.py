@@ -34,15 +34,11 @@ CardLookup = Callable[[str], Card]
 def installed(name: str) -> Card:
     """The card of a registered model; for one that is no longer installed, just its name."""
     from benchmark.errors import BenchmarkError
-    from benchmark.interface import Preset
+    from benchmark.naming import preset_settings
     from benchmark.registry import model_class
 
     try:
         kind = model_class(name)
     except BenchmarkError:
         return Card(name)
-    presets = {
-        preset: kind.Config(**changes.model).model_dump(mode="json")
-        for preset, changes in {"paper": Preset(), **kind.presets}.items()
-    }
-    return Card(kind.card.title, kind.card.source, presets)
+    return Card(kind.card.title, kind.card.source, preset_settings(name))

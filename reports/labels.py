@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.naming import DEFAULT_PRESET, departures, shown
 from benchmark.spec import RunSpec
-from protocols.regimes import Regime
 from reports.cards import Card
-
-DEFAULT_PRESET = "paper"
-_NAMED_BY_REGIME = ("kind", "rate", "intensity")
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,8 @@ def labels(systems: Sequence[Described]) -> list[tuple[str, str, bool]]:
     regime setting that departs from the preset's; and where two systems would still read alike,
     the settings in which they differ.
     """
-    departures = [_departures(one) for one in systems]
-    names = [_label(one, changes) for one, changes in zip(systems, departures, strict=True)]
+    departed = [departures(one.spec, one.card.presets.get(one.spec.preset)) for one in systems]
+    names = [_label(one, changes) for one, changes in zip(systems, departed, strict=True)]
     alike = {name for name, count in Counter(names).items() if count > 1}
     for name in alike:
         places = [i for i, other in enumerate(names) if other == name]
@@ -46,10 +43,10 @@ def labels(systems: Sequence[Described]) -> list[tuple[str, str, bool]]:
         ]
         for place, values in zip(places, settings, strict=True):
             extra = {key: values.get(key) for key in differing}
-            names[place] = _label(systems[place], departures[place] | extra)
+            names[place] = _label(systems[place], departed[place] | extra)
     return [
         (_key(one, name), name, not changes)
-        for one, name, changes in zip(systems, names, departures, strict=True)
+        for one, name, changes in zip(systems, names, departed, strict=True)
     ]
 
 
@@ -59,7 +56,7 @@ def _label(system: Described, changes: Mapping[str, Any]) -> str:
         title += " (reconstruction)"
     if system.spec.preset != DEFAULT_PRESET:
         title += f" [{system.spec.preset}]"
-    details = ", ".join(f"{key.split('.')[-1]}={_short(value)}" for key, value in changes.items())
+    details = shown(changes)
     return f"{title} · {system.spec.regime.name}" + (f" ({details})" if details else "")
 
 
@@ -77,24 +74,6 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _departures(system: Described) -> dict[str, Any]:
-    """Settings of the model and the regime that are not their defaults."""
-    defaults = system.card.presets.get(system.spec.preset)
-    changes: dict[str, Any] = {}
-    if defaults is not None:
-        changes = {
-            f"model.{key}": value
-            for key, value in system.spec.model_config.items()
-            if json.dumps(value) != json.dumps(defaults.get(key))
-        }
-    regime, usual = system.spec.regime.identity(), Regime(system.spec.regime.kind).identity()
-    return changes | {
-        f"regime.{key}": value
-        for key, value in regime.items()
-        if key not in _NAMED_BY_REGIME and value != usual[key]
-    }
-
-
 def _settings(spec: RunSpec) -> dict[str, Any]:
     parts: dict[str, Mapping[str, Any]] = {
         "model": spec.model_config,
@@ -105,7 +84,3 @@ def _settings(spec: RunSpec) -> dict[str, Any]:
     return {
         f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()
     }
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

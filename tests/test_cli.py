@@ -105,7 +105,7 @@ def test_a_config_file_and_flags_join(invoke, tmp_path) -> None:
     code, out, error = invoke("run", "--config", path, "--seeds", "6,7", "--dry-run")
     assert code == 0, error
     assert "2 runs on tiny, 2 to do" in out
-    assert out.count("clean") == 2
+    assert "6, 7" in out
     assert "minutes" in out
 
 

@@ -17,7 +17,7 @@ from benchmark.config import TrainingConfig
 from benchmark.data.registry import load_dataset
 from benchmark.execute import execute, load_model
 from benchmark.executor import Execution, attempt, run_plan
-from benchmark.plan import PlanConfig, plan_conditions, plan_id, plan_runs
+from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
 from benchmark.predict import predict
 from benchmark.records import RECORD_FILES, RunStore
 from protocols.regimes import Regime
@@ -148,13 +148,16 @@ def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, 
     broken = replace(specs[0], training={**specs[0].training, "learning_rate": 1e30})
     events = []
     pooled = run_plan(
-        [broken, *specs], conditions, execution(data_dir, tmp_path / "pool", 2), events.append
+        [Planned(spec, conditions) for spec in (broken, *specs)],
+        execution(data_dir, tmp_path / "pool", 2),
+        events.append,
     )
     assert pooled == {broken.run_id: "failed", specs[0].run_id: "done", specs[1].run_id: "done"}
     store = RunStore(tmp_path / "pool")
     assert "DivergedError" in store.unfinished()[broken.run_id]
     assert [e.run_id for e in events if e.kind == "failed"] == [broken.run_id]
-    here = run_plan(specs, conditions, execution(data_dir, tmp_path / "here"), lambda event: None)
+    planned = [Planned(spec, conditions) for spec in specs]
+    here = run_plan(planned, execution(data_dir, tmp_path / "here"), lambda event: None)
     assert set(here.values()) == {"done"}
     for spec in specs:
         one, two = (RunStore(tmp_path / n).path(spec.run_id) for n in ("pool", "here"))
@@ -174,10 +177,10 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "write_bytes", fill_up)
-        assert attempt(spec, tiny, conditions, store, events.append, False) == "failed"
+        assert attempt(Planned(spec, conditions), tiny, store, events.append, False) == "failed"
     assert "No space left on device" in events[-1].message
     events.clear()
-    assert attempt(spec, tiny, conditions, store, events.append, False) == "done"
+    assert attempt(Planned(spec, conditions), tiny, store, events.append, False) == "done"
     assert events[0].done == 2  # the two epochs before the disk was full are kept
 
 
@@ -196,7 +199,8 @@ def test_a_worker_that_dies_fails_its_run_only(tiny, data_dir, tmp_path) -> None
             killed.append(event.run_id)
             os.kill(int(children[0]), signal.SIGKILL)
 
-    results = run_plan(specs, conditions, execution(data_dir, tmp_path, 2), listen)
+    planned = [Planned(spec, conditions) for spec in specs]
+    results = run_plan(planned, execution(data_dir, tmp_path, 2), listen)
     assert sorted(results.values()) == ["done", "done", "failed"]
 
 

@@ -1,0 +1,91 @@
+"""Plan files: what to run, as YAML. Named ones come from the entry-point group ``benchmark.plans``.
+
+An entry ``paper = "some_package.paper"`` names a package whose ``table6.yaml`` is the plan
+``paper/table6``; ``paper`` is all of its plans together, and a run that several of them need is
+done once. A file of your own has the same form: ``--config mine.yaml``.
+The keys are those of :class:`benchmark.plan.PlanConfig`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.errors import BenchmarkError, unknown
+
+GROUP = "benchmark.plans"
+SUFFIX = ".yaml"
+
+
+def plan_names() -> list[str]:
+    """Every named plan, sorted."""
+    return sorted(_named())
+
+
+def named_plan(name: str) -> dict[str, Any]:
+    """The content of a named plan, or of all the plans of a package, as one.
+
+    Raises:
+        BenchmarkError: for an unknown name, or a file that is no plan.
+    """
+    plans = _named()
+    if name in plans:
+        return _parse(plans[name].read_text(encoding="utf-8"), str(plans[name]))
+    within = [other for other in plans if other.startswith(f"{name}/")]
+    if not within:
+        together = {other.partition("/")[0] for other in plans}
+        raise unknown("plan", name, [*plans, *together], "Your own file: --config FILE.")
+    runs = [run for other in within for run in _products(named_plan(other))]
+    return {"title": f"{name}: {len(within)} plans", "runs": runs}
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The content of a plan file. Raises BenchmarkError where it cannot be read or is no plan."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BenchmarkError(f"{path} is no YAML file: {error}") from None
+    return _parse(text, str(path))
+
+
+def _products(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The products of a plan, complete."""
+    from benchmark.config import build
+    from benchmark.plan import PlanConfig, Product
+
+    return [
+        {key: getattr(product, key) for key in Product.model_fields}
+        for product in build(PlanConfig, values, values.get("title", "a plan")).products
+    ]
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BenchmarkError(f"{where} is no YAML file: {error}") from None
+    if not isinstance(values, dict):
+        raise BenchmarkError(f"{where} must hold lines of name: value")
+    return values
+
+
+def _named() -> dict[str, Traversable]:
+    found: dict[str, Traversable] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            folder = files(entry.value)
+        except ImportError as error:
+            raise BenchmarkError(
+                f"the plans '{entry.name}' ({entry.value}) cannot be read: {error}"
+            ) from error
+        for file in folder.iterdir():
+            if file.name.endswith(SUFFIX):
+                found[f"{entry.name}/{file.name.removesuffix(SUFFIX)}"] = file
+    return found

@@ -1,0 +1,1 @@
+"""Named plans: what to run for which table or figure of which paper."""

@@ -1,0 +1,6 @@
+"""The QA-MoE paper's tables and figures as plans: ``table6.yaml`` is the plan ``paper/table6``.
+
+Each file says which runs and which rows of their prediction tables the table or figure is read
+from; what is shown is made by ``benchmark report`` from the records alone. Where no model is named
+every installed one takes part. Table 9 (efficiency) needs no training: ``benchmark efficiency``.
+"""
