@@ -43,7 +43,7 @@ def load_model(record: RunRecord, dataset: Dataset) -> MultimodalModel:
     """A record's checkpoint on the data set's device, in eval mode."""
     model = make_model(record.spec, dataset)
     model.load_state_dict(load_file(record.path / CHECKPOINT))
-    device = dataset.splits["test"].samples.device
+    device = dataset.splits["test"].device
     return model.to(device).eval()
 
 
@@ -111,7 +111,7 @@ def _train_and_commit(
     fitted = _fit(spec, dataset, folder / RESUME, listen)
     trained = time.perf_counter()
     table = _fill(spec, fitted.model, dataset, conditions, listen)
-    device = dataset.splits["test"].samples.device
+    device = dataset.splits["test"].device
     environment = {
         **describe(device),
         **_data_facts(dataset),
@@ -129,7 +129,7 @@ def _fit(spec: RunSpec, dataset: Dataset, resume_path: Path, listen: Listener) -
     training = build(TrainingConfig, spec.training, "training")
     total = float(training.epochs)
     resume: State | None = None
-    device = dataset.splits["train"].samples.device
+    device = dataset.splits["train"].device
     if resume_path.is_file():
         resume = torch.load(resume_path, map_location=device, weights_only=True)
     begun = float(resume["epoch"]) if resume else 0.0

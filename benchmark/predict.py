@@ -39,13 +39,17 @@ def batch_size_for(device: torch.device) -> int:
 
 @torch.inference_mode()
 def predict(model: MultimodalModel, samples: Modalities, batch_size: int) -> Output:
-    """The model's output for all samples, in eval mode, batch by batch; labels are withheld."""
+    """The model's output for all samples, in eval mode, batch by batch; labels are withheld.
+
+    The samples may lie elsewhere than the model: batches go to where it is.
+    """
     model.eval()
-    return _join(
-        _in_chunks(
-            len(samples), batch_size, lambda part: model(samples.select(part).without_label())
-        )
-    )
+    device = next(model.parameters()).device
+
+    def output_of(part: slice) -> Output:
+        return model(samples.select(part).without_label().to(device))
+
+    return _join(_in_chunks(len(samples), batch_size, output_of))
 
 
 @torch.inference_mode()
@@ -75,12 +79,12 @@ def fill_table(
     model.eval()
 
     def rows_of(part: slice) -> dict[str, FloatArray]:
-        samples = test.samples.select(part).without_label()
+        samples = test.part(part).without_label()
         outputs = _rows(model, samples, test.sample_ids[part], sigma_ref, conditions)
         report(round(len(conditions) * min(1.0, part.stop / len(test))))
         return outputs
 
-    size = batch_size or batch_size_for(test.samples.device)
+    size = batch_size or batch_size_for(test.device)
     chunks = _in_chunks(len(test), size, rows_of)
     joined = {name: np.concatenate([c[name] for c in chunks], axis=1) for name in chunks[0]}
     assert test.samples.label is not None

@@ -1,8 +1,8 @@
 """Fit one run: epochs of phases, validation, selection of the best epoch, resume.
 
-The data are resident on the device and a step never waits for the device: batches are gathered by
-index, corruption is drawn on the device, losses add up there and are read once per epoch. The test
-split is not among the arguments.
+The data are resident on the device (or stream to it, where they do not fit) and a step never waits
+for the device: batches are gathered by index, corruption is drawn on the device, losses add up
+there and are read once per epoch. The test split is not among the arguments.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def fit(
 
     Args:
         make_model: builds the model on the CPU, from torch's global generator.
-        data: train and validation splits, resident on the device to train on.
+        data: train and validation splits, placed for the device to train on.
         config: training settings; ``select_on`` resolved to a metric.
         regime: how training and validation inputs are degraded.
         seed: decides initialisation, dropout, batch order and training corruption.
@@ -85,7 +85,7 @@ def fit(
     Raises:
         DivergedError: where the training loss is not finite at the end of an epoch.
     """
-    device = data.train.samples.device
+    device = data.train.device
     corruption = seed_everything(seed, device)
     model = make_model().to(device)
     order = torch.Generator().manual_seed(seed)
@@ -115,7 +115,7 @@ class _Loop:
     ) -> None:
         self.model, self.data, self.config, self.regime = model, data, config, regime
         self.order, self.corruption, self.callbacks = order, corruption, callbacks
-        self.device = data.train.samples.device
+        self.device = data.train.device
         self.phases = list(model.phases())
         self.optimizers = [_optimizer(phase, config) for phase in self.phases]
         self.schedulers = [_scheduler(optimizer, config) for optimizer in self.optimizers]
@@ -125,7 +125,7 @@ class _Loop:
             data.valid.samples,
             data.valid.sample_ids,
             regime,
-            data.sigma_ref,
+            {m: sigma.to(data.valid.samples.device) for m, sigma in data.sigma_ref.items()},
             data.spec.present,
             config.batch_size,
         )
@@ -191,10 +191,8 @@ class _Loop:
         return {f"{phase.name}_{name}": value for name, value in means.items()}
 
     def _batches(self) -> Iterator[Modalities]:
-        size = len(self.data.train)
-        order = torch.randperm(size, generator=self.order).to(self.device)
-        for start in range(0, size, self.config.batch_size):
-            yield self.data.train.samples.select(order[start : start + self.config.batch_size])
+        order = torch.randperm(len(self.data.train), generator=self.order)
+        return self.data.train.batches(order, self.config.batch_size)
 
     def _validate(self) -> dict[str, float]:
         """Metrics on the whole (degraded) validation split at once: every sample counts alike."""

@@ -46,6 +46,11 @@ class Modalities:
         """The device that holds the batch."""
         return self.available.device
 
+    @property
+    def bytes(self) -> int:
+        """The memory that the features and masks take."""
+        return sum(x.nbytes for x in (*self.features.values(), *self.masks.values()))
+
     def select(self, index: Tensor | slice) -> Modalities:
         """The samples at ``index``: a (K,) long tensor on the batch's device, or a slice."""
         return Modalities(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmark.config import TrainingConfig
+from benchmark.data import dataset as datasets
 from benchmark.predict import fill_table
 from benchmark.train import Callbacks, fit
 from protocols.conditions import PROTOCOLS, conditions_of
@@ -86,3 +87,14 @@ def test_a_run_trains_on_the_gpu(name: str) -> None:
     )
     assert next(fitted.model.parameters()).is_cuda
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+def test_data_that_do_not_fit_stream_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_dataset()
+    monkeypatch.setattr(datasets, "CHUNK_BYTES", data.splits["train"].samples.bytes // 3)
+    order = torch.randperm(len(data.splits["train"]))
+    found = [list(data.to("cuda", room).splits["train"].batches(order, 4)) for room in (None, 0)]
+    for resident, streamed in zip(*found, strict=True):
+        assert streamed.device.type == "cuda"
+        for m in MODALITIES:
+            assert torch.equal(resident.features[m], streamed.features[m])

@@ -1,8 +1,13 @@
-"""A data set in memory: three splits of resident tensors, and what a model must know of them."""
+"""A data set in memory: three splits of tensors, and what a model must know of them.
+
+The splits are resident on the device that uses them. Where they do not fit there they stay on the
+host and stream to it in chunks, through the same two methods: the batches are the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +17,10 @@ from benchmark.interface import DataSpec
 from protocols.modalities import Modalities, Modality
 
 SPLITS = ("train", "valid", "test")
+CHUNK_BYTES = 256 * 2**20
+"""What streams to the device at a time; two such chunks are there at once."""
+RESIDENT_SHARE = 0.5
+"""Data may fill this share of a device's free memory; the rest is the model's."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +31,45 @@ class Split:
         sample_ids: N distinct ids; the keys of the corruption draws.
         samples: all N samples as one batch. Audio and vision are standardised per channel with
             train statistics; padding is zero; naturally missing modalities are unavailable.
+        streams_to: the device that uses the samples where they stay on the host; None where they
+            are resident.
     """
 
     sample_ids: tuple[str, ...]
     samples: Modalities
+    streams_to: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that uses the samples."""
+        return self.streams_to or self.samples.device
+
+    def part(self, rows: slice) -> Modalities:
+        """Consecutive samples, on the device."""
+        return self.samples.select(rows).to(self.device)
+
+    def batches(self, order: Tensor, size: int) -> Iterator[Modalities]:
+        """Batches of ``size`` samples on the device, along ``order``: (N,) long, on the CPU."""
+        if self.streams_to is None:
+            for index in order.to(self.device).split(size):
+                yield self.samples.select(index)
+            return
+        pieces = order.split(max(1, CHUNK_BYTES * len(self) // self.samples.bytes // size) * size)
+        with ThreadPoolExecutor(1) as second:  # fetches the next chunk while this one is used
+            coming = second.submit(self._fetch, pieces[0])
+            for following in (*pieces[1:], None):
+                chunk = coming.result()
+                if following is not None:
+                    coming = second.submit(self._fetch, following)
+                for start in range(0, len(chunk), size):
+                    yield chunk.select(slice(start, start + size))
+
+    def _fetch(self, index: Tensor) -> Modalities:
+        """The samples at ``index``, from the host to the device."""
+        return self.samples.select(index).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -69,13 +110,34 @@ class Dataset:
             self.splits["train"], self.splits["valid"], self.spec, dict(self.sigma_ref)
         )
 
-    def to(self, device: torch.device | str) -> Dataset:
-        """The same data set with its tensors resident on ``device``."""
+    def to(self, device: torch.device | str, room: int | None = None) -> Dataset:
+        """The same data set for use on ``device``: resident there, or streamed if it has no room.
+
+        Args:
+            device: the device.
+            room: bytes that the data may take there; by default half of what is free, and on the
+                CPU, where the data already are, as many as there are.
+        """
+        target = torch.device(device)
+        if room is None:
+            room = _room(target)
+        resident = room is None or sum(s.samples.bytes for s in self.splits.values()) <= room
+
+        def place(split: Split) -> Split:
+            if resident:
+                return Split(split.sample_ids, split.samples.to(target))
+            return Split(split.sample_ids, split.samples, target)
+
         return replace(
             self,
-            splits={
-                name: Split(split.sample_ids, split.samples.to(device))
-                for name, split in self.splits.items()
-            },
-            sigma_ref={m: sigma.to(device) for m, sigma in self.sigma_ref.items()},
+            splits={name: place(split) for name, split in self.splits.items()},
+            sigma_ref={m: sigma.to(target) for m, sigma in self.sigma_ref.items()},
         )
+
+
+def _room(device: torch.device) -> int | None:
+    """Bytes that data may take on a device; None: no limit."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * RESIDENT_SHARE)
