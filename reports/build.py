@@ -12,15 +12,18 @@ from matplotlib.figure import Figure
 from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.cards import CardLookup, installed
+from reports.claims import noise_rules
 from reports.curves import curves_figure
 from reports.differences import difference_tables
 from reports.figures import combined_figure, common_scale, landscape_figure, surfaces
 from reports.floors import floors
 from reports.grid import grid_tables
 from reports.measure import Measure
+from reports.mechanism import mechanism_tables
 from reports.page import Picture, page
 from reports.published import published
 from reports.regret import regret_tables
+from reports.reliability_figure import has_panel, reliability_figure
 from reports.render import RENDERERS
 from reports.results import Results, load
 from reports.robustness import Sources, robustness_tables, table_name
@@ -31,7 +34,13 @@ from reports.views import SELECTIONS, view
 
 INDEX, TABLES, FIGURES = "report.md", "tables", "figures"
 
-TABLE_MAKERS = (robustness_tables, summary_tables, difference_tables, regret_tables)
+TABLE_MAKERS = (
+    robustness_tables,
+    summary_tables,
+    difference_tables,
+    regret_tables,
+    mechanism_tables,
+)
 """The tables of a report, in the page's order; the main one is the first of the first."""
 
 
@@ -138,6 +147,12 @@ def _figures(sources: Sources) -> Iterable[tuple[Picture, Figure]]:
             title = f"Reliability landscape: {system.label}"
             picture = Picture(name, title, LANDSCAPE_CAPTION, detail=True)
             yield picture, landscape_figure(results, system, panels)
+    for rule in noise_rules(results):
+        for system in has_panel(results):
+            drawn = reliability_figure(results, system, rule)
+            if drawn is not None:
+                name = table_name("reliability", rule, system.key)
+                yield Picture(name, f"Reliability: {system.label}", RELIABILITY_CAPTION), drawn
 
 
 def _write_figure(picture: Picture, figure: Figure, folder: Path) -> Picture:
@@ -160,6 +175,15 @@ LANDSCAPE_CAPTION = (
     "and interpolated between (monotone cubic). The star is at λ = 0.3, η = 0.2. All systems "
     "share one colour scale for each metric; bright is good. A dashed line, where there is one, "
     "is where the system is only as good as the best constant prediction."
+)
+RELIABILITY_CAPTION = (
+    "Scores under noise: r_m with everything available. Scores by availability: without noise, "
+    "over the subsets that have modality m and those that lack it. Risk–coverage: the error of "
+    "the samples that are kept as the least certain by the log-variance are refused, beside the "
+    "best possible and a random order. Calibration: ten bins of equal weight for each seed; on "
+    "the dotted line predicted and observed error agree. Gate on − off: against the same model "
+    "trained without the gate, where there is one; purple is where the gate helps, and a sign "
+    "stands where a 95 % band over all cells at once excludes zero."
 )
 CURVES_CAPTION = (
     "Left: noise intensity λ with nothing missing. Right: missing rate η without noise (the "

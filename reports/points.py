@@ -57,11 +57,28 @@ def sample_terms(table: PredictionTable, metric: str, point: Point) -> Array:
         KeyError: where the table does not cover the point.
     """
     draws = []
-    for draw, conditions in enumerate(_conditions(point, table.draws, table.present)):
-        rows = terms(metric, table.prediction[[table.row(c) for c in conditions]], table.label)
-        masks = [condition.mask for condition in conditions]
-        draws.append(np.einsum("mn,mnk->nk", _weights(table, point, draw, masks), rows))
+    for rows, weights in weighted_rows(table, point):
+        found = terms(metric, table.prediction[rows], table.label)
+        draws.append(np.einsum("mn,mnk->nk", weights, found))
     return np.stack(draws)
+
+
+def weighted_rows(table: PredictionTable, point: Point) -> list[tuple[list[int], Array]]:
+    """For each corruption draw that a point needs, the rows that it mixes and their weights.
+
+    Returns:
+        (M rows, (M, N) weights that sum to 1 for each sample) by draw.
+
+    Raises:
+        KeyError: where the table does not cover the point.
+    """
+    return [
+        (
+            [table.row(condition) for condition in conditions],
+            _weights(table, point, draw, [condition.mask for condition in conditions]),
+        )
+        for draw, conditions in enumerate(_conditions(point, table.draws, table.present))
+    ]
 
 
 def row_weights(table: PredictionTable, point: Point) -> Array:
@@ -78,12 +95,9 @@ def row_weights(table: PredictionTable, point: Point) -> Array:
         KeyError: where the table does not cover the point.
     """
     weights = np.zeros(len(table.conditions))
-    draws = _conditions(point, table.draws, table.present)
-    for draw, conditions in enumerate(draws):
-        masks = [condition.mask for condition in conditions]
-        shares = _weights(table, point, draw, masks)[:, 0] / len(draws)
-        for condition, share in zip(conditions, shares, strict=True):
-            weights[table.row(condition)] += share
+    draws = weighted_rows(table, point)
+    for rows, shares in draws:
+        weights[rows] += shares[:, 0] / len(draws)
     return weights
 
 

@@ -24,7 +24,7 @@ MUTED = "#5f5f5f"
 
 # Okabe and Ito's palette without its yellow, too light on white: told apart by colour-blind
 # readers. Markers and dashes repeat the distinction for greyscale.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
@@ -132,9 +132,9 @@ def line_styles(systems: Sequence[System]) -> dict[str, dict[str, Any]]:
         seen[title, regime] += 1
         dash = dashes.setdefault(regime, len(dashes))
         styles[system.key] = {
-            "color": _COLOURS[place % len(_COLOURS)],
+            "color": COLOURS[place % len(COLOURS)],
             # The marker moves on when the colours come round again, so no pair repeats early.
-            "marker": _MARKERS[(place + place // len(_COLOURS)) % len(_MARKERS)],
+            "marker": _MARKERS[(place + place // len(COLOURS)) % len(_MARKERS)],
             "linestyle": _DASHES[dash % len(_DASHES)],
         }
     return styles

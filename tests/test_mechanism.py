@@ -1,0 +1,263 @@
+"""Does reliability mean anything: records whose scores and gates do what a test says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.records import RunStore
+from benchmark.table import PredictionTable
+from protocols.conditions import Condition, Protocol
+from reports.claims import Claim, claims_of, conclusion
+from reports.functionals import Estimate
+from reports.gate import effect, pairs
+from reports.mechanism import mechanism_tables
+from reports.points import Point
+from reports.reliability_figure import has_panel, reliability_figure
+from reports.style import drawing
+from reports.uncertainty import worth
+from tests.report_records import Predict, add, cell, make_spec, make_table, sources
+from tests.report_records import one as results_of
+from tests.test_statistics import labels
+
+Y = labels(60)
+SPREAD = np.random.default_rng(0).uniform(-0.05, 0.05, 60)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    made = RunStore(tmp_path / "runs")
+    made.prepare()
+    return made
+
+
+def off(error: float) -> Predict:
+    return lambda c, y: y + error * np.where(np.arange(len(y)) % 2, 1, -1)
+
+
+def with_scores(table: PredictionTable, sign: float) -> PredictionTable:
+    """r_m moves with λ and with m being missing: down for sign 1, up for -1, not at all for 0."""
+
+    def scores(condition: Condition) -> np.ndarray:
+        lacks = [not condition.mask >> place & 1 for place in range(3)]
+        bad = abs(condition.intensity) / 2 + 0.4 * np.array(lacks)
+        return 0.5 - sign * bad + abs(sign) * SPREAD[:, None]
+
+    rows = np.stack([scores(c) for c in table.conditions]).astype(np.float32)
+    return replace(table, reliability=rows)
+
+
+def with_log_variance(table: PredictionTable, factor: float = 1.0) -> PredictionTable:
+    """s is the logarithm of the squared error, times a factor."""
+    squared = np.maximum((table.prediction - table.label) ** 2, 1e-6)
+    return replace(table, log_variance=(factor * np.log(squared)).astype(np.float32))
+
+
+def add_pair(store: RunStore, sign: float, on: float, without: float) -> None:
+    for gate, error in (("none", on), ("no_gate", without)):
+        table = make_table(Y, off(error))
+        if gate == "none":
+            table = with_scores(table, sign)
+        spec = make_spec("qamoe", "spectrum", config={"topk": 3, "ablation": gate})
+        add(store, spec, with_log_variance(table))
+
+
+@pytest.mark.parametrize(
+    ("sign", "on", "without", "words"),
+    [
+        (1, 0.3, 0.5, "supported: every needed claim is"),
+        (-1, 0.3, 0.5, "contradicted: r_t falls as λ rises; r_t is lower where text is missing"),
+        (0, 0.3, 0.5, "undecided: 1 of 7 needed claims are supported, none contradicted"),
+        (1, 0.5, 0.3, "contradicted: the gate improves MAE over the λ×η grid"),
+        (1, 0.5, 0.5, "undecided: 6 of 7 needed claims are supported, none contradicted"),
+    ],
+)
+def test_the_verdict_follows_the_records(
+    store: RunStore, sign: float, on: float, without: float, words: str
+) -> None:
+    add_pair(store, sign, on, without)
+    made = mechanism_tables(sources(results_of(store)))
+    said = cell(made[0], "The mechanism", "Verdict").text
+    assert said.startswith(words)
+
+
+def test_scores_of_known_behaviour(store: RunStore) -> None:
+    add_pair(store, 1, 0.3, 0.5)
+    results = results_of(store)
+    scores = next(t for t in mechanism_tables(sources(results)) if "scores" in t.name)
+    label = scores.rows[0].label
+    assert len(scores.rows) == 1  # the one without the gate has no scores
+    mean = 0.5 + SPREAD.mean()
+    assert cell(scores, label, "clean", "text").value == pytest.approx(mean, abs=1e-6)
+    assert cell(scores, label, "λ = 0.7", "text").value == pytest.approx(mean - 0.35, abs=1e-6)
+    assert cell(scores, label, "missing", "text").value == pytest.approx(mean - 0.4, abs=1e-6)
+    assert cell(scores, label, "AUROC", "audio").value == pytest.approx(1.0)
+    # λ/2 steps by 0.05, the samples differ by up to 0.1: nearly but not quite monotone.
+    found = cell(scores, label, "ρ(r, λ)", "vision")
+    assert -1 < (found.value or 0) < -0.9
+    assert found.interval is not None
+    assert found.interval[0] <= (found.value or 0) <= found.interval[1]
+
+
+def test_without_the_other_side_the_gate_is_not_tested(store: RunStore) -> None:
+    spec = make_spec("qamoe", config={"topk": 3, "ablation": "none"})
+    add(store, spec, with_scores(make_table(Y, off(0.5)), 1))
+    made = mechanism_tables(sources(results_of(store)))
+    said = cell(made[0], "the gate improves MAE over the λ×η grid", "Verdict").text
+    assert said == "not tested: no run without the gate"
+    assert cell(made[0], "The mechanism", "Verdict").text.startswith("undecided")
+    assert not any("gate" in table.name for table in made)
+
+
+def test_the_gate_cell_by_cell(store: RunStore) -> None:
+    """On is off by 0.3 and off by 0.5 on every sample: the difference is -0.2 in all 64 cells."""
+    add_pair(store, 1, 0.3, 0.5)
+    results = results_of(store)
+    (pair,) = pairs(results)
+    found = effect(results, pair, "mae", "seed_a1", "bernoulli")
+    assert found is not None
+    assert found.cells == pytest.approx(np.full((8, 8), -0.2), abs=1e-6)
+    assert found.mean.value == pytest.approx(-0.2, abs=1e-6)
+    assert found.better(higher_is_better=False).sum() == 64
+    assert found.worse(higher_is_better=False).sum() == 0
+    table = next(t for t in mechanism_tables(sources(results)) if t.name.startswith("gate"))
+    row = pair.on.label
+    assert cell(table, row, "Cells better", section="MAE").value == 64
+    assert cell(table, row, "Gate", section="MAE").text == "helps"
+
+
+def test_only_the_gate_may_differ(store: RunStore) -> None:
+    for gate, topk in (("none", 3), ("no_gate", 4), ("no_variance", 3)):
+        spec = make_spec("qamoe", config={"topk": topk, "ablation": gate})
+        add(store, spec, make_table(Y, off(0.5), protocols=["I"]))
+    spec = make_spec("qamoe", "spectrum", config={"topk": 3, "ablation": "no_gate"})
+    add(store, spec, make_table(Y, off(0.5), protocols=["I"]))
+    assert pairs(results_of(store)) == []
+
+
+def test_no_uncertainty_no_tables(store: RunStore) -> None:
+    add(store, make_spec(), make_table(Y, off(0.5)))
+    assert mechanism_tables(sources(results_of(store))) == []
+
+
+def test_a_log_variance_that_knows_the_error(store: RunStore) -> None:
+    """s = log e²: the oracle's ranking, every label within one σ, and a likelihood of its own."""
+    generator = np.random.default_rng(3)
+    errors = generator.normal(size=60)
+    for model, factor in (("alpha", 1.0), ("beta", -1.0)):
+        table = with_log_variance(make_table(Y, lambda _, y: y + errors), factor)
+        add(store, make_spec(model), table)
+    results = results_of(store)
+    knows, inverts = (
+        worth(system, place, Point("clean", available="tav"))
+        for place, system in enumerate(results.systems)
+    )
+    assert knows is not None
+    assert inverts is not None
+    assert knows.gain.value == pytest.approx(1.0)
+    assert knows.correlation.value == pytest.approx(1.0)
+    assert knows.random.value == pytest.approx(np.abs(errors).mean(), abs=1e-5)
+    assert knows.aurc.value == pytest.approx(knows.oracle.value)
+    assert inverts.gain.value < 0
+    assert inverts.correlation.value == pytest.approx(-1.0)
+    assert knows.coverage is not None
+    assert knows.coverage.value == pytest.approx(1.0)
+    assert knows.nll is not None
+    squared = errors**2
+    want = np.mean(0.5 * (np.log(2 * np.pi) + np.log(squared) + 1))
+    assert knows.nll.value == pytest.approx(want, abs=1e-4)
+    assert knows.nll_gain is not None
+    best = 0.5 * (np.log(2 * np.pi * squared.mean()) + 1)
+    assert knows.nll_gain.value == pytest.approx(best - want, abs=1e-4)
+
+
+def test_classes_have_no_likelihood(store: RunStore) -> None:
+    y = np.arange(60.0) % 3
+    right = np.eye(3)[y.astype(int)]
+    table = make_table(y, lambda c, _: right if c.mask == 7 else -right, "classification")
+    table = replace(table, log_variance=np.zeros(table.prediction.shape[:2], np.float32))
+    add(store, make_spec(task="classification"), table)
+    results = results_of(store)
+    found = worth(results.systems[0], 0, Point("clean", available="tav"))
+    only_text = worth(results.systems[0], 0, Point("I", available="t"))
+    assert only_text is not None
+    assert only_text.random.value == pytest.approx(1.0)  # all wrong
+    assert found is not None
+    assert (found.nll, found.nll_gain, found.coverage, found.ence) == (None,) * 4
+    assert found.aurc.value == 0.0  # nothing wrong
+    made = {table.name: table for table in mechanism_tables(sources(results))}
+    assert list(made) == ["uncertainty"]
+
+
+def estimate(low: float, high: float) -> Estimate:
+    return Estimate(np.array([(low + high) / 2]), np.linspace(low, high, 1001))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "above", "verdict"),
+    [
+        (0.1, 0.2, True, "supported"),
+        (0.1, 0.2, False, "contradicted"),
+        (-0.2, -0.1, False, "supported"),
+        (-0.2, -0.1, True, "contradicted"),
+        (-0.1, 0.1, True, "undecided"),
+        (0.0, 0.0, False, "undecided"),
+    ],
+)
+def test_a_claim_is_where_its_interval_lies(
+    low: float, high: float, above: bool, verdict: str
+) -> None:
+    assert Claim("", estimate(low, high), 0.0, above, 3).verdict == verdict
+
+
+def test_what_is_not_needed_decides_nothing() -> None:
+    yes = Claim("yes", estimate(0.1, 0.2), 0.0, True, 3)
+    no = Claim("no", estimate(-0.2, -0.1), 0.0, True, 3, needed=False)
+    assert conclusion([yes, no]) == "supported: every needed claim is"
+    assert conclusion([yes, replace(no, needed=True)]) == "contradicted: no"
+
+
+def test_claims_are_about_the_modalities_that_there_are(store: RunStore) -> None:
+    table = make_table(Y, off(0.5), present=("text", "audio"))
+    add(store, make_spec(), with_scores(table, 1))
+    results = results_of(store)
+    texts = [claim.text for claim in claims_of(results, results.systems[0], "seed_a1")]
+    assert sum("falls as" in text for text in texts) == 2
+
+
+@pytest.mark.parametrize(
+    ("protocols", "panels"), [(("I", "II", "III", "grid"), 6), (("grid",), 6), (("III",), 2)]
+)
+def test_the_figure_has_the_panels_that_the_runs_allow(
+    store: RunStore, protocols: tuple[Protocol, ...], panels: int
+) -> None:
+    for gate in ("none", "no_gate"):
+        table = make_table(Y, off(0.5 if gate == "none" else 0.3), protocols=protocols)
+        scored = with_scores(table, 1) if gate == "none" else table
+        spec = make_spec("qamoe", config={"topk": 3, "ablation": gate})
+        add(store, spec, with_log_variance(scored))
+    results = results_of(store)
+    (system,) = has_panel(results)
+    with drawing():
+        figure = reliability_figure(results, system, "seed_a1")
+    assert figure is not None
+    titles = [axis.get_title("left") for axis in figure.axes if axis.get_title("left")]
+    assert len(titles) == panels
+    signs = {text.get_text() for axis in figure.axes for text in axis.texts}
+    assert signs == ({"−"} if panels == 6 else set())  # the gate costs 0.2 everywhere
+
+
+def test_a_figure_of_classes_has_no_calibration(store: RunStore) -> None:
+    y = np.arange(60.0) % 3
+    table = make_table(y, lambda c, _: np.eye(3)[y.astype(int)], "classification")
+    table = replace(table, log_variance=np.zeros(table.prediction.shape[:2], np.float32))
+    add(store, make_spec(task="classification"), with_scores(table, 1))
+    results = results_of(store)
+    with drawing():
+        figure = reliability_figure(results, results.systems[0], "seed_a1")
+    assert figure is not None
+    titles = [axis.get_title("left") for axis in figure.axes]
+    assert titles == ["Scores under noise", "Scores by availability", "Risk–coverage"]
