@@ -23,7 +23,7 @@ from benchmark.predict import fill_table
 from benchmark.records import CHECKPOINT, ERROR, RunRecord, RunStore, replace_file
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
-from benchmark.table import PredictionTable, merge
+from benchmark.table import TABLE_VERSION, PredictionTable, merge
 from benchmark.train import Callbacks, Fitted, State, fit
 from protocols.conditions import Condition
 
@@ -85,14 +85,17 @@ def _extend(
     store: RunStore,
     listen: Listener,
 ) -> Outcome:
-    """Add the rows that a finished run's table lacks."""
-    missing = tuple(c for c in conditions if c not in set(record.table.conditions))
+    """Add the rows that a finished run's table lacks; a table of an older version is made anew."""
+    table = record.table
+    old = table.version != TABLE_VERSION
+    have = set() if old else set(table.conditions)
+    missing = tuple(sorted({*conditions, *(table.conditions if old else ())} - have))
     if not missing:
         if not record.metrics_are_current():
-            store.extend(record.run_id, record.table)
+            store.extend(record.run_id, table)
         return "kept"
     extra = _fill(record.spec, load_model(record, dataset), dataset, missing, listen)
-    store.extend(record.run_id, merge(record.table, extra))
+    store.extend(record.run_id, extra if old else merge(table, extra))
     listen(Event(record.run_id, "finished"))
     return "done"
 

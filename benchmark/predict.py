@@ -13,11 +13,12 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.data.dataset import Split
 from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output
-from benchmark.table import FloatArray, PredictionTable
+from benchmark.table import PredictionTable
 from protocols.availability import as_bools, contains
 from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint, joint_levels
 from protocols.degradation import NoiseRule, degrade, keyed_noise
@@ -78,7 +79,7 @@ def fill_table(
     """
     model.eval()
 
-    def rows_of(part: slice) -> dict[str, FloatArray]:
+    def rows_of(part: slice) -> dict[str, NDArray[np.floating]]:
         samples = test.part(part).without_label()
         outputs = _rows(model, samples, test.sample_ids[part], sigma_ref, conditions)
         report(round(len(conditions) * min(1.0, part.stop / len(test))))
@@ -86,6 +87,7 @@ def fill_table(
 
     size = batch_size or batch_size_for(test.device)
     chunks = _in_chunks(len(test), size, rows_of)
+    routing = [chunk.pop("routing") for chunk in chunks if "routing" in chunk]
     joined = {name: np.concatenate([c[name] for c in chunks], axis=1) for name in chunks[0]}
     assert test.samples.label is not None
     return PredictionTable(
@@ -104,6 +106,7 @@ def fill_table(
             for c in conditions
             if c.joint
         },
+        routing=(np.sum(routing, axis=0) / len(test)).astype(np.float32) if routing else None,
     )
 
 
@@ -130,8 +133,8 @@ def _rows(
     sample_ids: Sequence[str],
     sigma_ref: SigmaRef,
     conditions: Sequence[Condition],
-) -> dict[str, FloatArray]:
-    """Every condition for one chunk of samples: name -> (R, B, ...)."""
+) -> dict[str, NDArray[np.floating]]:
+    """Every condition for one chunk of samples: name -> (R, B, ...), routing summed over B."""
     answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model)
     rows: list[dict[str, Tensor]] = []
     noise = {}
@@ -147,13 +150,19 @@ def _rows(
                 level = joint_levels(joint, draw, TEST, sample_ids)[0].to(samples.device)
             noisy = degrade(samples, level, samples.available, drawn, sigma_ref)
         rows += [_kept(output) for output in answer(noisy, [c.mask for c in group])]
-    return {name: torch.stack([r[name] for r in rows]).float().cpu().numpy() for name in rows[0]}
+    stacked = {name: torch.stack([r[name] for r in rows]) for name in rows[0]}
+    return {
+        name: (x if name == "routing" else x.float()).cpu().numpy() for name, x in stacked.items()
+    }
 
 
 def _kept(output: Output) -> dict[str, Tensor]:
     """What the table keeps of an output; the rest may be large and is let go at once."""
     fields = ("prediction", "log_variance", "reliability")
-    return {name: x for name in fields if (x := getattr(output, name)) is not None}
+    kept = {name: x for name in fields if (x := getattr(output, name)) is not None}
+    if output.routing is not None:  # its mean is kept: per sample it would outweigh all the rest
+        kept["routing"] = output.routing.sum(dim=0, dtype=torch.float64)
+    return kept
 
 
 Answer = Callable[[Modalities, Sequence[int]], list[Output]]

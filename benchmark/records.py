@@ -29,7 +29,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics import METRIC_VERSION
 from benchmark.readouts import summarise
 from benchmark.spec import RunSpec
-from benchmark.table import PredictionTable, load, to_bytes
+from benchmark.table import TABLE_VERSION, PredictionTable, load, to_bytes
+from protocols.conditions import Condition
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
@@ -78,6 +79,10 @@ class RunRecord:
     def metrics(self) -> pd.DataFrame:
         """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
         return pd.DataFrame(json.loads((self.path / METRICS).read_text())["rows"])
+
+    def covers(self, conditions: tuple[Condition, ...]) -> bool:
+        """Whether its table, of the present version, has every one of the rows."""
+        return self.table.version == TABLE_VERSION and self.table.covers(conditions)
 
     def metrics_are_current(self) -> bool:
         """Whether ``metrics.json`` was made from the present table by the present definitions."""

@@ -59,7 +59,7 @@ class Session:
         if not self.store.has(planned.spec.run_id):
             return False
         record = self.store.record(planned.spec.run_id)
-        return record.table.covers(planned.conditions) and record.metrics_are_current()
+        return record.covers(planned.conditions) and record.metrics_are_current()
 
     def show_plan(self) -> None:
         """Print the plan, how many of its runs are missing, and how long they should take."""

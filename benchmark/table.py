@@ -19,6 +19,10 @@ from protocols.conditions import Condition
 from protocols.modalities import MODALITIES, Modality
 
 FloatArray = NDArray[np.float32]
+TABLE_VERSION = 2
+"""What a table keeps: version 2 added the routing. An older one is made anew from its checkpoint
+when its run is asked for again."""
+
 JointKey = tuple[str, int]
 """(joint distribution, draw): the key of Protocol III's per-sample levels."""
 
@@ -36,7 +40,10 @@ class PredictionTable:
         prediction: (R, N) values or (R, N, C) logits, float32.
         log_variance: (R, N) float32, or None.
         reliability: (R, N, 3) float32, or None.
+        routing: (R, 3, E) float32: the mean over samples of the weights of E experts per modality;
+            None for a model without experts, or where the table is older than that.
         joint_levels: (joint, draw) -> (2, N) float32: each sample's λ_i and η_i.
+        version: the :data:`TABLE_VERSION` that it was made with.
     """
 
     conditions: tuple[Condition, ...]
@@ -48,6 +55,8 @@ class PredictionTable:
     log_variance: FloatArray | None
     reliability: FloatArray | None
     joint_levels: Mapping[JointKey, FloatArray]
+    routing: FloatArray | None = None
+    version: int = TABLE_VERSION
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_row", {c: i for i, c in enumerate(self.conditions)})
@@ -97,6 +106,7 @@ def merge(first: PredictionTable, second: PredictionTable) -> PredictionTable:
         stack(first.log_variance, second.log_variance),
         stack(first.reliability, second.reliability),
         {**first.joint_levels, **second.joint_levels},
+        stack(first.routing, second.routing),
     )
 
 
@@ -113,11 +123,14 @@ def to_bytes(table: PredictionTable) -> bytes:
         "sample_id": np.array(table.sample_ids),
         "label": table.label,
         "prediction": table.prediction,
+        "version": np.array(table.version),
     }
     if table.log_variance is not None:
         arrays["log_variance"] = table.log_variance
     if table.reliability is not None:
         arrays["reliability"] = table.reliability
+    if table.routing is not None:
+        arrays["routing"] = table.routing
     for joint, draw in sorted(table.joint_levels):
         arrays[f"levels/{joint}/{draw}"] = table.joint_levels[joint, draw]
     buffer = io.BytesIO()
@@ -147,4 +160,6 @@ def load(path: Path) -> PredictionTable:
             arrays.get("log_variance", None),
             arrays.get("reliability", None),
             levels,
+            arrays.get("routing", None),
+            int(arrays.get("version", 1)),
         )

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmark.config import TrainingConfig
@@ -141,6 +142,26 @@ def test_metrics_that_are_out_of_date_are_made_again(tiny, tmp_path) -> None:
     path.write_text(good.replace('"conditions": 8', '"conditions": 3'))
     assert execute(spec, tiny, conditions, store, lambda event: None) == "kept"
     assert path.read_text() == good
+
+
+def test_a_table_of_an_older_version_is_made_anew_from_the_checkpoint(tiny, tmp_path) -> None:
+    (spec,), conditions = plan(tiny, protocol="I")
+    store = RunStore(tmp_path)
+    execute(spec, tiny, conditions, store, lambda event: None)
+    path = store.path(spec.run_id) / "predictions.npz"
+    good, record = path.read_bytes(), store.record(spec.run_id)
+    assert record.table.routing is not None
+    with np.load(path) as arrays:
+        older = {k: v for k, v in arrays.items() if k not in ("routing", "version")}
+    np.savez(path, **older)
+    record = store.record(spec.run_id)
+    assert (record.table.version, record.table.routing) == (1, None)
+    assert record.table.covers(conditions)
+    assert not record.covers(conditions)
+    checkpoint = (record.path / "checkpoint.safetensors").stat().st_mtime_ns
+    assert execute(spec, tiny, conditions[:1], store, lambda event: None) == "done"
+    assert path.read_bytes() == good
+    assert (record.path / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint
 
 
 def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, tmp_path) -> None:

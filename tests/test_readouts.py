@@ -24,6 +24,7 @@ from protocols.conditions import (
     joint_levels,
 )
 from protocols.degradation import degrade, keyed_noise
+from protocols.draws import NO_NOISE
 from protocols.missing import availability_weights
 from protocols.modalities import MODALITIES, Modalities
 from tests.batches import make_dataset
@@ -244,8 +245,36 @@ def test_bytes_round_trip_and_are_deterministic(table, tmp_path) -> None:
     np.testing.assert_array_equal(again.prediction, table.prediction)
 
 
-def test_rows_added_later_give_the_same_table(data) -> None:
-    model = Counting(data.spec)
+class Routed(Counting):
+    """With a routing over four experts that depends on each modality's own input."""
+
+    def forward(self, batch: Modalities) -> Output:
+        plain = super().forward(batch)
+        logits = torch.stack([self.maps[m](batch.features[m]).mean(1) for m in MODALITIES], 1)
+        routing = torch.cat([logits, logits[..., :1] ** 2], -1).softmax(-1)
+        return Output(plain.prediction, plain.log_variance, plain.reliability, routing)
+
+
+def test_the_mean_routing_of_each_condition_is_kept(data, tmp_path) -> None:
+    model = Routed(data.spec)
+    made = make_table(data, model, batch_size=7)
+    assert made.routing.shape == (len(made.conditions), 3, 4)
+    np.testing.assert_allclose(made.routing.sum(-1), 1.0, rtol=1e-6)
+    samples = data.splits["test"].samples
+    for mask in (7, 2, 0):
+        given = degrade(samples, 0.0, as_bools(mask), NO_NOISE, data.sigma_ref)
+        mean = model(given).routing.double().mean(0).detach().numpy()
+        row = made.row(at_level("seed_a1", 0, 0.0, mask))
+        np.testing.assert_allclose(made.routing[row], mean, rtol=1e-5)
+    path = tmp_path / "predictions.npz"
+    path.write_bytes(to_bytes(made))
+    np.testing.assert_array_equal(load(path).routing, made.routing)
+    assert make_table(data, Counting(data.spec)).routing is None
+
+
+@pytest.mark.parametrize("kind", [Counting, Routed])
+def test_rows_added_later_give_the_same_table(data, kind) -> None:
+    model = kind(data.spec)
     whole = make_table(data, model)
     first = make_table(data, model, protocols=("III",))
     rest = tuple(c for c in whole.conditions if c not in set(first.conditions))
