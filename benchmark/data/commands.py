@@ -18,7 +18,7 @@ app.command()(encode)
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="Feature pickle with train, valid and test.")],
+    path: Annotated[Path, typer.Argument(help="Feature package: pickle, .npz, .safetensors.")],
     name: Annotated[str, typer.Option(help="Name for the data set.")],
     task: Annotated[Task, typer.Option(help="Labels to take; auto: sentiment if any.")] = Task.auto,
     replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,

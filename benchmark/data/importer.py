@@ -27,7 +27,7 @@ from benchmark.data.manifest import (
     content_sha256,
     read_manifest,
 )
-from benchmark.data.package import Package, TaskChoice, check_is_pickle, read_package
+from benchmark.data.package import Package, TaskChoice, check_is_package, read_package
 from benchmark.data.registry import registered
 from benchmark.data.scan import Scan, as_float32, row_chunks, scan_package
 from benchmark.data.standardise import Moments, Scale, fill_nonfinite
@@ -49,13 +49,13 @@ def import_package(
     replace: bool = False,
     say: Say = lambda message: None,
 ) -> Manifest:
-    """Import a feature pickle as data set ``name``; returns its manifest.
+    """Import a feature package as data set ``name``; returns its manifest.
 
     Audio and vision are standardised per channel with train statistics, text is kept as it is.
     Importing the same content again changes nothing.
 
     Args:
-        path: the pickle (MMSA schema).
+        path: the package (MMSA schema): pickle, .npz or .safetensors.
         name: the data set's name and folder.
         data_dir: where data sets lie; created if absent.
         task: which labels to take; "auto" takes sentiment where there is one.
@@ -68,7 +68,7 @@ def import_package(
     """
     check_name(name)
     check_folder(data_dir)  # now, not after minutes of work
-    check_is_pickle(path)
+    check_is_package(path)
     with ThreadPoolExecutor(1) as second:
         digest = second.submit(file_sha256, path)  # while this thread unpickles
         package = read_package(path, task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data import columns
+from benchmark.data.archive import ARCHIVES, read_archive
 from benchmark.data.dataset import SPLITS
+from benchmark.data.layouts import from_mult, is_mult_layout
 from benchmark.data.manifest import Encoding
 from benchmark.data.unpickle import read_pickle
 from benchmark.errors import BenchmarkError
@@ -28,6 +30,7 @@ LABEL_KEYS: dict[Task, str] = {
 LENGTH_KEYS: dict[Modality, str] = {m: f"{m}_lengths" for m in MODALITIES}
 KNOWN_KEYS = {"id", "raw_text", *MODALITIES, *LABEL_KEYS.values(), *LENGTH_KEYS.values()}
 
+SUFFIXES = (".pkl", ".pickle", *ARCHIVES)
 SHOWN = 3
 """How many of a kind an error names."""
 
@@ -81,24 +84,25 @@ class Package:
 
 
 def read_package(path: Path, task: TaskChoice = "auto") -> Package:
-    """Read and check a feature pickle.
+    """Read and check a feature package: a pickle, .npz or .safetensors.
 
     Raises:
         BenchmarkError: not such a file, or it breaks the schema; the message names the split, the
             key and the row.
     """
-    check_is_pickle(path)
-    return parse_package(read_pickle(path), path.name, task)
+    check_is_package(path)
+    data = read_archive(path) if path.suffix in ARCHIVES else read_pickle(path)
+    return parse_package(data, path.name, task)
 
 
-def check_is_pickle(path: Path) -> None:
-    """Refuse, with the reason, what cannot be a feature pickle: by its first bytes."""
+def check_is_package(path: Path) -> None:
+    """Refuse, with the reason, what cannot be a feature package: by its name or first bytes."""
     if not path.exists():
         raise BenchmarkError(f"{path}: no such file.")
     if path.is_dir():
-        inside = sorted(p.name for p in path.iterdir() if p.suffix in (".pkl", ".pickle"))
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
         hint = f" Did you mean one of {', '.join(inside[:5])} in it?" if inside else ""
-        raise BenchmarkError(f"{path}: is a folder; give the feature pickle (.pkl).{hint}")
+        raise BenchmarkError(f"{path}: is a folder; give the feature package (.pkl).{hint}")
     try:
         with path.open("rb") as stream:
             head = stream.read(2)
@@ -107,10 +111,11 @@ def check_is_pickle(path: Path) -> None:
     if not head:
         raise BenchmarkError(f"{path}: is empty (0 bytes); fetch it again.")
     binary = head[0] == 0x80 and 2 <= head[-1] <= pickle.HIGHEST_PROTOCOL
-    if not binary and path.suffix not in (".pkl", ".pickle"):
+    if not binary and path.suffix not in SUFFIXES:
         raise BenchmarkError(
-            f"{path}: unknown file type '{path.suffix}'. A feature package is a pickle (.pkl) with"
-            " train, valid and test, each with id, text, audio, vision and labels."
+            f"{path}: unknown file type '{path.suffix}'. A feature package is a pickle (.pkl), .npz"
+            " or .safetensors with train, valid and test, each with id, text, audio, vision and"
+            " labels."
         )
 
 
@@ -124,16 +129,35 @@ def parse_package(data: Any, source: str, task: TaskChoice = "auto") -> Package:
         if not isinstance(data.get(split), dict):
             found = columns.printable(list(data)[:8])
             raise BenchmarkError(f"{source}: split '{split}' is missing (found: {found}).")
-    chosen = _task(data, source, task)
     notes: list[str] = []
+    if is_mult_layout(data["train"]):
+        data = {s: from_mult(data[s], s, f"{source}: {s}", notes) for s in SPLITS}
+    chosen = _task(data, source, task)
+    class_names = _name_classes(data, source) if chosen == "classification" else ()
     unused = sorted({str(k) for s in SPLITS for k in data[s]} - KNOWN_KEYS)
     if unused:
         notes.append(f"not used: {columns.printable(unused)}")
-    splits = {s: _split(data[s], f"{source}: {s}", chosen) for s in SPLITS}
+    place = {name: k for k, name in enumerate(class_names)}
+    splits = {s: _split(data[s], f"{source}: {s}", chosen, place) for s in SPLITS}
     _check_agreement(splits, source)
+    notes += [note for s in SPLITS for note in _number_repeats(splits[s], s)]
     _check_ids(splits, source)
     classes = 1 if chosen == "regression" else _count_classes(splits, source)
-    return Package(source, splits, chosen, classes, tuple(notes))
+    return Package(source, splits, chosen, classes, tuple(notes), class_names)
+
+
+def _name_classes(data: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    """The names, in order, of classes that the file names instead of numbering them."""
+    key = LABEL_KEYS["classification"]
+    named = {}
+    for split in SPLITS:
+        values = _need(data[split], key, f"{source}: {split}")
+        values = values.tolist() if isinstance(values, np.ndarray) else values
+        if isinstance(values, list | tuple) and values and isinstance(values[0], str | bytes):
+            named[split] = columns.texts(values, f"{source}: {split}: {key}")
+    if named and len(named) < len(SPLITS):
+        raise BenchmarkError(f"{source}: {key} are names in {', '.join(named)} only.")
+    return tuple(sorted({name for values in named.values() for name in values}))
 
 
 def _task(data: Mapping[str, Any], source: str, task: TaskChoice) -> Task:
@@ -154,7 +178,8 @@ def _need(split: Mapping[str, Any], key: str, where: str) -> Any:
     return split[key]
 
 
-def _split(split: Mapping[str, Any], where: str, task: Task) -> RawSplit:
+def _split(split: Mapping[str, Any], where: str, task: Task, place: Mapping[str, int]) -> RawSplit:
+    """``place`` numbers the classes, where the file names them."""
     ids = columns.texts(_need(split, "id", where), f"{where}: id")
     if not ids:
         raise BenchmarkError(f"{where}: has no samples.")
@@ -170,7 +195,10 @@ def _split(split: Mapping[str, Any], where: str, task: Task) -> RawSplit:
     if split.get("raw_text") is not None:
         texts = columns.texts(split["raw_text"], f"{where}: raw_text")
     key = LABEL_KEYS[task]
-    label = columns.column(_need(split, key, where), f"{where}: {key}")
+    found = _need(split, key, where)
+    if place:
+        found = [place[name] for name in columns.texts(found, f"{where}: {key}")]
+    label = columns.column(found, f"{where}: {key}")
     sizes: dict[str, int] = {"raw_text": len(texts), key: len(label)}
     sizes.update({m: len(values) for m, values in features.items()})
     lengths = {}
@@ -214,8 +242,30 @@ def _check_agreement(splits: Mapping[str, RawSplit], source: str) -> None:
                 )
 
 
+def _number_repeats(split: RawSplit, name: str) -> Iterator[str]:
+    """Number an id's second and later occurrence within a split: ids key the corruption draws."""
+    seen: set[str] = set()
+    taken = set(split.ids)
+    ids, repeats = [], []
+    for sample in split.ids:
+        fresh, k = sample, 1
+        while fresh in seen or (k > 1 and fresh in taken):
+            k += 1
+            fresh = f"{sample}#{k}"
+        if k > 1:
+            repeats.append(sample)
+        seen.add(fresh)
+        ids.append(fresh)
+    if repeats:
+        split.ids = tuple(ids)
+        yield (
+            f"{name}: {len(repeats)} samples repeat an id ({repeats[0]!r}, for one); they are kept,"
+            " numbered '#2' and on"
+        )
+
+
 def _check_ids(splits: Mapping[str, RawSplit], source: str) -> None:
-    """Ids key the corruption draws, and an id in two splits is leakage: each occurs once."""
+    """An id in two splits is leakage: refused."""
     place: dict[str, str] = {}
     twice: list[str] = []
     for name, split in splits.items():
@@ -227,6 +277,6 @@ def _check_ids(splits: Mapping[str, RawSplit], source: str) -> None:
     if twice:
         more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
         raise BenchmarkError(
-            f"{source}: ids occur twice: {', '.join(twice[:SHOWN])}{more}. Each sample needs an id"
-            " of its own; remove the repeats."
+            f"{source}: ids occur in two splits: {', '.join(twice[:SHOWN])}{more}. Is a sample"
+            " trained and tested on? Remove it from one, or give different samples different ids."
         )
