@@ -14,6 +14,7 @@ from benchmark.data.commands import app as data_app
 from benchmark.errors import BenchmarkError
 from benchmark.list_command import app as list_app
 from benchmark.run_command import run
+from benchmark.search_command import search
 from benchmark.tracking_commands import sync, ui
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(search)
 app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
 app.command()(ui)

@@ -12,6 +12,7 @@ from protocols.conditions import Joint
 from protocols.degradation import NoiseRule
 
 Selection = Literal["mae", "acc"]
+ObjectiveName = Literal["grid", "clean", "I", "II", "III"]
 
 
 class Settings(BaseModel):
@@ -47,6 +48,9 @@ class EvaluationConfig(Settings):
         3, ge=1, description="corruption draws, seeded 0, 1, ...; COMMON: at least 3"
     )
     joint: Joint = Field("uniform_0.7", description="Protocol III's P_env (A17)")
+    objective: ObjectiveName | None = Field(
+        None, description="a search's objective, to be read off the validation split as well"
+    )
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -20,7 +20,7 @@ from benchmark.environment import describe
 from benchmark.events import Event, Listener
 from benchmark.interface import MultimodalModel
 from benchmark.predict import fill_table
-from benchmark.records import CHECKPOINT, ERROR, RunRecord, RunStore, replace_file
+from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore, replace_file
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from benchmark.table import TABLE_VERSION, PredictionTable, merge
@@ -29,8 +29,13 @@ from protocols.conditions import Condition
 
 RESUME = "resume.pt"
 
-Outcome = Literal["done", "kept", "busy"]
-"""done: something was computed; kept: all was there; busy: another process has the run."""
+Outcome = Literal["done", "kept", "busy", "stopped"]
+"""done: something was computed; kept: all was there; busy: another process has the run; stopped:
+the listener stopped it, and it can go on from its last complete epoch."""
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """A listener raises it to stop the run that it hears of, at the end of an epoch."""
 
 
 def make_model(spec: RunSpec, dataset: Dataset) -> MultimodalModel:
@@ -43,8 +48,7 @@ def load_model(record: RunRecord, dataset: Dataset) -> MultimodalModel:
     """A record's checkpoint on the data set's device, in eval mode."""
     model = make_model(record.spec, dataset)
     model.load_state_dict(load_file(record.path / CHECKPOINT))
-    device = dataset.splits["test"].device
-    return model.to(device).eval()
+    return model.to(dataset.splits["train"].device).eval()
 
 
 def execute(
@@ -54,16 +58,18 @@ def execute(
     store: RunStore,
     listen: Listener,
     wait: bool = False,
+    validation: Sequence[Condition] = (),
 ) -> Outcome:
     """Bring a run's record to cover the conditions: nothing that exists is computed again.
 
     Args:
         spec: the run.
-        dataset: resident on the device to use.
-        conditions: the rows that its table must have.
+        dataset: resident on the device to use; it needs no test split without ``conditions``.
+        conditions: the rows that its table must have; none for a search's trial.
         store: where records are.
         listen: told how it goes.
         wait: whether to wait for another process that works on the same run.
+        validation: the rows that its table of the validation split must have.
     """
     lock = store.lock(spec.run_id)
     try:
@@ -72,9 +78,13 @@ def execute(
         listen(Event(spec.run_id, "waiting", message="another process works on this run"))
         return "busy"
     with lock:
-        if store.has(spec.run_id):
-            return _extend(store.record(spec.run_id), dataset, conditions, store, listen)
-        _train_and_commit(spec, dataset, conditions, store, listen)
+        try:
+            if store.is_trained(spec.run_id):
+                record = store.trained(spec.run_id)
+                return _extend(record, dataset, conditions, validation, store, listen)
+            _train_and_commit(spec, dataset, conditions, validation, store, listen)
+        except Stopped:
+            return "stopped"
         return "done"
 
 
@@ -82,28 +92,46 @@ def _extend(
     record: RunRecord,
     dataset: Dataset,
     conditions: Sequence[Condition],
+    validation: Sequence[Condition],
     store: RunStore,
     listen: Listener,
 ) -> Outcome:
-    """Add the rows that a finished run's table lacks; a table of an older version is made anew."""
-    table = record.table
-    old = table.version != TABLE_VERSION
-    have = set() if old else set(table.conditions)
-    missing = tuple(sorted({*conditions, *(table.conditions if old else ())} - have))
-    if not missing:
-        if not record.metrics_are_current():
-            store.extend(record.run_id, table)
-        return "kept"
-    extra = _fill(record.spec, load_model(record, dataset), dataset, missing, listen)
-    store.extend(record.run_id, extra if old else merge(table, extra))
-    listen(Event(record.run_id, "finished"))
-    return "done"
+    """Add the rows that a finished run's tables lack; tables of an older version are made anew."""
+    table = record.table if (record.path / PREDICTIONS).is_file() else None
+    todo = {"test": _lacking(table, conditions), "valid": _lacking(record.validation, validation)}
+    if any(todo.values()):
+        model = load_model(record, dataset)
+        for split, rows in todo.items():
+            if not rows:
+                continue
+            known = table if split == "test" else record.validation
+            made = _fill(record.spec, model, dataset, split, rows, listen)
+            if known is not None and known.version == TABLE_VERSION:
+                made = merge(known, made)
+            (store.extend if split == "test" else store.extend_validation)(record.run_id, made)
+        listen(Event(record.run_id, "finished"))
+        return "done"
+    if table is not None and not record.metrics_are_current():
+        store.extend(record.run_id, table)
+    return "kept"
+
+
+def _lacking(
+    table: PredictionTable | None, conditions: Sequence[Condition]
+) -> tuple[Condition, ...]:
+    """The rows to make: those that are asked for and absent, or all where they are outdated."""
+    if table is None or not conditions:
+        return tuple(conditions)
+    if table.version != TABLE_VERSION:
+        return tuple(sorted({*conditions, *table.conditions}))
+    return tuple(c for c in conditions if c not in set(table.conditions))
 
 
 def _train_and_commit(
     spec: RunSpec,
     dataset: Dataset,
     conditions: Sequence[Condition],
+    validation: Sequence[Condition],
     store: RunStore,
     listen: Listener,
 ) -> None:
@@ -113,8 +141,12 @@ def _train_and_commit(
     started = time.perf_counter()
     fitted = _fit(spec, dataset, folder / RESUME, listen)
     trained = time.perf_counter()
-    table = _fill(spec, fitted.model, dataset, conditions, listen)
-    device = dataset.splits["test"].device
+
+    def table_of(split: str, rows: Sequence[Condition]) -> PredictionTable | None:
+        return _fill(spec, fitted.model, dataset, split, rows, listen) if rows else None
+
+    table, of_validation = table_of("test", conditions), table_of("valid", validation)
+    device = dataset.splits["train"].device
     environment = {
         **describe(device),
         **_data_facts(dataset),
@@ -124,7 +156,7 @@ def _train_and_commit(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     weights = {k: v.detach().cpu().contiguous() for k, v in fitted.model.state_dict().items()}
-    store.commit(spec, environment, fitted.history, save(weights), table)
+    store.commit(spec, environment, fitted.history, save(weights), table, of_validation)
     listen(Event(spec.run_id, "finished"))
 
 
@@ -169,6 +201,7 @@ def _fill(
     spec: RunSpec,
     model: MultimodalModel,
     dataset: Dataset,
+    split: str,
     conditions: Sequence[Condition],
     listen: Listener,
 ) -> PredictionTable:
@@ -176,11 +209,12 @@ def _fill(
     listen(Event(spec.run_id, "evaluating", 0, total))
     return fill_table(
         model,
-        dataset.splits["test"],
+        dataset.splits[split],
         dataset.spec,
         dataset.sigma_ref,
         conditions,
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
+        split_name=split,
     )
 
 

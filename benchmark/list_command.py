@@ -71,28 +71,34 @@ def plans() -> None:
 
 @app.command()
 def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
-    """Runs: finished, interrupted, failed, broken."""
+    """Runs: finished, trials of a search, interrupted, failed, broken."""
     from benchmark.metrics import PRIMARY
     from benchmark.records import RunStore
 
     store = RunStore(runs_dir)
     table = _table("run", "data set", "model", "regime", "seed", "clean", "state")
-    for record in store.records():
+    broken = store.broken()
+    for record in store.trained_records():
+        if record.run_id in broken:
+            continue
         spec, metric = record.spec, PRIMARY[record.spec.task]
-        rows = record.metrics
-        clean = float(rows[rows["protocol"] == "clean"][metric].iloc[0])
+        clean, state = "–", "search trial, not evaluated on test"
+        if store.has(record.run_id):
+            rows = record.metrics
+            value = float(rows[rows["protocol"] == "clean"][metric].iloc[0])
+            clean, state = f"{metric} {value:.3f}", "finished"
         table.add_row(
             spec.run_id,
             spec.dataset,
             spec.model if spec.preset == "paper" else f"{spec.model} ({spec.preset})",
             spec.regime.name,
             str(spec.seed),
-            f"{metric} {clean:.3f}",
-            "finished",
+            clean,
+            state,
         )
     for run_id, state in store.unfinished().items():
         table.add_row(run_id, *[""] * 5, state)
-    for run_id, missing in store.broken().items():
+    for run_id, missing in broken.items():
         table.add_row(run_id, *[""] * 5, f"broken: no {', '.join(missing)}")
     _print(table)
 

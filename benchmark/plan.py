@@ -14,6 +14,7 @@ from benchmark.data.dataset import Dataset
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.interface import MultimodalModel, Preset
 from benchmark.metrics import PRIMARY
+from benchmark.objective import Objective, objective_of
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of
@@ -83,10 +84,17 @@ def _joined(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class Planned:
-    """A run, and the conditions that its prediction table must cover."""
+    """A run, and the conditions that its prediction tables must cover.
+
+    Attributes:
+        spec: the run.
+        conditions: of the test table; none for a search's trial.
+        validation: of the validation table, which only a search asks for.
+    """
 
     spec: RunSpec
     conditions: tuple[Condition, ...]
+    validation: tuple[Condition, ...] = ()
 
 
 def make_plan(config: PlanConfig, dataset: Dataset) -> list[Planned]:
@@ -95,14 +103,19 @@ def make_plan(config: PlanConfig, dataset: Dataset) -> list[Planned]:
     Raises:
         BenchmarkError: see :func:`plan_runs` and :func:`plan_conditions`.
     """
-    specs: dict[str, RunSpec] = {}
-    asked: dict[str, set[Condition]] = {}
+    plan: dict[str, Planned] = {}
     for product in config.products:
         conditions = plan_conditions(product, dataset)
+        objective = plan_objective(product, dataset)
+        validation = objective.conditions() if objective else ()
         for spec in plan_runs(product, dataset):
-            specs.setdefault(spec.run_id, spec)
-            asked.setdefault(spec.run_id, set()).update(conditions)
-    return [Planned(spec, tuple(sorted(asked[run_id]))) for run_id, spec in specs.items()]
+            known = plan.get(spec.run_id, Planned(spec, ()))
+            plan[spec.run_id] = Planned(
+                known.spec,
+                tuple(sorted({*known.conditions, *conditions})),
+                tuple(sorted({*known.validation, *validation})),
+            )
+    return list(plan.values())
 
 
 def plan_runs(product: Product, dataset: Dataset) -> list[RunSpec]:
@@ -142,7 +155,7 @@ def plan_conditions(product: Product, dataset: Dataset) -> tuple[Condition, ...]
     Raises:
         BenchmarkError: for an unknown protocol or a setting of the evaluation that does not fit.
     """
-    evaluation = build(EvaluationConfig, product.evaluation, "evaluation")
+    evaluation = evaluation_of(product)
     return conditions_of(
         protocols_named(product.protocol),
         dataset.spec.present,
@@ -150,6 +163,36 @@ def plan_conditions(product: Product, dataset: Dataset) -> tuple[Condition, ...]
         evaluation.draws,
         evaluation.joint,
     )
+
+
+def plan_objective(product: Product, dataset: Dataset) -> Objective | None:
+    """The search objective that is to be reported too; None where none is named.
+
+    Raises:
+        BenchmarkError: for a setting of the evaluation that does not fit.
+    """
+    evaluation = evaluation_of(product)
+    if evaluation.objective is None:
+        return None
+    return objective_of(evaluation.objective, evaluation, dataset.spec)
+
+
+def evaluation_of(product: Product) -> EvaluationConfig:
+    """What the tables cover. Raises BenchmarkError for a setting that does not fit."""
+    return build(EvaluationConfig, product.evaluation, "evaluation")
+
+
+def check_missing_rule(specs: Sequence[RunSpec], dataset: Dataset) -> None:
+    """Refuse a missing rule that the data set has too few modalities for."""
+    present = dataset.spec.present
+    for spec in specs:
+        uses = spec.regime.kind in ("spectrum", "missing")
+        if uses and spec.regime.missing_rule == "imder_batch" and len(present) < 3:
+            raise BenchmarkError(
+                "the missing rule imder_batch is defined for three modalities, but "
+                f"{dataset.name} has {', '.join(present)}: "
+                "use --set regime.missing_rule=bernoulli or at_least_one"
+            )
 
 
 def plan_id(specs: Sequence[RunSpec]) -> str:

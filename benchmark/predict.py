@@ -27,7 +27,6 @@ from protocols.modalities import MODALITIES, Modalities, Modality
 
 CPU_BATCH = 64
 CUDA_BATCH = 2048
-TEST = "test"
 
 T = TypeVar("T")
 SigmaRef = Mapping[Modality, Tensor]
@@ -56,23 +55,25 @@ def predict(model: MultimodalModel, samples: Modalities, batch_size: int) -> Out
 @torch.inference_mode()
 def fill_table(
     model: MultimodalModel,
-    test: Split,
+    split: Split,
     spec: DataSpec,
     sigma_ref: SigmaRef,
     conditions: Sequence[Condition],
     report: Callable[[int], None] = lambda rows: None,
     batch_size: int | None = None,
+    split_name: str = "test",
 ) -> PredictionTable:
-    """Predict the test split under each condition.
+    """Predict a split under each condition.
 
     Args:
         model: the checkpoint, on the split's device.
-        test: the split.
+        split: the split.
         spec: of the data set.
         sigma_ref: reference standard deviations of the noise.
         conditions: the rows to make, in canonical order.
         report: told after each chunk how many rows' worth of work is done.
         batch_size: samples per forward pass; by default what suits the device.
+        split_name: the split's part of the key of the corruption draws.
 
     Returns:
         The table with one row per condition.
@@ -80,33 +81,33 @@ def fill_table(
     model.eval()
 
     def rows_of(part: slice) -> dict[str, NDArray[np.floating]]:
-        samples = test.part(part).without_label()
-        outputs = _rows(model, samples, test.sample_ids[part], sigma_ref, conditions)
-        report(round(len(conditions) * min(1.0, part.stop / len(test))))
+        samples, ids = split.part(part).without_label(), split.sample_ids[part]
+        outputs = _rows(model, samples, split_name, ids, sigma_ref, conditions)
+        report(round(len(conditions) * min(1.0, part.stop / len(split))))
         return outputs
 
-    size = batch_size or batch_size_for(test.device)
-    chunks = _in_chunks(len(test), size, rows_of)
+    size = batch_size or batch_size_for(split.device)
+    chunks = _in_chunks(len(split), size, rows_of)
     routing = [chunk.pop("routing") for chunk in chunks if "routing" in chunk]
     joined = {name: np.concatenate([c[name] for c in chunks], axis=1) for name in chunks[0]}
-    assert test.samples.label is not None
+    assert split.samples.label is not None
     return PredictionTable(
         conditions=tuple(conditions),
         present=spec.present,
         task=spec.task,
-        sample_ids=test.sample_ids,
-        label=test.samples.label.cpu().numpy().astype(np.float64),
+        sample_ids=split.sample_ids,
+        label=split.samples.label.cpu().numpy().astype(np.float64),
         prediction=joined["prediction"],
         log_variance=joined.get("log_variance"),
         reliability=joined.get("reliability"),
         joint_levels={
             (c.joint, c.draw): torch.stack(
-                joint_levels(c.joint, c.draw, TEST, test.sample_ids)  # type: ignore[arg-type]
+                joint_levels(c.joint, c.draw, split_name, split.sample_ids)  # type: ignore[arg-type]
             ).numpy()
             for c in conditions
             if c.joint
         },
-        routing=(np.sum(routing, axis=0) / len(test)).astype(np.float32) if routing else None,
+        routing=(np.sum(routing, axis=0) / len(split)).astype(np.float32) if routing else None,
     )
 
 
@@ -130,6 +131,7 @@ def _in_chunks(total: int, size: int, run: Callable[[slice], T]) -> list[T]:
 def _rows(
     model: MultimodalModel,
     samples: Modalities,
+    split: str,
     sample_ids: Sequence[str],
     sigma_ref: SigmaRef,
     conditions: Sequence[Condition],
@@ -143,11 +145,11 @@ def _rows(
             noisy = samples
         else:
             if (rule, draw) not in noise:  # drawn once, scaled for every level
-                noise = {(rule, draw): keyed_noise(rule, draw, TEST, sample_ids, samples)}
+                noise = {(rule, draw): keyed_noise(rule, draw, split, sample_ids, samples)}
             drawn = noise[rule, draw].to(samples.device)
             level: Tensor | float = intensity
             if intensity == JOINT_LEVEL:
-                level = joint_levels(joint, draw, TEST, sample_ids)[0].to(samples.device)
+                level = joint_levels(joint, draw, split, sample_ids)[0].to(samples.device)
             noisy = degrade(samples, level, samples.available, drawn, sigma_ref)
         rows += [_kept(output) for output in answer(noisy, [c.mask for c in group])]
     stacked = {name: torch.stack([r[name] for r in rows]) for name in rows[0]}

@@ -26,8 +26,18 @@ from benchmark.spec import RunSpec
 class Display:
     """A context manager that shows the events of a plan."""
 
-    def __init__(self, specs: Sequence[RunSpec], console: Console) -> None:
-        self.specs = {spec.run_id: spec for spec in specs}
+    def __init__(
+        self, specs: Sequence[RunSpec], console: Console, total: int | None = None
+    ) -> None:
+        """Show nothing yet.
+
+        Args:
+            specs: the runs; others may be added.
+            console: where to show them.
+            total: how many runs there will be, where that is not the number of ``specs``.
+        """
+        self.titles = {spec.run_id: run_title(spec) for spec in specs}
+        self.count = len(specs) if total is None else total
         self.console = console
         self.started = time.monotonic()
         self.finished = 0
@@ -44,7 +54,7 @@ class Display:
             transient=True,
             disable=not console.is_terminal,
         )
-        self.total = self.bars.add_task("all runs", total=len(specs), note="")
+        self.total = self.bars.add_task("all runs", total=self.count, note="")
 
     def __enter__(self) -> Display:
         self.bars.start()
@@ -58,13 +68,16 @@ class Display:
     ) -> None:
         self.bars.stop()
 
+    def add(self, spec: RunSpec, title: str) -> None:
+        """One more run, shown under a title."""
+        self.titles[spec.run_id] = title
+
     def handle(self, event: Event) -> None:
         """Show an event."""
-        spec = self.specs[event.run_id]
         if event.kind in ("finished", "failed"):
-            self._end(spec, event)
+            self._end(event)
             return
-        task = self._task(spec)
+        task = self._task(event.run_id)
         if event.kind == "waiting":
             self.bars.update(task, note=event.message)
         elif event.kind == "evaluating":
@@ -74,24 +87,23 @@ class Display:
                 task, total=event.total, completed=round(event.done, 1), note=_note(event)
             )
 
-    def _task(self, spec: RunSpec) -> TaskID:
-        if spec.run_id not in self.tasks:
-            self.tasks[spec.run_id] = self.bars.add_task(run_title(spec), total=None, note="")
-        return self.tasks[spec.run_id]
+    def _task(self, run_id: str) -> TaskID:
+        if run_id not in self.tasks:
+            self.tasks[run_id] = self.bars.add_task(self.titles[run_id], total=None, note="")
+        return self.tasks[run_id]
 
-    def _end(self, spec: RunSpec, event: Event) -> None:
-        if spec.run_id in self.tasks:
-            self.bars.remove_task(self.tasks.pop(spec.run_id))
+    def _end(self, event: Event) -> None:
+        run_id, title = event.run_id, self.titles[event.run_id]
+        if run_id in self.tasks:
+            self.bars.remove_task(self.tasks.pop(run_id))
         self.bars.advance(self.total)
         self.finished += 1
-        place = f"[{self.finished}/{len(self.specs)}, {time.monotonic() - self.started:.0f} s]"
+        place = f"[{self.finished}/{self.count}, {time.monotonic() - self.started:.0f} s]"
         if event.kind == "finished":
-            self.bars.console.print(
-                f"{place} done    {run_title(spec)}  ({spec.run_id})", markup=False
-            )
+            self.bars.console.print(f"{place} done    {title}  ({run_id})", markup=False)
         else:
             self.bars.console.print(
-                f"{place} FAILED  {run_title(spec)}  ({spec.run_id}): {event.message}",
+                f"{place} FAILED  {title}  ({run_id}): {event.message}",
                 markup=False,
                 style="red",
             )

@@ -4,8 +4,12 @@
 
     <runs-dir>/<run_id>/        config.yaml  env.json  history.csv  checkpoint.safetensors
                                 predictions.npz  metrics.json
+                                validation.npz, where a search asked for it
     <runs-dir>/.partial/<id>/   the resume checkpoint of a run under way; error.txt if it failed
     <runs-dir>/.locks/<id>      held by the process that works on the run; freed when it dies
+
+A search's trial is a record without predictions.npz and metrics.json: a search never evaluates on
+the test split. `benchmark run` adds them from the checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,9 +42,11 @@ HISTORY = "history.csv"
 CHECKPOINT = "checkpoint.safetensors"
 PREDICTIONS = "predictions.npz"
 METRICS = "metrics.json"
+VALIDATION = "validation.npz"
 ERROR = "error.txt"
 RUN_ID = re.compile("[0-9a-f]{12}")
-RECORD_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT, PREDICTIONS, METRICS)
+TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT)
+RECORD_FILES = (*TRAINED_FILES, PREDICTIONS, METRICS)
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,17 @@ class RunRecord:
         return load(self.path / PREDICTIONS)
 
     @cached_property
+    def validation(self) -> PredictionTable | None:
+        """The prediction table of the validation split; None where no search asked for it."""
+        path = self.path / VALIDATION
+        return load(path) if path.is_file() else None
+
+    def files(self) -> list[Path]:
+        """The files that the record has."""
+        paths = (self.path / name for name in (*RECORD_FILES, VALIDATION))
+        return [path for path in paths if path.is_file()]
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
         return pd.DataFrame(json.loads((self.path / METRICS).read_text())["rows"])
@@ -86,6 +103,8 @@ class RunRecord:
 
     def metrics_are_current(self) -> bool:
         """Whether ``metrics.json`` was made from the present table by the present definitions."""
+        if not (self.path / METRICS).is_file():
+            return False
         values = json.loads((self.path / METRICS).read_text())
         made_from = (values["conditions"], values["metric_version"])
         return made_from == (len(self.table.conditions), METRIC_VERSION)
@@ -107,11 +126,18 @@ class RunStore:
 
     def has(self, run_id: str) -> bool:
         """Whether the run has a complete record."""
-        return all((self.path(run_id) / name).is_file() for name in RECORD_FILES)
+        return not self._lacks(run_id, RECORD_FILES)
+
+    def is_trained(self, run_id: str) -> bool:
+        """Whether the run has a record, be it a search's that was not evaluated on test."""
+        return not self._lacks(run_id, TRAINED_FILES)
+
+    def _lacks(self, run_id: str, names: Sequence[str]) -> list[str]:
+        return [name for name in names if not (self.path(run_id) / name).is_file()]
 
     def record(self, run_id: str) -> RunRecord:
         """The record of a run. Raises BenchmarkError where there is none or it lacks a file."""
-        missing = [n for n in RECORD_FILES if not (self.path(run_id) / n).is_file()]
+        missing = self._lacks(run_id, RECORD_FILES)
         if missing:
             raise BenchmarkError(
                 f"no complete record of run {run_id} in {self.root}: "
@@ -119,17 +145,34 @@ class RunStore:
             )
         return RunRecord(self.path(run_id))
 
+    def trained(self, run_id: str) -> RunRecord:
+        """The record of a trained run, with or without a test table. Raises BenchmarkError."""
+        missing = self._lacks(run_id, TRAINED_FILES)
+        if missing:
+            raise BenchmarkError(
+                f"no record of run {run_id} in {self.root}: {', '.join(missing)} not found. "
+                "`benchmark list runs` shows what there is."
+            )
+        return RunRecord(self.path(run_id))
+
     def records(self) -> list[RunRecord]:
         """Every complete record, ordered by run id."""
         return [RunRecord(self.path(i)) for i in self._directories() if self.has(i)]
 
+    def trained_records(self) -> list[RunRecord]:
+        """Every record, those without a test table included, ordered by run id."""
+        return [RunRecord(self.path(i)) for i in self._directories() if self.is_trained(i)]
+
     def broken(self) -> dict[str, list[str]]:
         """Record directories that lack files: run id -> the names of what is missing."""
         missing = {
-            run_id: [name for name in RECORD_FILES if not (self.path(run_id) / name).is_file()]
+            run_id: self._lacks(run_id, TRAINED_FILES if self._is_trial(run_id) else RECORD_FILES)
             for run_id in self._directories()
         }
         return {run_id: names for run_id, names in missing.items() if names}
+
+    def _is_trial(self, run_id: str) -> bool:
+        return (self.path(run_id) / VALIDATION).is_file() and not self.has(run_id)
 
     def _directories(self) -> list[str]:
         if not self.root.is_dir():
@@ -178,9 +221,19 @@ class RunStore:
         environment: Mapping[str, Any],
         history: pd.DataFrame,
         checkpoint: bytes,
-        table: PredictionTable,
+        table: PredictionTable | None,
+        validation: PredictionTable | None = None,
     ) -> RunRecord:
-        """Write a whole record under a temporary name, then rename it into place."""
+        """Write a whole record under a temporary name, then rename it into place.
+
+        Args:
+            spec: what was run.
+            environment: :attr:`RunRecord.environment`.
+            history: one row per epoch.
+            checkpoint: the safetensors file.
+            table: predictions on test; None for a search's trial.
+            validation: predictions on the validation split, where they are wanted.
+        """
         staging = self.partial(spec.run_id) / "record"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
@@ -189,10 +242,13 @@ class RunStore:
         (staging / ENVIRONMENT).write_text(json.dumps(environment, indent=1, sort_keys=True))
         history.to_csv(staging / HISTORY, index=False)
         (staging / CHECKPOINT).write_bytes(checkpoint)
-        (staging / PREDICTIONS).write_bytes(to_bytes(table))
-        (staging / METRICS).write_text(_metrics_json(table))
-        for name in RECORD_FILES:
-            _sync(staging / name)
+        if table is not None:
+            (staging / PREDICTIONS).write_bytes(to_bytes(table))
+            (staging / METRICS).write_text(_metrics_json(table))
+        if validation is not None:
+            (staging / VALIDATION).write_bytes(to_bytes(validation))
+        for path in RunRecord(staging).files():
+            _sync(path)
         final = self.path(spec.run_id)
         if final.exists():  # a directory that is no record: files of it were deleted by hand
             shutil.rmtree(final)
@@ -201,13 +257,18 @@ class RunStore:
         return RunRecord(final)
 
     def extend(self, run_id: str, table: PredictionTable) -> RunRecord:
-        """Replace a record's table by one with more rows, and the metrics read off it.
+        """Give a record a table with more rows than it has, and the metrics read off it.
 
         The metrics follow the table; where a kill comes between the two, they are found to be
         out of date and are made again.
         """
         replace_file(self.path(run_id) / PREDICTIONS, to_bytes(table))
         replace_file(self.path(run_id) / METRICS, _metrics_json(table).encode())
+        return RunRecord(self.path(run_id))
+
+    def extend_validation(self, run_id: str, table: PredictionTable) -> RunRecord:
+        """Give a record a validation table with more rows than it has."""
+        replace_file(self.path(run_id) / VALIDATION, to_bytes(table))
         return RunRecord(self.path(run_id))
 
 

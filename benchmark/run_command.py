@@ -64,10 +64,10 @@ def run(
     """
     given = {
         "dataset": dataset,
-        "models": _names(models),
+        "models": names(models),
         "protocol": protocol,
-        "regimes": _names(regime),
-        "seeds": _seeds(seeds),
+        "regimes": names(regime),
+        "seeds": seeds_of(seeds),
         "preset": preset,
     }
     where = str(config) if config else plan or "the request"
@@ -215,12 +215,12 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
     if section not in SECTIONS:
         raise unknown("section in --set", section, SECTIONS)
     try:
-        return section, key, _number(yaml.safe_load(value))
+        return section, key, number(yaml.safe_load(value))
     except yaml.YAMLError as error:
         raise BenchmarkError(f"--set {text}: the value is no YAML: {error}") from None
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
     """YAML 1.1 reads 1e-3 as text; people mean a number."""
     if isinstance(value, str):
         try:
@@ -230,11 +230,13 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Names separated by commas; None for None."""
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _seeds(text: str | None) -> tuple[int, ...] | None:
+def seeds_of(text: str | None) -> tuple[int, ...] | None:
+    """Integers separated by commas; None for None. Raises BenchmarkError."""
     if text is None:
         return None
     try:

@@ -9,13 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.data.registry import load_dataset
-from benchmark.errors import BenchmarkError
 from benchmark.estimate import estimate_seconds
 from benchmark.events import Event
 from benchmark.executor import Execution, run_plan
 from benchmark.metrics import PRIMARY
 from benchmark.naming import model_and_training, run_title
-from benchmark.plan import PlanConfig, Planned, make_plan, plan_id, plan_title
+from benchmark.plan import (
+    PlanConfig,
+    Planned,
+    check_missing_rule,
+    make_plan,
+    plan_id,
+    plan_objective,
+    plan_title,
+)
 from benchmark.progress import Display
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
@@ -32,19 +39,7 @@ class Session:
         dataset = load_dataset(request.dataset, how.data_dir)
         self.dataset = dataset
         self.plan = make_plan(request, dataset)
-        self.check_missing_rule()
-
-    def check_missing_rule(self) -> None:
-        """Refuse a missing rule that the data set has too few modalities for."""
-        present = self.dataset.spec.present
-        for spec in self.specs:
-            uses = spec.regime.kind in ("spectrum", "missing")
-            if uses and spec.regime.missing_rule == "imder_batch" and len(present) < 3:
-                raise BenchmarkError(
-                    "the missing rule imder_batch is defined for three modalities, but "
-                    f"{self.dataset.name} has {', '.join(present)}: "
-                    "use --set regime.missing_rule=bernoulli or at_least_one"
-                )
+        check_missing_rule(self.specs, dataset)
 
     @property
     def specs(self) -> list[RunSpec]:
@@ -59,6 +54,10 @@ class Session:
         if not self.store.has(planned.spec.run_id):
             return False
         record = self.store.record(planned.spec.run_id)
+        if planned.validation:
+            validation = record.validation
+            if validation is None or not validation.covers(planned.validation):
+                return False
         return record.covers(planned.conditions) and record.metrics_are_current()
 
     def show_plan(self) -> None:
@@ -152,13 +151,19 @@ class Session:
         kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
         table = Table(title=f"Test {metric.upper()} on {kind}, mean ± std over seeds")
         columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
-        for column in ("model", "regime", "seeds", *columns.values()):
+        objective = plan_objective(self.request.products[0], self.dataset)
+        searched = [objective.title] if objective else []
+        for column in ("model", "regime", "seeds", *columns.values(), *searched):
             table.add_column(column)
         for (model, training), members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
             records = [self.store.record(run_id) for run_id in run_ids if self.store.has(run_id)]
             if records:
                 cells = [_cell(records, protocol, metric) for protocol in columns]
+                if objective:
+                    tables = [r.validation for r in records]
+                    values = [objective.value(t) for t in tables if t is not None]
+                    cells.append(_spread(values, digits=4))
                 table.add_row(model, training, str(len(records)), *cells)
         if table.row_count:
             self.console.print(table)
@@ -182,7 +187,11 @@ def _cell(records: Sequence[RunRecord], protocol: str, metric: str) -> str:
         rows = record.metrics[record.metrics["protocol"] == protocol]
         if len(rows):
             values.append(float(rows[metric].mean()))
+    return _spread(values)
+
+
+def _spread(values: Sequence[float], digits: int = 3) -> str:
     if not values:
         return "–"
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"

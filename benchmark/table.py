@@ -7,8 +7,8 @@ never costs a retraining.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ JointKey = tuple[str, int]
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """R conditions by N test samples, conditions in canonical (sorted) order.
+    """R conditions by the N samples of a split, conditions in canonical (sorted) order.
 
     Attributes:
         conditions: the R conditions.
@@ -107,6 +107,25 @@ def merge(first: PredictionTable, second: PredictionTable) -> PredictionTable:
         stack(first.reliability, second.reliability),
         {**first.joint_levels, **second.joint_levels},
         stack(first.routing, second.routing),
+    )
+
+
+def restrict(table: PredictionTable, conditions: Sequence[Condition]) -> PredictionTable:
+    """The rows of these conditions alone. Raises KeyError where the table lacks one."""
+    rows = [table.row(c) for c in conditions]
+
+    def take(values: FloatArray | None) -> FloatArray | None:
+        return None if values is None else values[rows]
+
+    joint = {(c.joint, c.draw) for c in conditions}
+    return replace(
+        table,
+        conditions=tuple(conditions),
+        prediction=table.prediction[rows],
+        log_variance=take(table.log_variance),
+        reliability=take(table.reliability),
+        routing=take(table.routing),
+        joint_levels={key: x for key, x in table.joint_levels.items() if key in joint},
     )
 
 

@@ -90,7 +90,7 @@ class Dataset:
         name: as the user calls it.
         sha256: hash of the stored features, ids and labels; part of every run's identity.
         spec: widths, lengths, present modalities and task.
-        splits: train, valid and test.
+        splits: train, valid and test; without test in a search.
         sigma_ref: modality -> reference standard deviation of the noise (Eq. 12): 1 for the
             standardised audio and vision; for text, which is left as its encoder made it, one
             number over all channels of the valid train steps (A11).
@@ -109,6 +109,10 @@ class Dataset:
         return TrainingData(
             self.splits["train"], self.splits["valid"], self.spec, dict(self.sigma_ref)
         )
+
+    def without_test(self) -> Dataset:
+        """The same data set with no test split in it: what a search may see."""
+        return replace(self, splits={k: v for k, v in self.splits.items() if k != "test"})
 
     def to(self, device: torch.device | str, room: int | None = None) -> Dataset:
         """The same data set for use on ``device``: resident there, or streamed if it has no room.
