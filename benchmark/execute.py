@@ -219,7 +219,7 @@ def _fill(
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """What reports need of the data: its hash, whether it is synthetic, the constant floors."""
+    """What reports need of the data: its hash, whether it is synthetic or aligned, the floors."""
     label = dataset.splits["train"].samples.label
     assert label is not None
     values = label.cpu().numpy()
@@ -228,4 +228,10 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
         floors = {"mean": float(values.mean()), "median": float(np.median(values))}
     else:
         floors = {"majority": int(np.bincount(values).argmax())}
-    return {"data_sha256": dataset.sha256, "synthetic": dataset.synthetic, "floors": floors}
+    spec = dataset.spec
+    return {
+        "data_sha256": dataset.sha256,
+        "synthetic": dataset.synthetic,
+        "aligned": len({spec.lengths[m] for m in spec.present}) == 1,
+        "floors": floors,
+    }

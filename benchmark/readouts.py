@@ -131,14 +131,31 @@ def summarise(
         rows += [
             _entry("I", at(table, "seed_a1", 0.0, m), available=name_of(m)) for m in masks if m
         ]
-        rows += [
-            _entry("I", cell(table, "seed_a1", 0.0, rate, missing), missing_rule=missing, rate=rate)
-            for missing in missing_rules
-            for rate in LEVELS
-        ]
+        rows += _random_missing(table, missing_rules)
     for rule in table.noise_rules:
         rows += _summarise_rule(table, rule, missing_rules)  # type: ignore[arg-type]
     return pd.DataFrame(rows)
+
+
+def with_missing_rules(
+    summary: pd.DataFrame, table: PredictionTable, missing_rules: Sequence[MissingRule]
+) -> pd.DataFrame:
+    """A table's summary with Protocol I under further missing rules, where it has Protocol I."""
+    known = set(summary["missing_rule"])
+    if not (summary["protocol"] == "I").any():
+        return summary
+    rows = _random_missing(table, [rule for rule in missing_rules if rule not in known])
+    return pd.concat([summary, pd.DataFrame(rows)], ignore_index=True) if rows else summary
+
+
+def _random_missing(
+    table: PredictionTable, missing_rules: Sequence[MissingRule]
+) -> list[dict[str, Any]]:
+    return [
+        _entry("I", cell(table, "seed_a1", 0.0, rate, missing), missing_rule=missing, rate=rate)
+        for missing in missing_rules
+        for rate in LEVELS
+    ]
 
 
 def _summarise_rule(

@@ -13,29 +13,31 @@ from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.cards import CardLookup, installed
 from reports.claims import noise_rules
+from reports.conditions import condition_tables
 from reports.curves import curves_figure
 from reports.differences import difference_tables
 from reports.figures import combined_figure, common_scale, landscape_figure, surfaces
-from reports.floors import floors
 from reports.grid import grid_tables
-from reports.measure import Measure
 from reports.mechanism import mechanism_tables
 from reports.page import Picture, page
-from reports.published import published
 from reports.regret import regret_tables
 from reports.reliability_figure import has_panel, reliability_figure
 from reports.render import RENDERERS
 from reports.results import Results, load
-from reports.robustness import Sources, robustness_tables, table_name
+from reports.robustness import Sources, clean_tables, main_tables, table_name
 from reports.style import DPI, drawing
 from reports.summary import summary_tables
 from reports.tables import Table
+from reports.variants import variant_tables
 from reports.views import SELECTIONS, view
 
 INDEX, TABLES, FIGURES = "report.md", "tables", "figures"
 
 TABLE_MAKERS = (
-    robustness_tables,
+    main_tables,
+    clean_tables,
+    condition_tables,
+    variant_tables,
     summary_tables,
     difference_tables,
     regret_tables,
@@ -87,7 +89,7 @@ def build(
 
 def write(results: Results, folder: Path) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
-    sources = Sources(Measure(results), floors(results), published(results.dataset))
+    sources = Sources.of(results)
     tables = [table for make in TABLE_MAKERS for table in make(sources)]
     grids = grid_tables(sources)
     try:
@@ -125,8 +127,9 @@ def _write_tables(tables: Sequence[Table], folder: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _figures(sources: Sources) -> Iterable[tuple[Picture, Figure]]:
+def _figures(everything: Sources) -> Iterable[tuple[Picture, Figure]]:
     """Every figure, each drawn only when it is asked for, so that one is in memory at a time."""
+    sources = everything.compared
     results = sources.results
     for variant in results.variants("grid", "noise_rule", "missing_rule"):
         metrics = SELECTIONS[results.task].grid

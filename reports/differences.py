@@ -84,8 +84,9 @@ def _best(results: Results, members: Sequence[System], metric: str) -> System:
     return best(members, key=lambda system: float(means[system.key]))
 
 
-def difference_tables(sources: Sources) -> list[Table]:
+def difference_tables(everything: Sources) -> list[Table]:
     """A table for each headline metric; none where nothing can be compared."""
+    sources = everything.compared
     tables = [_table(sources, metric) for metric in SELECTIONS[sources.results.task].grid]
     return [table for table in tables if table.rows]
 

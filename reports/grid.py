@@ -17,8 +17,9 @@ _PUBLISHED_REGIME = "spectrum"
 """Table 8 is of a single checkpoint; its origin is the spectrum-trained row of Tables 5 and 6."""
 
 
-def grid_tables(sources: Sources) -> list[Table]:
+def grid_tables(everything: Sources) -> list[Table]:
     """One table for each variant of the grid, metric and system that was evaluated there."""
+    sources = everything.compared
     results = sources.results
     found = []
     for noise_rule, missing_rule in results.variants("grid", "noise_rule", "missing_rule"):
@@ -49,8 +50,8 @@ def grid_table(
     ]
     source = "Table 8 (single checkpoint; its training is taken to be spectrum)"
     return Table(
-        table_name("grid", noise_rule, missing_rule, shown.title, system.key),
-        f"λ×η grid of {system.label}: {shown.heading}",
+        table_name("table8-grid", noise_rule, missing_rule, shown.title, system.key),
+        f"Table 8: λ×η grid of {system.label}: {shown.heading}",
         (
             *captions.common(results, points),
             *captions.metric_note((metric,)),

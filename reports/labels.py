@@ -23,8 +23,8 @@ class Described:
     card: Card
 
 
-def labels(systems: Sequence[Described]) -> list[tuple[str, str, bool]]:
-    """A (key, label, whether every setting is its preset's) for each system.
+def labels(systems: Sequence[Described]) -> list[tuple[str, str, dict[str, Any]]]:
+    """A (key, label, settings that depart from the preset's) for each system.
 
     A label is "title · regime", then the preset where it is not the paper's, then every model or
     regime setting that departs from the preset's; and where two systems would still read alike,
@@ -45,7 +45,7 @@ def labels(systems: Sequence[Described]) -> list[tuple[str, str, bool]]:
             extra = {key: values.get(key) for key in differing}
             names[place] = _label(systems[place], departed[place] | extra)
     return [
-        (_key(one, name), name, not changes)
+        (_key(one, name), name, changes)
         for one, name, changes in zip(systems, names, departed, strict=True)
     ]
 

@@ -24,8 +24,9 @@ NOT_TESTED = "not tested: no run without the gate"
 _TOP = f"{LEVELS[-1]:g}"
 
 
-def mechanism_tables(sources: Sources) -> list[Table]:
+def mechanism_tables(everything: Sources) -> list[Table]:
     """The tables of one data set, the verdicts first; none where no system has an uncertainty."""
+    sources = everything.compared
     results = sources.results
     tables = []
     for rule in noise_rules(results):
@@ -36,9 +37,9 @@ def mechanism_tables(sources: Sources) -> list[Table]:
     ]
     if uncertain:
         tables.append(_uncertainty_table(sources, uncertain))
-    if pairs(results):
-        variants = results.variants("grid", "noise_rule", "missing_rule")
-        tables += [_gate_table(sources, *variant) for variant in variants]
+    if pairs(everything.results):
+        variants = everything.results.variants("grid", "noise_rule", "missing_rule")
+        tables += [_gate_table(everything, *variant) for variant in variants]
     return tables
 
 

@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,12 +20,14 @@ import yaml
 
 from benchmark.errors import BenchmarkError
 from benchmark.interface import Task
-from benchmark.readouts import summarise
+from benchmark.readouts import summarise, with_missing_rules
 from benchmark.records import RunRecord, RunStore
+from protocols.missing import MissingRule
 from protocols.modalities import Modality
 from protocols.regimes import REGIME_KINDS, Regime
 from reports.cards import Card, CardLookup, installed
 from reports.labels import Described, labels
+from reports.points import Point
 
 KEYS = ("protocol", "noise_rule", "missing_rule", "intensity", "rate", "available")
 """The columns that say which condition a row of the frame is about."""
@@ -40,7 +42,7 @@ class System:
     Attributes:
         key: short, unique and stable; part of file names.
         label: the name in tables, unique within a report.
-        plain: whether every setting is its preset's; else no published number is about it.
+        changes: the settings that are not the preset's.
         card: the model's card.
         regime: the training regime.
         records: the runs, ordered by seed.
@@ -48,7 +50,7 @@ class System:
 
     key: str
     label: str
-    plain: bool
+    changes: Mapping[str, Any]
     card: Card
     regime: Regime
     records: tuple[RunRecord, ...]
@@ -57,6 +59,30 @@ class System:
     def seeds(self) -> tuple[int, ...]:
         """The seeds, ascending."""
         return tuple(record.spec.seed for record in self.records)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every setting is its preset's; else no published number is about it."""
+        return not self.changes
+
+    @property
+    def training(self) -> str:
+        """How the runs were trained, as tables name it."""
+        return self.regime.name
+
+    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+        """The runs that answer for a condition: the same ones for every condition."""
+        return self.records
+
+    def is_variant_of(self, other: System) -> bool:
+        """Whether it is the other one with some settings changed."""
+        mine, plain = self.records[0].spec, other.records[0].spec
+        same = (mine.model, mine.preset, self.training) == (
+            plain.model,
+            plain.preset,
+            other.training,
+        )
+        return same and other.plain and not self.plain
 
 
 @dataclass(frozen=True)
@@ -103,6 +129,12 @@ class Results:
         """Whether the data are generated; then every table and figure says so."""
         return any(record.environment.get("synthetic", False) for record in self.records)
 
+    @property
+    def aligned(self) -> bool | None:
+        """Whether all modalities have the same steps; None where no record says it."""
+        said = {r.environment["aligned"] for r in self.records if "aligned" in r.environment}
+        return said.pop() if len(said) == 1 else None
+
     @cached_property
     def values(self) -> dict[tuple[Any, ...], dict[str, float]]:
         """(run id, *KEYS) -> metric -> value: the frame, for looking up single cells."""
@@ -112,6 +144,20 @@ class Results:
             {str(k): v for k, v in row.items()} for row in self.frame[metrics].to_dict("records")
         )
         return dict(zip(keys, rows, strict=True))
+
+    @cached_property
+    def compared(self) -> Results:
+        """The systems that tables of models compare: no variant of another one, no specialist.
+
+        A specialist was trained for one level (``missing-0.3``); without any system trained for
+        all inputs the specialists are what there is to compare.
+        """
+        general = [s for s in self.systems if s.regime.kind in ("clean", "spectrum")]
+        systems = tuple(
+            s for s in general or self.systems if not any(map(s.is_variant_of, self.systems))
+        )
+        kept = self.frame["system"].isin([s.key for s in systems])
+        return replace(self, systems=systems, frame=self.frame[kept])
 
     def variants(self, protocol: str, *columns: str) -> list[tuple[str, ...]]:
         """The combinations of key columns under which a protocol was evaluated."""
@@ -187,7 +233,10 @@ def _results(
         for group, one, name in zip(members, described, labels(described), strict=True)
     ]
     ordered = tuple(sorted(systems, key=_order))
-    frame = pd.concat([_rows(system, record) for system in ordered for record in system.records])
+    rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
+    frame = pd.concat(
+        [_rows(system, record, rules) for system in ordered for record in system.records]
+    )
     return Results(
         name, records[0].spec.data_sha256, ordered, frame.reset_index(drop=True), problems
     )
@@ -228,8 +277,10 @@ def _order(system: System) -> tuple[Any, ...]:
     return system.card.title.lower(), kind, regime.rate, regime.intensity, system.label
 
 
-def _rows(system: System, record: RunRecord) -> pd.DataFrame:
+def _rows(system: System, record: RunRecord, rules: Sequence[MissingRule]) -> pd.DataFrame:
+    """A run's rows of the frame; ``rules`` are the missing rules that specialists trained under."""
     metrics = record.metrics if record.metrics_are_current() else summarise(record.table)
+    metrics = with_missing_rules(metrics, record.table, rules)
     facts = {
         "run_id": record.run_id,
         "system": system.key,

@@ -36,8 +36,9 @@ _MEANING = (
 )
 
 
-def summary_tables(sources: Sources) -> list[Table]:
+def summary_tables(everything: Sources) -> list[Table]:
     """A table for each variant of the grid that runs were evaluated on."""
+    sources = everything.compared
     variants = sources.results.variants("grid", "noise_rule", "missing_rule")
     return [_table(sources, *variant) for variant in variants]
 

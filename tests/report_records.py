@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,6 @@ from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of, 
 from protocols.modalities import MODALITIES, Modality
 from protocols.regimes import Regime
 from reports.cards import Card
-from reports.floors import floors
-from reports.measure import Measure
-from reports.published import published
 from reports.results import Results, load
 from reports.robustness import Sources
 from reports.tables import Cell, Row, Table
@@ -91,13 +89,23 @@ def off_by(error: float) -> Predict:
     return lambda c, y: y + error + 0.1 * (3 - c.mask.bit_count())
 
 
-def one(store: RunStore, dataset: str | None = None) -> Results:
-    (results,) = load(store, dataset, card)
+def one(
+    store: RunStore,
+    dataset: str | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Results:
+    """The results of one data set; ``defaults`` are models' settings under the preset "paper"."""
+
+    def look_up(name: str) -> Card:
+        presets = {"paper": (defaults or {})[name]} if name in (defaults or {}) else None
+        return replace(card(name), presets=presets) if presets else card(name)
+
+    (results,) = load(store, dataset, look_up)
     return results
 
 
 def sources(results: Results) -> Sources:
-    return Sources(Measure(results), floors(results), published(results.dataset))
+    return Sources.of(results)
 
 
 def cell(table: Table, label: str, title: str, group: str = "", section: str = "") -> Cell:

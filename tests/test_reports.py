@@ -134,8 +134,8 @@ def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None
     (built,) = build(store, "toy", tmp_path, card)
     assert built.folder == tmp_path / "toy"
     stems = {path.stem for path in built.tables}
-    assert {"protocol-iii-seed-a1", "protocol-i-fixed", "protocol-i-random"} <= stems
-    assert {"protocol-ii-seed-a1", "grid-seed-a1-acc7-alpha-spectrum"} <= stems
+    assert {"table5-protocol-iii-seed-a1", "table2-protocol-i-fixed", "table1-clean"} <= stems
+    assert {"table4-protocol-ii-seed-a1", "table8-grid-seed-a1-acc7-alpha-spectrum"} <= stems
     assert len(built.tables) == 4 * len(stems)
     magic = {".png": b"\x89PNG", ".pdf": b"%PDF"}
     assert {path.suffix for path in built.figures} == set(magic)
@@ -150,7 +150,7 @@ def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None
     for record in built.results.records:
         assert record.run_id in page
     assert built.results.data_sha256 in page
-    with (tmp_path / "toy/tables/protocol-iii-seed-a1.csv").open() as file:
+    with (tmp_path / "toy/tables/table5-protocol-iii-seed-a1.csv").open() as file:
         rows = list(csv.DictReader(file))
     measured = built.results.frame
     clean = measured[(measured["protocol"] == "clean") & (measured["regime"] == "clean")]

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from benchmark.records import RunStore
+from reports.conditions import condition_tables, fixed_table, noise_table
 from reports.grid import grid_table
 from reports.measure import Measure, Question
 from reports.points import Point
 from reports.published import published
 from reports.results import load
-from reports.robustness import fixed_table, main_table, noise_table, robustness_tables
+from reports.robustness import clean_tables, main_table, main_tables
 from reports.tables import Cell
 from tests.report_records import (
     JOINT,
@@ -190,8 +191,11 @@ def test_a_seed_that_was_not_evaluated_there_is_counted_out(store: RunStore) -> 
 
 def test_without_protocol_three_the_clean_test_is_the_main_table(store: RunStore) -> None:
     add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["I"]))
-    tables = robustness_tables(sources(one(store)))
-    assert [t.name for t in tables] == ["clean", "protocol-i-fixed", "protocol-i-random"]
+    made = sources(one(store))
+    tables = [t for make in (main_tables, clean_tables, condition_tables) for t in make(made)]
+    assert [t.name for t in tables] == [
+        *("clean", "table1-clean", "table2-protocol-i-fixed", "table3-protocol-i-random")
+    ]
 
 
 def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
