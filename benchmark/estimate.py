@@ -48,8 +48,8 @@ def _measure(
 ) -> tuple[float, float]:
     """(seconds per training step, seconds per predicted sample)."""
     model = make_model(spec, dataset).to(device)
-    samples = dataset.splits["train"].samples
-    batch = samples.select(slice(0, batch_size)).to(device)
+    train = dataset.splits["train"]
+    batch = train.part(slice(0, batch_size)).to(device)
 
     def step() -> None:
         for phase in model.phases():
@@ -57,8 +57,8 @@ def _measure(
             phase.loss(batch, Progress(0, 1, 0, 1))[0].backward()
 
     model.train()
-    size = min(batch_size_for(device), len(samples))
-    chunk = samples.select(slice(0, size)).to(device)
+    size = min(batch_size_for(device), len(train))
+    chunk = train.part(slice(0, size)).to(device)
     return (
         _seconds(step, device),
         _seconds(lambda: predict(model, chunk, size), device) / size,

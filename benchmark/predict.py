@@ -47,7 +47,7 @@ def predict(model: MultimodalModel, samples: Modalities, batch_size: int) -> Out
     device = next(model.parameters()).device
 
     def output_of(part: slice) -> Output:
-        return model(samples.select(part).without_label().to(device))
+        return model(samples.select(part).without_label().to(device).as_float32())
 
     return _join(_in_chunks(len(samples), batch_size, output_of))
 

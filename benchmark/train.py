@@ -122,7 +122,7 @@ class _Loop:
         self.selection = selection_metric(config)
         self.sign = 1.0 if self.selection in LOWER_IS_BETTER else -1.0
         self.validation = degrade_validation_split(
-            data.valid.samples,
+            data.valid.samples.as_float32(),
             data.valid.sample_ids,
             regime,
             {m: sigma.to(data.valid.samples.device) for m, sigma in data.sigma_ref.items()},

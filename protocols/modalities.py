@@ -69,6 +69,10 @@ class Modalities:
             None if self.label is None else self.label.to(device),
         )
 
+    def as_float32(self) -> Modalities:
+        """The same batch in single precision, as models compute; data at rest may be half."""
+        return replace(self, features={m: x.float() for m, x in self.features.items()})
+
     def without_label(self) -> Modalities:
         """The same batch with nothing of the answer in it: what a model sees at evaluation."""
         return replace(self, label=None)

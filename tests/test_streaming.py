@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -89,3 +91,25 @@ def test_the_room_on_the_device_decides(data: Dataset, monkeypatch: pytest.Monke
 def test_room_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
     assert datasets._room(torch.device("cuda")) == 500
+
+
+def test_data_at_rest_in_half_precision_are_the_same_run(data: Dataset) -> None:
+    def with_text(dtype: torch.dtype) -> Dataset:
+        def change(split: Split) -> Split:
+            text = split.samples.features["text"].half().to(dtype)
+            features = {**split.samples.features, "text": text}
+            return replace(split, samples=replace(split.samples, features=features))
+
+        return replace(data, splits={name: change(s) for name, s in data.splits.items()})
+
+    half, full = with_text(torch.float16), with_text(torch.float32)
+    assert half.splits["train"].samples.bytes < full.splits["train"].samples.bytes
+    settings, regime = config(epochs=2), Regime("spectrum")
+    found = run(half, settings, regime)
+    assert torch.equal(weights(found), weights(run(full, settings, regime)))
+    conditions = conditions_of(PROTOCOLS, MODALITIES, ("seed_a1",), 1, "uniform_0.7")
+    tables = [
+        fill_table(found.model, d.splits["test"], d.spec, d.sigma_ref, conditions).prediction
+        for d in (half, full)
+    ]
+    np.testing.assert_array_equal(*tables)

@@ -176,9 +176,10 @@ def _modality_facts(m: Modality, dataset: Dataset, manifest: Manifest | None) ->
     constant: tuple[int, ...] = ()
     largest = 0.0
     if m != "text":  # standardised: a channel that never changes is zero throughout
-        moving = (dataset.splits["train"].samples.features[m] != 0).flatten(0, 1).any(0)
-        constant = tuple(torch.nonzero(~moving).flatten().tolist())
-        largest = max(s.samples.features[m].abs().max().item() for s in dataset.splits.values())
+        low, high = dataset.splits["train"].samples.features[m].flatten(0, 1).aminmax(dim=0)
+        constant = tuple(torch.nonzero((low == 0) & (high == 0)).flatten().tolist())
+        ends = [s.samples.features[m].aminmax() for s in dataset.splits.values()]
+        largest = max(max(-end.min.item(), end.max.item()) for end in ends)
     return ModalityFacts(
         modality=m,
         width=dataset.spec.widths[m],

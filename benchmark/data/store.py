@@ -78,7 +78,7 @@ def _split(tensors: Any, rows: Any, split: str, manifest: Manifest) -> Split:
     masks: dict[Modality, Tensor] = {}
     for m in MODALITIES:
         if m in manifest.widths:
-            features[m] = tensors.get_tensor(f"{split}.{m}.features").float()
+            features[m] = tensors.get_tensor(f"{split}.{m}.features")
             masks[m] = tensors.get_tensor(f"{split}.{m}.mask")
             stated = (count, manifest.lengths[m], manifest.widths[m])
             if tuple(features[m].shape) != stated:
