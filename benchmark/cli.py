@@ -13,6 +13,7 @@ import typer
 from benchmark.data.commands import app as data_app
 from benchmark.errors import BenchmarkError
 from benchmark.list_command import app as list_app
+from benchmark.predict_command import predict
 from benchmark.run_command import run
 from benchmark.search_command import search
 from benchmark.tracking_commands import sync, ui
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(search)
+app.command()(predict)
 app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
 app.command()(ui)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 
 from benchmark.config import TrainingConfig, build
 from benchmark.data.dataset import Dataset
+from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
 from benchmark.events import Event, Listener
 from benchmark.interface import MultimodalModel
@@ -99,6 +100,7 @@ def _extend(
     """Add the rows that a finished run's tables lack; tables of an older version are made anew."""
     table = record.table if (record.path / PREDICTIONS).is_file() else None
     todo = {"test": _lacking(table, conditions), "valid": _lacking(record.validation, validation)}
+    store.add_inputs(record.run_id, InputForm.of(dataset))
     if any(todo.values()):
         model = load_model(record, dataset)
         for split, rows in todo.items():
@@ -156,7 +158,8 @@ def _train_and_commit(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     weights = {k: v.detach().cpu().contiguous() for k, v in fitted.model.state_dict().items()}
-    store.commit(spec, environment, fitted.history, save(weights), table, of_validation)
+    inputs = InputForm.of(dataset)
+    store.commit(spec, environment, fitted.history, save(weights), table, of_validation, inputs)
     listen(Event(spec.run_id, "finished"))
 
 

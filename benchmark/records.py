@@ -4,6 +4,7 @@
 
     <runs-dir>/<run_id>/        config.yaml  env.json  history.csv  checkpoint.safetensors
                                 predictions.npz  metrics.json
+                                inputs.json, what its inputs must look like
                                 validation.npz, where a search asked for it
     <runs-dir>/.partial/<id>/   the resume checkpoint of a run under way; error.txt if it failed
     <runs-dir>/.locks/<id>      held by the process that works on the run; freed when it dies
@@ -23,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
@@ -36,6 +37,9 @@ from benchmark.spec import RunSpec
 from benchmark.table import TABLE_VERSION, PredictionTable, load, to_bytes
 from protocols.conditions import Condition
 
+if TYPE_CHECKING:
+    from benchmark.data.inputs import InputForm
+
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
 HISTORY = "history.csv"
@@ -43,6 +47,7 @@ CHECKPOINT = "checkpoint.safetensors"
 PREDICTIONS = "predictions.npz"
 METRICS = "metrics.json"
 VALIDATION = "validation.npz"
+INPUTS = "inputs.json"
 ERROR = "error.txt"
 RUN_ID = re.compile("[0-9a-f]{12}")
 TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT)
@@ -89,7 +94,7 @@ class RunRecord:
 
     def files(self) -> list[Path]:
         """The files that the record has."""
-        paths = (self.path / name for name in (*RECORD_FILES, VALIDATION))
+        paths = (self.path / name for name in (*RECORD_FILES, INPUTS, VALIDATION))
         return [path for path in paths if path.is_file()]
 
     @cached_property
@@ -223,6 +228,7 @@ class RunStore:
         checkpoint: bytes,
         table: PredictionTable | None,
         validation: PredictionTable | None = None,
+        inputs: InputForm | None = None,
     ) -> RunRecord:
         """Write a whole record under a temporary name, then rename it into place.
 
@@ -233,6 +239,7 @@ class RunStore:
             checkpoint: the safetensors file.
             table: predictions on test; None for a search's trial.
             validation: predictions on the validation split, where they are wanted.
+            inputs: what new samples must look like.
         """
         staging = self.partial(spec.run_id) / "record"
         shutil.rmtree(staging, ignore_errors=True)
@@ -242,6 +249,8 @@ class RunStore:
         (staging / ENVIRONMENT).write_text(json.dumps(environment, indent=1, sort_keys=True))
         history.to_csv(staging / HISTORY, index=False)
         (staging / CHECKPOINT).write_bytes(checkpoint)
+        if inputs is not None:
+            (staging / INPUTS).write_text(inputs.to_json())
         if table is not None:
             (staging / PREDICTIONS).write_bytes(to_bytes(table))
             (staging / METRICS).write_text(_metrics_json(table))
@@ -265,6 +274,11 @@ class RunStore:
         replace_file(self.path(run_id) / PREDICTIONS, to_bytes(table))
         replace_file(self.path(run_id) / METRICS, _metrics_json(table).encode())
         return RunRecord(self.path(run_id))
+
+    def add_inputs(self, run_id: str, inputs: InputForm) -> None:
+        """Give a record that is older than that the form of its inputs."""
+        if not (self.path(run_id) / INPUTS).is_file():
+            replace_file(self.path(run_id) / INPUTS, inputs.to_json().encode())
 
     def extend_validation(self, run_id: str, table: PredictionTable) -> RunRecord:
         """Give a record a validation table with more rows than it has."""

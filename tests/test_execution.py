@@ -20,7 +20,7 @@ from benchmark.execute import execute, load_model
 from benchmark.executor import Execution, attempt, run_plan
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
 from benchmark.predict import predict
-from benchmark.records import RECORD_FILES, RunStore
+from benchmark.records import INPUTS, RECORD_FILES, RunStore
 from protocols.regimes import Regime
 from tests.tiny import QUICK, benchmark
 
@@ -99,7 +99,8 @@ def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:
     store, events = RunStore(tmp_path), []
     assert execute(spec, tiny, conditions, store, events.append) == "done"
     record = store.record(spec.run_id)
-    assert sorted(p.name for p in record.path.iterdir()) == sorted(RECORD_FILES)
+    names = sorted(p.name for p in record.path.iterdir())
+    assert names == sorted((*RECORD_FILES, INPUTS))
     assert record.spec == spec
     assert record.environment["data_sha256"] == tiny.sha256
     assert record.environment["floors"].keys() == {"mean", "median"}

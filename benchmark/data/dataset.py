@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from benchmark.data.standardise import Scale
 from benchmark.interface import DataSpec
 from protocols.modalities import Modalities, Modality
 
@@ -96,6 +97,8 @@ class Dataset:
             standardised audio and vision; for text, which is left as its encoder made it, one
             number over all channels of the valid train steps (A11).
         synthetic: true for generated data; then every table and figure says so.
+        scales: audio and vision -> the statistics that standardised them; for new samples.
+        class_names: the classes' names by number, where the data set names them.
     """
 
     name: str
@@ -104,6 +107,8 @@ class Dataset:
     splits: Mapping[str, Split]
     sigma_ref: Mapping[Modality, Tensor]
     synthetic: bool = False
+    scales: Mapping[Modality, Scale] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
     def training_data(self) -> TrainingData:
         """The splits that training may see."""

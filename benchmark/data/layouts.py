@@ -39,7 +39,7 @@ def from_mult(split: Mapping[str, Any], name: str, where: str, notes: list[str])
         content["id"] = [f"{name}{row}" for row in range(len(labels))]
         notes.append(f"{name}: no ids: the samples are numbered")
     else:
-        content["id"] = [_joined(row) for row in content["id"]]
+        content["id"] = [joined_id(row) for row in content["id"]]
     if labels.size == len(labels):
         content["regression_labels"] = labels.reshape(len(labels))
         return content
@@ -69,7 +69,8 @@ def _one_emotion(
     return content
 
 
-def _joined(value: Any) -> str:
+def joined_id(value: Any) -> str:
+    """An id as one text; MulT's are rows of (video, start, end)."""
     parts = value if isinstance(value, np.ndarray | list | tuple) else [value]
     return ID_JOINT.join(
         p.decode("utf-8", "replace") if isinstance(p, bytes) else str(p) for p in parts

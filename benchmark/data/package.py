@@ -90,9 +90,13 @@ def read_package(path: Path, task: TaskChoice = "auto") -> Package:
         BenchmarkError: not such a file, or it breaks the schema; the message names the split, the
             key and the row.
     """
+    return parse_package(read_columns(path), path.name, task)
+
+
+def read_columns(path: Path) -> Any:
+    """The plain content of a pickle, .npz or .safetensors, unchecked. Raises BenchmarkError."""
     check_is_package(path)
-    data = read_archive(path) if path.suffix in ARCHIVES else read_pickle(path)
-    return parse_package(data, path.name, task)
+    return read_archive(path) if path.suffix in ARCHIVES else read_pickle(path)
 
 
 def check_is_package(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,17 +89,23 @@ def scan_package(
         split = package.splits[name]
         for m in package.present:
             where = f"{package.source}: {name}: {m}"
-            scans[name, m], seen = _scan(split, m, where, statistics=name == "train")
+            scans[name, m], seen = scan_modality(split, m, where, statistics=name == "train")
             if seen is not None:
                 _refuse_empty(seen, where, m)
                 moments[m] = seen
-    _fill_missing_spans(package, scans)
+    for name in SPLITS:
+        fill_missing_spans({m: scans[name, m] for m in package.present})
     return scans, moments
 
 
-def _scan(
-    split: RawSplit, modality: Modality, where: str, statistics: bool
+def scan_modality(
+    split: RawSplit, modality: Modality, where: str, statistics: bool = False
 ) -> tuple[Scan, Moments | None]:
+    """Scan one modality of a split, and take its channels' statistics where they are wanted.
+
+    Raises:
+        BenchmarkError: nothing finite is left of a sample's modality; names row and id.
+    """
     values = split.features[modality]
     lengths = split.lengths.get(modality)
     count, steps, width = values.shape
@@ -149,26 +156,22 @@ def _refuse_empty(moments: Moments, where: str, modality: Modality) -> None:
         )
 
 
-def _fill_missing_spans(package: Package, scans: dict[tuple[str, Modality], Scan]) -> None:
+def fill_missing_spans(scans: Mapping[Modality, Scan]) -> None:
     """Give each naturally missing sequence real steps, as an artificially missing one has them.
 
     Aligned data: the union of the spans of the sample's other modalities. Otherwise, or where
-    nothing else is there: its stated length, or one step.
+    nothing else is there: its stated length, or one step. Changes the scans of a split in place.
     """
-    lengths = {values.shape[1] for values in package.splits["train"].features.values()}
-    aligned = len(lengths) == 1 and len(package.present) > 1
-    for name in SPLITS:
-        split = package.splits[name]
-        some = np.zeros(len(split.ids), bool)
-        first = np.full(len(split.ids), max(lengths))
-        last = np.zeros(len(split.ids), np.int64)
-        for m in package.present if aligned else ():
-            scan = scans[name, m]
-            some |= scan.available
-            first = np.where(scan.available, np.minimum(first, scan.start), first)
-            last = np.where(scan.available, np.maximum(last, scan.stop), last)
-        for m in package.present:
-            scan = scans[name, m]
-            empty = ~scan.available & (scan.stop == scan.start)
-            scan.start[empty] = np.where(some, first, 0)[empty]
-            scan.stop[empty] = np.where(some, last, 1)[empty]
+    steps = {scan.steps for scan in scans.values()}
+    count = len(next(iter(scans.values())).start)
+    some = np.zeros(count, bool)
+    first = np.full(count, max(steps))
+    last = np.zeros(count, np.int64)
+    for scan in scans.values() if len(steps) == 1 and len(scans) > 1 else ():
+        some |= scan.available
+        first = np.where(scan.available, np.minimum(first, scan.start), first)
+        last = np.where(scan.available, np.maximum(last, scan.stop), last)
+    for scan in scans.values():
+        empty = ~scan.available & (scan.stop == scan.start)
+        scan.start[empty] = np.where(some, first, 0)[empty]
+        scan.stop[empty] = np.where(some, last, 1)[empty]

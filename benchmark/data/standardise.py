@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +101,13 @@ class Scale:
             np.where(constant, 1.0, std).astype(np.float32),
             constant,
         )
+
+    @staticmethod
+    def from_lists(mean: Sequence[float], std: Sequence[float], constant: Sequence[int]) -> Scale:
+        """The scale whose mean and std, and whose constant channels' numbers, are known."""
+        flags = np.zeros(len(mean), dtype=bool)
+        flags[list(constant)] = True
+        return Scale(np.array(mean, np.float32), np.array(std, np.float32), flags)
 
     def apply(self, values: Floats, keep: Flags) -> None:
         """Standardise (n, T, d) ``values`` in place.

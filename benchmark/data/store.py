@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.data.dataset import SPLITS, Dataset, Split
 from benchmark.data.manifest import FEATURES, MANIFEST, SAMPLES, Manifest, read_manifest
+from benchmark.data.standardise import Scale
 from benchmark.errors import BenchmarkError
 from benchmark.interface import DataSpec
 from protocols.modalities import MODALITIES, Modalities, Modality
@@ -66,7 +67,12 @@ def _load(folder: Path, manifest: Manifest) -> Dataset:
     present = tuple(m for m in MODALITIES if m in manifest.widths)
     sigma = {m: torch.tensor(manifest.sigma_ref.get(m, 1.0)) for m in MODALITIES}
     spec = DataSpec(widths, lengths, present, manifest.task, manifest.classes)
-    return Dataset(manifest.name, manifest.sha256, spec, splits, sigma)
+    scales = {
+        m: Scale.from_lists(mean, manifest.std[m], manifest.constant[m])
+        for m, mean in manifest.mean.items()
+    }
+    names = manifest.class_names
+    return Dataset(manifest.name, manifest.sha256, spec, splits, sigma, False, scales, names)
 
 
 def _split(tensors: Any, rows: Any, split: str, manifest: Manifest) -> Split:

@@ -181,14 +181,16 @@ def _assemble(
     """Standardise as an import does, hash, and turn into tensors."""
     digest = hashlib.sha256(f"{name} 1".encode())
     sigma_ref = {m: torch.ones(()) for m in MODALITIES}
+    scales: dict[Modality, Scale] = {}
     for modality in MODALITIES:
         values, mask = arrays["train", modality]
         moments = Moments.of(values[mask])
         if modality == "text":
             sigma_ref["text"] = torch.tensor(moments.pooled_std, dtype=torch.float32)
             continue
+        scales[modality] = Scale.of(moments)
         for split in SPLITS:
-            Scale.of(moments).apply(*arrays[split, modality])
+            scales[modality].apply(*arrays[split, modality])
     splits = {}
     for split in SPLITS:
         count = len(ids[split])
@@ -214,4 +216,4 @@ def _assemble(
         task,
         1 if task == "regression" else len(CLASS_SHARES),
     )
-    return Dataset(name, digest.hexdigest(), spec, splits, sigma_ref, synthetic=True)
+    return Dataset(name, digest.hexdigest(), spec, splits, sigma_ref, True, scales)

@@ -1,0 +1,76 @@
+"""``benchmark predict``: a run's predictions for new samples."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.errors import BenchmarkError
+from benchmark.options import RUNS_DIR
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.checkpoint import Checkpoint
+
+
+def predict(
+    run_id: Annotated[str, typer.Argument(help="The run: benchmark list runs shows them.")],
+    features: Annotated[
+        Path, typer.Argument(help="A feature package (.pkl, .npz, .safetensors); labels optional.")
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="Only this split of the package (default: all there are).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write (default: the terminal).")
+    ] = None,
+    runs_dir: RUNS_DIR = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Predict new samples with a run's checkpoint: value, uncertainty, reliabilities, as CSV.
+
+    The file holds text, audio and vision as arrays (N, T, d), raw, as a data set's import takes
+    them, and optionally id and *_lengths; or splits of these. What is absent, or zero for a whole
+    sample, is missing. Example: benchmark predict 0123456789ab new.npz --out predictions.csv
+    """
+    from benchmark.checkpoint import load_checkpoint
+    from benchmark.environment import choose_device
+    from benchmark.records import RunStore
+
+    record = RunStore(runs_dir).trained(run_id)
+    checkpoint = load_checkpoint(record.path, str(choose_device(device)))
+    table = _predicted(checkpoint, features, split)
+    if out is None:
+        table.to_csv(sys.stdout)
+        return
+    try:
+        table.to_csv(out)
+    except OSError as error:
+        raise BenchmarkError(f"cannot write {out}: {error.strerror or error}") from None
+    typer.echo(f"{len(table)} predictions of {run_id}: {out}")
+
+
+def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.DataFrame:
+    import pandas as pd
+
+    from benchmark.data import columns
+    from benchmark.data.inputs import split_columns
+    from benchmark.data.layouts import joined_id
+    from benchmark.data.package import LENGTH_KEYS, read_columns
+
+    tables = []
+    for values in split_columns(read_columns(path), split, path.name):
+        where = f"{path.name}: {values['split']}" if "split" in values else path.name
+        ids = values.get("id")
+        if ids is not None:
+            ids = columns.texts([joined_id(value) for value in ids], f"{where}: id")
+        lengths: dict[str, Any] = {m: values.get(key) for m, key in LENGTH_KEYS.items()}
+        table = checkpoint.predict(values, lengths, ids, where)
+        if "split" in values:
+            table.insert(0, "split", values["split"])
+        tables.append(table)
+    return pd.concat(tables)

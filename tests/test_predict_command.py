@@ -1,0 +1,174 @@
+"""Predictions for new samples: from raw features, with the checkpoint and nothing of the data."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.checkpoint import load_checkpoint
+from benchmark.data.inputs import InputForm
+from benchmark.data.registry import load_dataset
+from benchmark.errors import BenchmarkError
+from benchmark.execute import execute
+from benchmark.plan import PlanConfig, plan_conditions, plan_runs
+from benchmark.predict_command import predict
+from benchmark.records import RunRecord, RunStore
+from protocols.conditions import at_level
+from protocols.modalities import MODALITIES
+
+SMALL = {"width": 16, "encoder_heads": 2}
+
+
+def trained(data_dir: Path, runs: Path, name: str) -> RunRecord:
+    request = PlanConfig(
+        dataset=name,
+        models=("qamoe",),
+        regimes=("spectrum",),
+        seeds=(1,),
+        protocol="I",
+        model=SMALL,
+        training={"epochs": 2},
+    )
+    dataset = load_dataset(name, data_dir)
+    (spec,) = plan_runs(request, dataset)
+    execute(spec, dataset, plan_conditions(request, dataset), RunStore(runs), lambda event: None)
+    return RunStore(runs).record(spec.run_id)
+
+
+@pytest.fixture(scope="module")
+def runs(data_dir, tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def record(data_dir, runs) -> RunRecord:
+    return trained(data_dir, runs, "tiny")
+
+
+@pytest.fixture(scope="module")
+def package(data_dir) -> dict:
+    """The raw package that ``tiny`` was imported from."""
+    return pickle.loads((data_dir.parent / "tiny.pkl").read_bytes())
+
+
+def row(record: RunRecord, mask: int) -> np.ndarray:
+    return record.table.prediction[record.table.row(at_level("seed_a1", 0, 0.0, mask))]
+
+
+def raw(split: dict) -> tuple[dict, dict]:
+    return {m: split[m] for m in MODALITIES}, {m: split[f"{m}_lengths"] for m in MODALITIES}
+
+
+def test_raw_features_give_the_predictions_of_the_table(record, package) -> None:
+    """The table was made from the imported, standardised data."""
+    features, lengths = raw(package["test"])
+    model = load_checkpoint(record.path)
+    table = model.predict(features, lengths, package["test"]["id"])
+    assert table.index.tolist() == list(record.table.sample_ids)
+    assert np.allclose(table["prediction"], row(record, 7), atol=1e-6)
+    clean = record.table.row(at_level("seed_a1", 0, 0.0, 7))
+    assert np.allclose(table["std"], np.exp(record.table.log_variance[clean] / 2), rtol=1e-5)
+    for k, m in enumerate(MODALITIES):
+        expected = record.table.reliability[clean, :, k]
+        assert np.allclose(table[f"reliability_{m}"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["absent", "none", "zero"])
+def test_a_missing_modality_is_the_tables_row_without_it(record, package, how) -> None:
+    features, lengths = raw(package["test"])
+    if how == "absent":
+        del features["audio"]
+    else:
+        features["audio"] = None if how == "none" else np.zeros_like(features["audio"])
+    table = load_checkpoint(record.path).predict(features, lengths)
+    assert set(table["available"]) == {"tv"}
+    assert np.allclose(table["prediction"], row(record, 0b101), atol=1e-6)
+
+
+def test_missing_for_some_samples_only(record, package) -> None:
+    features, lengths = raw(package["test"])
+    features["text"] = features["text"].copy()
+    features["text"][::2] = 0
+    table = load_checkpoint(record.path).predict(features, lengths)
+    assert table["available"].tolist()[:4] == ["av", "tav", "av", "tav"]
+    assert np.allclose(table["prediction"][::2], row(record, 0b110)[::2], atol=1e-6)
+    assert np.allclose(table["prediction"][1::2], row(record, 7)[1::2], atol=1e-6)
+
+
+def test_fewer_steps_and_one_sample(record, package) -> None:
+    features, lengths = raw(package["test"])
+    longest = lengths["text"][3]
+    short = {m: x[3:4] for m, x in features.items()}
+    short["text"] = short["text"][:, :longest]
+    table = load_checkpoint(record.path).predict(short, {m: x[3:4] for m, x in lengths.items()})
+    assert np.allclose(table["prediction"], row(record, 7)[3], atol=1e-6)
+
+
+def test_what_does_not_fit_is_said(record, package) -> None:
+    features, _ = raw(package["test"])
+    model = load_checkpoint(record.path)
+    wrong = {
+        "no features": {},
+        "numbers of samples differ": {**features, "audio": features["audio"][:3]},
+        "channels": {**features, "audio": features["audio"][:, :, :2]},
+        "up to": {"text": np.ones((2, 99, features["text"].shape[2]))},
+        r"\(N, T, d\)": {"text": np.ones(3)},
+    }
+    for said, given in wrong.items():
+        with pytest.raises(BenchmarkError, match=said):
+            model.predict(given)
+    with pytest.raises(BenchmarkError, match=r"inputs\.json"):
+        load_checkpoint(record.path.parent)
+
+
+def test_classes_have_probabilities(data_dir, tmp_path) -> None:
+    record = trained(data_dir, tmp_path, "tiny-cls")
+    package = pickle.loads((data_dir.parent / "tiny-cls.pkl").read_bytes())
+    features, lengths = raw(package["test"])
+    table = load_checkpoint(record.path).predict(features, lengths)
+    shares = table[[f"probability_{k}" for k in range(3)]].to_numpy()
+    assert np.allclose(shares.sum(1), 1, atol=1e-6)
+    logits = row(record, 7)
+    assert np.allclose(np.log(shares) - np.log(shares[:, :1]), logits - logits[:, :1], atol=1e-4)
+    assert table["prediction"].tolist() == [str(k) for k in logits.argmax(1)]
+
+
+def test_the_form_of_the_inputs_survives_the_file(data_dir) -> None:
+    form = InputForm.of(load_dataset("tiny", data_dir))
+    again = InputForm.from_json(form.to_json())
+    assert again.to_json() == form.to_json()
+    assert again.spec == form.spec
+    assert form.scales.keys() == {"audio", "vision"}
+
+
+def test_the_command_reads_every_form(record, runs, package, tmp_path, capsys) -> None:
+    def answered(path: Path, **options) -> pd.DataFrame:
+        predict(record.run_id, path, runs_dir=runs, device="cpu", **options)
+        return pd.read_csv(io.StringIO(capsys.readouterr().out), index_col="id")
+
+    pickled = tmp_path / "all.pkl"
+    pickled.write_bytes(pickle.dumps(package))
+    assert len(answered(pickled)) == sum(len(split["id"]) for split in package.values())
+    test = answered(pickled, split="test")
+    assert set(test["split"]) == {"test"}
+    assert np.allclose(test["prediction"], row(record, 7), atol=1e-5)
+    features, lengths = raw(package["test"])
+    flat = {**features, **{f"{m}_lengths": np.array(x) for m, x in lengths.items()}}
+    np.savez(tmp_path / "flat.npz", **flat)
+    assert np.allclose(answered(tmp_path / "flat.npz")["prediction"], test["prediction"])
+    out = tmp_path / "out.csv"
+    predict(record.run_id, tmp_path / "flat.npz", runs_dir=runs, out=out, device="cpu")
+    assert np.allclose(pd.read_csv(out)["prediction"], test["prediction"])
+    for said, arguments, options in (
+        ("no split 'tset'", (record.run_id, pickled), {"split": "tset"}),
+        ("no record of run", ("0" * 12, pickled), {}),
+        ("no such file", (record.run_id, tmp_path / "none.npz"), {}),
+        ("cannot write", (record.run_id, pickled), {"out": tmp_path / "no" / "out.csv"}),
+    ):
+        with pytest.raises(BenchmarkError, match=said):
+            predict(*arguments, runs_dir=runs, device="cpu", **options)
