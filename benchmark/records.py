@@ -112,7 +112,7 @@ class RunRecord:
             return False
         values = json.loads((self.path / METRICS).read_text())
         made_from = (values["conditions"], values["metric_version"])
-        return made_from == (len(self.table.conditions), METRIC_VERSION)
+        return made_from == (len(self.table.conditions), METRIC_VERSION[self.table.task])
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def _metrics_json(table: PredictionTable) -> str:
     summarise(table).to_json(rows, orient="records", double_precision=15)
     return json.dumps(
         {
-            "metric_version": METRIC_VERSION,
+            "metric_version": METRIC_VERSION[table.task],
             "conditions": len(table.conditions),
             "rows": json.loads(rows.getvalue()),
         },

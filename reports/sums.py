@@ -130,6 +130,27 @@ def _mean_recall(sums: Array) -> Array:
     return _ratio(_ratio(hits, support).sum(-1), occurs)
 
 
+def _one_against_rest(sums: Array) -> tuple[Array, Array]:
+    """(hits, support, claimed) of each class and of its complement: two (..., 3, C) arrays."""
+    hits, support, claimed = np.split(sums, 3, axis=-1)
+    total = support.sum(-1, keepdims=True)
+    rest = (total - support - claimed + hits, total - support, total - claimed)
+    return np.stack([hits, support, claimed], -2), np.stack(rest, -2)
+
+
+def _one_against_rest_accuracy(sums: Array) -> Array:
+    one, rest = _one_against_rest(sums)
+    return _ratio(one[..., 0, :] + rest[..., 0, :], one[..., 1, :] + rest[..., 1, :]).mean(-1)
+
+
+def _one_against_rest_f1(sums: Array) -> Array:
+    sides = _one_against_rest(sums)
+    weighted = sum(
+        _ratio(2 * s[..., 0, :], s[..., 1, :] + s[..., 2, :]) * s[..., 1, :] for s in sides
+    )
+    return _ratio(np.asarray(weighted), sides[0][..., 1, :] + sides[1][..., 1, :]).mean(-1)
+
+
 def _ratio(numerator: Array, denominator: Array) -> Array:
     """Zero where the denominator is."""
     shape = np.broadcast_shapes(numerator.shape, denominator.shape)
@@ -149,6 +170,8 @@ _TERMS: Mapping[str, Callable[[Array, Array], Array]] = {
     "f1_weighted": _class_terms,
     "f1_macro": _class_terms,
     "uar": _class_terms,
+    "acc_ovr": _class_terms,
+    "f1_ovr": _class_terms,
     "corr": _moments,
 }
 
@@ -158,6 +181,8 @@ _COMBINE: Mapping[str, Callable[[Array], Array]] = {
     "f1_weighted": _weighted_f1,
     "f1_macro": _macro_f1,
     "uar": _mean_recall,
+    "acc_ovr": _one_against_rest_accuracy,
+    "f1_ovr": _one_against_rest_f1,
     "corr": _correlation,
 }
 

@@ -16,6 +16,8 @@ _OTHER_TITLES: Mapping[str, str] = {
     "f1_has0": "F1 (with 0)",
     "f1_macro": "F1 macro",
     "uar": "UAR",
+    "acc_ovr": "ACC one vs rest",
+    "f1_ovr": "F1 one vs rest",
 }
 
 

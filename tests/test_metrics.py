@@ -85,6 +85,11 @@ def test_classification_against_scikit_learn(logits, label) -> None:
         assert result[f"f1_{average}"] == pytest.approx(expected)
     recalls = sk.recall_score(label, predicted, average=None, labels=np.unique(label))
     assert result["uar"] == pytest.approx(recalls.mean())
+    one = [(label == k, predicted == k) for k in range(4)]
+    accuracies = [sk.accuracy_score(y, p) for y, p in one]
+    assert result["acc_ovr"] == pytest.approx(np.mean(accuracies))
+    f1s = [sk.f1_score(y, p, average="weighted", zero_division=0) for y, p in one]
+    assert result["f1_ovr"] == pytest.approx(np.mean(f1s))
 
 
 @given(weight=hnp.arrays(np.int64, 8, elements=st.integers(0, 4)).filter(lambda w: w.any()))

@@ -29,7 +29,7 @@ from reports.sums import combine, terms
 from tests.report_records import JOINT, make_table
 
 REGRESSION = ("mae", "corr", "acc7", "acc5", "acc3", "acc2_has0", "f1_has0", "acc2_non0", "f1_non0")
-CLASSIFICATION = ("acc", "f1_weighted", "f1_macro", "uar")
+CLASSIFICATION = ("acc", "f1_weighted", "f1_macro", "uar", "acc_ovr", "f1_ovr")
 
 
 def labels(size: int, seed: int = 0) -> np.ndarray:
