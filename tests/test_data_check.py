@@ -118,11 +118,24 @@ def test_references() -> None:
     for reference in REFERENCES:
         assert reference.origin
         assert find_reference(f"my_{reference.key}-v2", {}) is reference
-        if reference.total and reference.counts:
-            assert sum(reference.counts.values()) == reference.total
+        assert find_reference(f"{reference.key}4", {}) is reference
+        if reference.counts:
+            assert {sum(reference.counts.values())} == set(reference.totals.values())
         if reference.counts:
             assert find_reference("x", reference.counts) is reference
     assert find_reference("x", {"train": 1}) is None
+
+
+def test_the_list_shows_hashes_and_the_usual_counts(tmp_path: Path) -> None:
+    path = write_package(tmp_path / "package.pkl", make_package(task="classification"))
+    hashes = [
+        import_package(path, name, tmp_path / "data").sha256[:8] for name in ("mintrec", "other")
+    ]
+    options = {"env": {"COLUMNS": "80"}, "catch_exceptions": False}
+    shown = CliRunner().invoke(app, ["list", "--data-dir", str(tmp_path / "data")], **options)
+    counts = "/".join(str(n) for n in SIZES.values())
+    for word in (*hashes, counts, "usual 1334/445/445", "5531 in all", "16326/1871/4659"):
+        assert word in shown.output, shown.output
 
 
 # --- damage after the import ---

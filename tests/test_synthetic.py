@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from benchmark.data import synthetic
 from benchmark.data.dataset import SPLITS, Dataset
-from benchmark.data.registry import list_datasets, load_dataset
+from benchmark.data.registry import load_dataset, registered
 from benchmark.data.store import imported
 from benchmark.errors import BenchmarkError
 from protocols.modalities import MODALITIES, Modality
@@ -175,7 +175,7 @@ def test_classes(intent: Dataset) -> None:
 
 def test_registered_names(sentiment: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCHMARK_DATA_DIR", raising=False)
-    assert {"synthetic", "synthetic-intent"} <= set(list_datasets())
+    assert {"synthetic", "synthetic-intent"} <= set(registered())
     assert load_dataset("synthetic").sha256 == sentiment.sha256
 
 

@@ -14,6 +14,7 @@ from benchmark.data.catalog import Reference, find_reference
 from benchmark.data.dataset import SPLITS, Dataset, Split
 from benchmark.data.manifest import (
     FEATURES,
+    Encoding,
     Manifest,
     Rows,
     changed_files,
@@ -86,6 +87,8 @@ class Check:
     modalities: tuple[ModalityFacts, ...]
     oddities: tuple[str, ...]
     notes: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    encoding: Encoding | None = None
 
 
 def check(data_dir: Path | None, name: str) -> Check:
@@ -107,6 +110,7 @@ def check(data_dir: Path | None, name: str) -> Check:
     source = "generated from a fixed seed" if dataset.synthetic else "a registered data set"
     if manifest is not None:
         source = f"{manifest.source.name}, {manifest.source.bytes:,} bytes"
+    encoding = manifest.encoding if manifest is not None else None
     return Check(
         dataset=name,
         sha256=dataset.sha256,
@@ -116,8 +120,10 @@ def check(data_dir: Path | None, name: str) -> Check:
         reference=reference,
         splits=splits,
         modalities=modalities,
-        oddities=tuple(_oddities(dataset, reference, splits, modalities)),
+        oddities=tuple(_oddities(dataset, reference, splits, modalities, encoding is not None)),
         notes=manifest.notes if manifest is not None else (),
+        class_names=manifest.class_names if manifest is not None else (),
+        encoding=encoding,
     )
 
 
@@ -197,9 +203,12 @@ def _oddities(
     reference: Reference | None,
     splits: tuple[SplitFacts, ...],
     modalities: tuple[ModalityFacts, ...],
+    encoded_here: bool,
 ) -> Iterator[str]:
     if reference is not None:
         yield from _against_reference(dataset, reference, splits)
+        if not encoded_here:
+            yield from _against_packages(dataset, reference)
     absent = [m for m in MODALITIES if m not in dataset.spec.present]
     if absent:
         rest = " and ".join(dataset.spec.present)
@@ -233,6 +242,13 @@ def _against_reference(
     ):
         usual = ", ".join(str(c) for c in reference.classes)
         yield f"{spec.classes} classes; usual for {reference.title}: {usual}"
+    total, usual_total = sum(s.count for s in splits), reference.totals.get(spec.classes)
+    if usual_total not in (None, total):
+        yield f"{total} samples; {reference.title} has {usual_total}"
+
+
+def _against_packages(dataset: Dataset, reference: Reference) -> Iterator[str]:
+    spec = dataset.spec
     widths = {m: spec.widths[m] for m in spec.present}
     match = next((v for v in reference.variants if _fits(widths, v.widths)), None)
     shown = "/".join(str(widths.get(m, "-")) for m in MODALITIES)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.data.catalog import find_reference
+from benchmark.data.catalog import REFERENCES, find_reference, usual_counts
 from benchmark.data.check import Check
 from benchmark.data.dataset import SPLITS
 from benchmark.data.manifest import Encoding, Manifest
@@ -24,6 +24,10 @@ def render(found: Check) -> RenderableType:
         f"[bold]{escape(found.dataset)}[/bold]{title}: {kind}{found.task} data",
         f"from {escape(found.source)}; sha256 {found.sha256[:12]}",
     ]
+    if found.encoding:
+        head.append(escape(encoded_by(found.encoding)))
+    if found.class_names:
+        head.append(f"classes: {escape(', '.join(found.class_names))}")
     parts: list[RenderableType] = [*map(Text.from_markup, head), _splits(found), _modalities(found)]
     parts += _listing("Worth knowing", found.oddities) or [Text("Nothing odd was found.")]
     parts += _listing("Notes of the import", found.notes)
@@ -132,21 +136,40 @@ def _total(counts: Mapping[str, Mapping[Modality, int]]) -> str:
 
 def listing(builtin: Iterable[str], manifests: Mapping[str, Manifest | str]) -> Table:
     """All data sets: built-in names, and each imported name with its manifest or what is wrong."""
-    table = _table("name", "labels", "samples", "standard", "t/a/v", "sha256")
+    table = _table("name", "labels", "samples", "t/a/v", "sha256")
     for name in builtin:
-        table.add_row(name, "built in", "", "", "", "")
+        table.add_row(name, "built in", "", "", "")
     for name, manifest in manifests.items():
         if isinstance(manifest, str):
-            table.add_row(escape(name), f"damaged: {escape(manifest)}", "", "", "", "")
+            table.add_row(escape(name), f"damaged: {escape(manifest)}", "", "", "")
             continue
-        reference = find_reference(name, manifest.counts)
-        standard = [str(n) for n in reference.counts.values()] if reference else []
+        usual = usual_counts(find_reference(name, manifest.counts), manifest.classes)
+        samples = "/".join(str(manifest.counts[s]) for s in SPLITS)
+        in_all = f"{sum(manifest.counts.values())} in all"
         table.add_row(
             escape(name),
             "sentiment" if manifest.classes == 1 else f"{manifest.classes} classes",
-            "/".join(str(manifest.counts[s]) for s in SPLITS),
-            "/".join(standard) or "–",
+            samples if usual in ("–", samples, in_all) else f"{samples}\nusual {usual}",
             "/".join(str(manifest.widths.get(m, "–")) for m in MODALITIES),
             manifest.sha256[:8],
         )
+    return table
+
+
+def known() -> Table:
+    """The field's data sets and the packages in circulation."""
+    table = _table("known", "labels", "samples", "packages, t/a/v")
+    table.columns[-1].justify = "left"
+    for reference in REFERENCES:
+        for classes, total in reference.totals.items():
+            packages = [
+                f"{'/'.join(str(v.widths[m]) for m in MODALITIES)} {v.title}"
+                for v in reference.variants
+            ]
+            table.add_row(
+                reference.title,
+                "sentiment" if classes == 1 else f"{classes} classes",
+                usual_counts(reference, classes) if reference.counts else f"{total} in all",
+                "\n".join(packages),
+            )
     return table

@@ -57,10 +57,10 @@ def check_(
 
 @app.command("list")
 def list_(data_dir: DATA_DIR = None) -> None:
-    """List the built-in and the imported data sets."""
+    """List the built-in, the imported and the known data sets."""
     from rich.console import Console
 
-    from benchmark.data.checkview import listing
+    from benchmark.data.checkview import known, listing
     from benchmark.data.manifest import Manifest, read_manifest
 
     found: dict[str, Manifest | str] = {}
@@ -71,6 +71,8 @@ def list_(data_dir: DATA_DIR = None) -> None:
             found[name] = str(error)
     console = Console()
     console.print(listing(sorted(registered()), found))
+    console.print()
+    console.print(known())
     if not found:
         console.print(
             "Import one with: benchmark data import PATH --name NAME --data-dir DIR", soft_wrap=True

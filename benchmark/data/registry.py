@@ -67,12 +67,6 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     return load(folder, name)
 
 
-def list_datasets(data_dir: Path | None = None) -> list[str]:
-    """All names: the registered ones, then the imported ones."""
-    points = sorted(registered())
-    return points + [name for name in imported_names(data_dir) if name not in points]
-
-
 def _hint(folder: Path | None, names: list[str]) -> str:
     if folder is None:
         return f"Imported data sets are found with --data-dir DIR (or {VARIABLE})."
