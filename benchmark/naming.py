@@ -27,10 +27,24 @@ def system_title(spec: RunSpec) -> str:
 
 
 def model_and_training(spec: RunSpec) -> tuple[str, str]:
-    """("qamoe", "spectrum (topk=8)"): the model with its preset, the regime with departures."""
+    """("qamoe", "spectrum (topk=8)"): the model with its preset, the regime with departures.
+
+    A reconstruction is called one wherever a number of it may stand.
+    """
     preset = "" if spec.preset == DEFAULT_PRESET else f" [{spec.preset}]"
+    if source_quality(spec.model) == "reconstruction":
+        preset += " (reconstruction)"
     details = shown(departures(spec, preset_settings(spec.model).get(spec.preset)))
     return spec.model + preset, spec.regime.name + (f" ({details})" if details else "")
+
+
+def source_quality(model: str) -> str | None:
+    """How well a model's source is known; None where the model is not installed."""
+    try:
+        card = getattr(model_class(model), "card", None)
+    except BenchmarkError:
+        return None
+    return card.source if card is not None else None
 
 
 def shown(settings: Mapping[str, Any]) -> str:

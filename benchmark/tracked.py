@@ -21,8 +21,8 @@ import yaml
 from benchmark.errors import BenchmarkError
 from benchmark.interface import Task
 from benchmark.metrics import PRIMARY
+from benchmark.naming import source_quality
 from benchmark.records import METRICS, RECORD_FILES, RunRecord
-from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from protocols.conditions import LEVELS, PROTOCOLS
 
@@ -160,15 +160,6 @@ def tags_of(spec: RunSpec) -> dict[str, str]:
     }
     quality = source_quality(spec.model)
     return {**tags, "source": quality} if quality else tags
-
-
-def source_quality(model: str) -> str | None:
-    """How well a model's source is known; None where the model is not installed."""
-    try:
-        card = getattr(model_class(model), "card", None)
-    except BenchmarkError:
-        return None
-    return card.source if card is not None else None
 
 
 def source_tags() -> dict[str, str]:

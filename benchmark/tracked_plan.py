@@ -15,7 +15,7 @@ from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.naming import model_and_training
 from benchmark.records import RunRecord, RunStore, replace_file
 from benchmark.spec import RunSpec
-from benchmark.tracked import UNREADABLE, Tracked, read, source_quality, source_tags
+from benchmark.tracked import UNREADABLE, Tracked, read, source_tags
 
 PLAN_ID = "plan_id"
 NOTE = "mlflow.note.content"
@@ -112,7 +112,7 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     for run in runs:
         settings = json.dumps({**run.spec.identity(), "seed": None}, sort_keys=True)
         model, training = model_and_training(run.spec)
-        key = (_shown(run.spec.model, model), training, settings)
+        key = (model, training, settings)
         groups.setdefault(key, []).append(run)
     for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
         cells = [
@@ -127,10 +127,6 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
         f"checkpoints selected on validation {rules}."
     )
     return "\n".join([*lines, "", caption])
-
-
-def _shown(model: str, title: str) -> str:
-    return f"{title} (reconstruction)" if source_quality(model) == "reconstruction" else title
 
 
 def _mean_std(values: Sequence[float | None]) -> str:

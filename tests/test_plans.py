@@ -11,7 +11,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.naming import run_title, system_title
 from benchmark.plan import PlanConfig, make_plan, plan_conditions, regime_named
 from benchmark.plans import named_plan, plan_names
-from benchmark.registry import model_names
+from benchmark.registry import model_class, model_names
 from benchmark.run_command import find_plan, read_request
 from protocols.regimes import Regime
 from tests.tiny import benchmark
@@ -136,6 +136,14 @@ def test_titles_tell_settings_apart(tiny) -> None:
         "qamoe · spectrum (ablation=no_gate) · seed 1",
     ]
     assert len(set(titles)) == 4
+
+
+def test_a_reconstruction_is_called_one_in_every_title(tiny) -> None:
+    everything = [p.spec for p in planned(tiny, "paper/table1")]
+    assert {spec.model for spec in everything} >= {"sam_lml", "qamoe"}
+    for spec in everything:
+        rebuilt = model_class(spec.model).card.source == "reconstruction"
+        assert ("(reconstruction)" in run_title(spec)) == rebuilt == (spec.model == "sam_lml")
 
 
 def test_mistakes_in_plans(tmp_path: Path) -> None:
