@@ -14,12 +14,14 @@ from benchmark.records import RunStore
 from reports.cards import CardLookup, installed
 from reports.claims import noise_rules
 from reports.conditions import condition_tables
-from reports.curves import curves_figure
+from reports.curves import curve_groups, curves_figure
 from reports.differences import difference_tables
 from reports.figures import combined_figure, common_scale, landscape_figure, surfaces
 from reports.grid import grid_tables
+from reports.measure import Measure
 from reports.mechanism import mechanism_tables
 from reports.page import Picture, page
+from reports.paper_figures import difference_figures, routing_figures, sensitivity_figures
 from reports.regret import regret_tables
 from reports.reliability_figure import has_panel, reliability_figure
 from reports.render import RENDERERS
@@ -136,20 +138,26 @@ def _figures(everything: Sources) -> Iterable[tuple[Picture, Figure]]:
         found = {metric: surfaces(results, metric, *variant) for metric in metrics}
         scales = {m: common_scale(m, found[m], sources.floors) for m in metrics}
         for metric in metrics:
-            title = f"Reliability landscapes: {view(metric).title}"
-            name = table_name("landscapes", *variant, view(metric).title)
+            title = f"Figures 3 and 6: reliability landscapes, {view(metric).title}"
+            name = table_name("figures3-6-landscapes", *variant, view(metric).title)
             picture = Picture(name, title, LANDSCAPE_CAPTION, metric == metrics[0])
             yield picture, combined_figure(results, found[metric], scales[metric])
-        yield (
-            Picture(table_name("degradation", *variant), "Degradation curves", CURVES_CAPTION),
-            curves_figure(sources.measure, sources.floors, *variant),
-        )
+        for training, part in curve_groups(results):
+            name = table_name("degradation", *variant, *([training] if training else []))
+            title = f"Degradation curves{': ' if training else ''}{training}"
+            yield (
+                Picture(name, title, CURVES_CAPTION),
+                curves_figure(Measure(part), sources.floors, *variant),
+            )
         for place, (system, _) in enumerate(found[metrics[0]]):
             panels = [(found[metric][place][1], scales[metric]) for metric in metrics]
             name = table_name("landscape", *variant, system.key)
             title = f"Reliability landscape: {system.label}"
             picture = Picture(name, title, LANDSCAPE_CAPTION, detail=True)
             yield picture, landscape_figure(results, system, panels)
+    yield from difference_figures(sources)
+    yield from sensitivity_figures(everything)
+    yield from routing_figures(sources)
     for rule in noise_rules(results):
         for system in has_panel(results):
             drawn = reliability_figure(results, system, rule)
@@ -190,6 +198,6 @@ RELIABILITY_CAPTION = (
 )
 CURVES_CAPTION = (
     "Left: noise intensity λ with nothing missing. Right: missing rate η without noise (the "
-    "expectation over what is missing). Lines are means over seeds, bands reach from the lowest "
-    "to the highest seed, the dotted line is the best constant prediction."
+    "expectation over what is missing). Lines are means over seeds, bars 95 % bootstrap intervals "
+    "over test samples and seeds together, the dotted line is the best constant prediction."
 )

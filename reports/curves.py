@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,11 +15,32 @@ from reports.figures import ETA, LAMBDA
 from reports.floors import Floor
 from reports.measure import Measure, Question
 from reports.points import Point
+from reports.results import Results
 from reports.robustness import full_name
+from reports.statistics import interval
 from reports.style import MUTED, Heading, line_styles, new_figure, subtitle
 from reports.views import SELECTIONS, View, view
 
 _WIDTH = 9.6
+_DODGE = 0.05
+"""The width, in λ or η, over which the systems at one level are set side by side."""
+
+MOST_CURVES = 6
+
+
+def curve_groups(results: Results) -> list[tuple[str, Results]]:
+    """What shares a figure: everything, or where that is too much the systems of one training.
+
+    Returns:
+        (the training's name, or "" for everything; the systems).
+    """
+    if len(results.systems) <= MOST_CURVES:
+        return [("", results)]
+    trainings = dict.fromkeys(system.training for system in results.systems)
+    return [
+        (training, results.only([s for s in results.systems if s.training == training]))
+        for training in trainings
+    ]
 
 
 def curves_figure(
@@ -35,9 +57,7 @@ def curves_figure(
         ),
         (f"{ETA}  (no noise)", [Point("I", "", missing_rule, 0.0, x) for x in LEVELS]),
     )
-    note = (
-        " · band: lowest to highest seed" if any(len(s.seeds) > 1 for s in results.systems) else ""
-    )
+    note = " · bar: 95 % interval over test samples and seeds"
     head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, _WIDTH)
     figure = new_figure(_WIDTH, 2.9 * len(metrics))  # its height is set when the legend is known
     axes = figure.subplots(len(metrics), 2, sharex=True, sharey="row", squeeze=False)
@@ -64,14 +84,19 @@ def _panel(
 ) -> None:
     systems = measure.results.systems
     styles = line_styles(systems)
-    for system in systems:
+    questions = [Question(shown.name, (point,)) for point in points]
+    samples = [measure.samples(question) for question in questions]
+    for place, system in enumerate(systems):
         style = styles[system.key]
-        found = [measure.per_seed(system, Question(shown.name, (p,))) * shown.scale for p in points]
+        found = [measure.per_seed(system, question) * shown.scale for question in questions]
         if all(len(values) for values in found):
-            mean = [values.mean() for values in found]
-            axis.plot(LEVELS, mean, label=system.label, linewidth=1.7, markersize=4.5, **style)
-            low, high = [v.min() for v in found], [v.max() for v in found]
-            axis.fill_between(LEVELS, low, high, color=style["color"], alpha=0.13, linewidth=0)
+            mean = np.array([values.mean() for values in found])
+            resampled = [by_system[place] for by_system in samples]
+            bars = [interval(values * shown.scale) for values in resampled if values is not None]
+            errors = np.maximum(np.abs(np.array(bars).T - mean), 0.0)
+            levels = np.array(LEVELS) + _DODGE * ((place + 0.5) / len(systems) - 0.5)
+            drawn: dict[str, Any] = {"linewidth": 1.6, "markersize": 4.5, "elinewidth": 0.9}
+            axis.errorbar(levels, mean, errors, label=system.label, **drawn, **style)
     best = max if shown.higher_is_better else min
     if floors:
         value = best(floor.metrics[shown.name] for floor in floors) * shown.scale

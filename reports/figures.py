@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -46,18 +47,37 @@ class Scale:
         filled: the edges of the colour steps.
         lines: the contour lines, each with a label.
         floor: the value of the best constant prediction; None where there is none.
+        signed: whether the values are differences, and the scale is symmetric about zero.
     """
 
     shown: View
     filled: np.ndarray
     lines: np.ndarray
     floor: float | None
+    signed: bool = False
+
+    @property
+    def colours(self) -> Colormap:
+        """Bright is good; of differences, one hue is better and the other worse."""
+        return colour_map(self.shown.higher_is_better, self.signed)
+
+    @property
+    def ink(self) -> str:
+        """The colour of lines and labels: light on the dark map, dark on that of differences."""
+        return INK if self.signed else "white"
+
+    def value(self, value: float) -> str:
+        """A value as it is written on a landscape."""
+        text = f"{value:{'+' if self.signed else ''}.{self.shown.decimals}f}"
+        return text.replace("-", "−")
 
     def label(self, level: float) -> str:
         """A contour line's label, with as many decimals as the distance to the next line needs."""
         step = float(self.lines[1] - self.lines[0])
         decimals = next(d for d in range(8) if abs(round(step, d) - step) < 1e-9)
-        return f"{level:.{decimals}f}"
+        if self.signed and abs(level) < 1e-9:
+            return "0"
+        return f"{level:{'+' if self.signed else ''}.{decimals}f}".replace("-", "−")
 
     @property
     def floor_is_on_it(self) -> bool:
@@ -92,6 +112,39 @@ def common_scale(metric: str, found: Surfaces, floors: Sequence[Floor]) -> Scale
     return Scale(shown, filled, lines, best(constants) if constants else None)
 
 
+def differences(found: Surfaces, reference: str) -> Surfaces:
+    """Each system's landscape minus that of the reference model under the same training.
+
+    Args:
+        found: the landscapes.
+        reference: the reference model's title.
+
+    Returns:
+        The systems of other models whose training the reference has too; empty without it.
+    """
+    base = {
+        system.training: one
+        for system, one in found
+        if system.card.title == reference and system.plain
+    }
+    return [
+        (system, Landscape(one.intensities, one.rates, one.values - base[system.training].values))
+        for system, one in found
+        if system.card.title != reference and system.training in base
+    ]
+
+
+def signed_scale(metric: str, found: Surfaces) -> Scale:
+    """The scale that holds every difference, symmetric about zero."""
+    shown = view(metric)
+    largest = max(float(np.abs(one.values).max()) for _, one in found)
+    largest = max(largest, 0.5 * shown.scale / 100)
+    steps = [1, 2, 2.5, 5, 10]
+    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(-largest, largest))
+    lines = np.array(MaxNLocator(_LINES, steps=steps).tick_values(-largest, largest))
+    return Scale(shown, filled, lines, None, signed=True)
+
+
 def landscape_figure(
     results: Results, system: System, panels: Sequence[tuple[Landscape, Scale]]
 ) -> Figure:
@@ -112,7 +165,9 @@ def landscape_figure(
     return figure
 
 
-def combined_figure(results: Results, found: Surfaces, scale: Scale) -> Figure:
+def combined_figure(
+    results: Results, found: Surfaces, scale: Scale, title: str = "Reliability landscapes"
+) -> Figure:
     """All systems side by side on one colour scale."""
     columns = min(4, len(found))
     lines = math.ceil(len(found) / columns)
@@ -120,8 +175,8 @@ def combined_figure(results: Results, found: Surfaces, scale: Scale) -> Figure:
     side = 2.45
     across, down = side + 0.28, side + 0.12 + _TITLE * max(map(len, titles))
     facts = subtitle(results, [system for system, _ in found]) + _floor_notes([scale])
-    width = _LEFT + across * columns + 0.62
-    head = Heading(f"Reliability landscapes: {scale.shown.title}", facts, width)
+    width = _LEFT + across * columns + (0.8 if scale.signed else 0.62)
+    head = Heading(f"{title}: {scale.shown.title}", facts, width)
     figure = new_figure(width, _BELOW + down * lines + head.band - 0.1, layout=False)
     for place, (_, one) in enumerate(found):
         line, column = divmod(place, columns)
@@ -157,12 +212,14 @@ def _floor_notes(scales: Sequence[Scale]) -> str:
 def _draw(axis: Axes, one: Landscape, scale: Scale) -> QuadContourSet:
     fine = one.refined(_FINE)
     x, y, z = fine.intensities, fine.rates, fine.values.T
-    colours = colour_map(scale.shown.higher_is_better)
-    drawn = axis.contourf(x, y, z, levels=scale.filled, cmap=colours)
+    drawn = axis.contourf(x, y, z, levels=scale.filled, cmap=scale.colours)
     drawn.set_edgecolor("face")  # no white hairlines between the steps in a PDF
-    lines = axis.contour(x, y, z, levels=scale.lines, colors="white", linewidths=0.9, alpha=0.9)
-    halo = [withStroke(linewidth=2.2, foreground=INK, alpha=0.75)]
-    style: dict[str, Any] = {"color": "white", "fontweight": "bold", "path_effects": halo}
+    # Zero is drawn thicker: in greyscale both ends of a map of differences look alike.
+    widths = [1.8 if scale.signed and abs(level) < 1e-9 else 0.9 for level in scale.lines]
+    ink, around = scale.ink, "white" if scale.signed else INK
+    lines = axis.contour(x, y, z, levels=scale.lines, colors=ink, linewidths=widths, alpha=0.9)
+    halo = [withStroke(linewidth=2.2, foreground=around, alpha=0.75)]
+    style: dict[str, Any] = {"color": ink, "fontweight": "bold", "path_effects": halo}
     axis.set(xlim=(LEVELS[0], LEVELS[-1]), ylim=(LEVELS[0], LEVELS[-1]), aspect="equal")
     places = label_places(lines, [STAR, (STAR[0] + 0.09, STAR[1])])
     for text in axis.clabel(lines, fontsize=8, fmt=scale.label, manual=places):
@@ -170,7 +227,7 @@ def _draw(axis: Axes, one: Landscape, scale: Scale) -> QuadContourSet:
     if scale.floor is not None and scale.floor_is_on_it:
         axis.contour(x, y, z, levels=[scale.floor], colors=_FLOOR_INK, **_FLOOR_LINE)
     axis.plot(*STAR, marker="*", markersize=13, color="white", markeredgecolor=INK, zorder=5)
-    value = f"{one.at(*STAR):.{scale.shown.decimals}f}"
+    value = scale.value(one.at(*STAR))
     where: dict[str, Any] = {
         "xytext": (9, 0),
         "textcoords": "offset points",
@@ -210,7 +267,7 @@ def label_places(
 def _colour_bar(axis: Axes, drawn: QuadContourSet, scale: Scale) -> None:
     place = axis.inset_axes((1.05, 0.0, 0.05, 1.0))
     bar = axis.figure.colorbar(drawn, cax=place, ticks=scale.lines)
-    bar.set_label(scale.shown.unit)
+    bar.set_label(f"{scale.shown.unit}, difference" if scale.signed else scale.shown.unit)
     bar.outline.set_visible(False)
     if not scale.shown.higher_is_better:
         bar.ax.invert_yaxis()  # good is up, whatever the metric

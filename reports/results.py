@@ -156,8 +156,12 @@ class Results:
         systems = tuple(
             s for s in general or self.systems if not any(map(s.is_variant_of, self.systems))
         )
+        return self.only(systems)
+
+    def only(self, systems: Sequence[System]) -> Results:
+        """The same of some of the systems."""
         kept = self.frame["system"].isin([s.key for s in systems])
-        return replace(self, systems=systems, frame=self.frame[kept])
+        return replace(self, systems=tuple(systems), frame=self.frame[kept])
 
     def variants(self, protocol: str, *columns: str) -> list[tuple[str, ...]]:
         """The combinations of key columns under which a protocol was evaluated."""

@@ -64,11 +64,14 @@ def new_figure(width: float, height: float, layout: bool = True) -> Figure:
     return figure
 
 
-def colour_map(higher_is_better: bool) -> Colormap:
+def colour_map(higher_is_better: bool, signed: bool = False) -> Colormap:
     """Viridis: even in lightness, so it reads in greyscale and to colour-blind readers.
 
-    Bright is always good.
+    Bright is always good. Differences go from orange, worse, over white to purple, better: two
+    hues that every kind of colour vision tells apart.
     """
+    if signed:
+        return mpl.colormaps["PuOr" if higher_is_better else "PuOr_r"]
     return mpl.colormaps["viridis" if higher_is_better else "viridis_r"]
 
 
@@ -109,12 +112,25 @@ class Heading:
         figure.text(left, below, "\n".join(facts), va="top", color=MUTED)
 
 
-def subtitle(results: Results, systems: Sequence[System]) -> str:
-    """The data set, its size and the seeds; synthetic data are named as such."""
+def subtitle(results: Results, systems: Sequence[System], seeds: bool = True) -> str:
+    """The data set, its size and, where asked, the seeds; synthetic data are named as such."""
+    about = f"{data_name(results)} · {len(results.label)} test samples"
+    return f"{about} · {_seeds(systems)}" if seeds else about
+
+
+def _seeds(systems: Sequence[System]) -> str:
     seeds = sorted({seed for system in systems for seed in system.seeds})
     listed = ", ".join(map(str, seeds))
-    what = f"mean of {len(seeds)} seeds ({listed})" if len(seeds) > 1 else f"seed {listed}"
-    return f"{data_name(results)} · {len(results.label)} test samples · {what}"
+    return f"mean of {len(seeds)} seeds ({listed})" if len(seeds) > 1 else f"seed {listed}"
+
+
+def series_style(place: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the n-th line where lines are no systems."""
+    return {
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "linestyle": _DASHES[place % len(_DASHES)],
+    }
 
 
 def line_styles(systems: Sequence[System]) -> dict[str, dict[str, Any]]:

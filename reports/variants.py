@@ -81,7 +81,7 @@ class Ablated:
 def variants(results: Results) -> dict[Settings, list[System]]:
     """Changed settings -> the plain systems that have such variants, each before its variants."""
     found: dict[Settings, dict[str, System]] = defaultdict(dict)
-    for plain in results.systems:
+    for plain in results.compared.systems:
         for other in results.systems:
             if other.is_variant_of(plain):
                 members = found[tuple(sorted(other.changes))]

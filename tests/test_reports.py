@@ -142,7 +142,7 @@ def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None
     for path in built.figures:
         assert path.read_bytes().startswith(magic[path.suffix])
         assert path.stat().st_size > 5000
-    assert built.headline == tmp_path / "toy/figures/landscapes-seed-a1-acc7.png"
+    assert built.headline == tmp_path / "toy/figures/figures3-6-landscapes-seed-a1-acc7.png"
     page = built.index.read_text()
     assert "Synthetic data" in page
     for path in built.figures:

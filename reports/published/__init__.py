@@ -31,10 +31,12 @@ class Published:
     Attributes:
         dataset: the data set's name in the paper, or "".
         tables: table -> model title -> condition -> metric -> value or None (a dash).
+        reference: the title of the model that the paper proposes.
     """
 
     dataset: str
     tables: Mapping[str, Mapping[str, Any]]
+    reference: str = ""
 
     def value(self, table: str, model: str, condition: str, metric: str) -> float | None:
         """A printed number, or None where the paper has none."""
@@ -49,16 +51,18 @@ class Published:
 def published(dataset: str, paper: str = QA_MOE) -> Published:
     """The numbers that a paper printed for one of our data sets."""
     name = DATASET_NAMES.get(dataset.lower(), "")
+    content = read_paper(paper)
     tables = {
-        key: content["datasets"][name]
-        for key, content in _read(paper).items()
-        if name in content.get("datasets", {})
+        key: table["datasets"][name]
+        for key, table in content.items()
+        if name in table.get("datasets", {})
     }
-    return Published(name, tables)
+    return Published(name, tables, content["_meta"]["reference"])
 
 
 @cache
-def _read(paper: str) -> dict[str, Any]:
+def read_paper(paper: str) -> dict[str, Any]:
+    """A paper's file as it is."""
     text = files(__name__).joinpath(f"{paper}.yaml").read_text(encoding="utf-8")
     # The C loader reads the file ten times as fast, where PyYAML was built with it.
     content: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

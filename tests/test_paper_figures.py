@@ -1,0 +1,122 @@
+"""Differences to the reference, sensitivity, routing: the numbers behind the paper's figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.records import RunStore
+from protocols.availability import mask_of
+from protocols.conditions import at_level
+from reports.curves import MOST_CURVES, curve_groups
+from reports.figures import differences, signed_scale, surfaces
+from reports.paper_figures import difference_figures, routing_figures, sensitivity_figures
+from reports.routing import contexts, routing_of
+from reports.sensitivity import sweeps
+from reports.style import drawing
+from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
+
+QAMOE = {"topk": 3, "ablation": "none"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    made = RunStore(tmp_path / "runs")
+    made.prepare()
+    return made
+
+
+def test_the_difference_is_taken_under_the_same_training(store: RunStore) -> None:
+    """MAE .9 minus .5 after clean training, .6 minus .7 after spectrum training, at every cell."""
+    for model, clean, spectrum in (("qamoe", 0.5, 0.7), ("alpha", 0.9, 0.6)):
+        for regime, error in (("clean", clean), ("spectrum", spectrum)):
+            add(store, make_spec(model, regime), make_table(LABEL, off_by(error)))
+    found = surfaces(one(store), "mae", "seed_a1", "bernoulli")
+    got = {s.label: one.values for s, one in differences(found, "QA-MoE")}
+    assert set(got) == {"Alpha · clean", "Alpha · spectrum"}
+    np.testing.assert_allclose(got["Alpha · clean"], 0.4, atol=1e-6)
+    np.testing.assert_allclose(got["Alpha · spectrum"], -0.1, atol=1e-6)
+    scale = signed_scale("mae", differences(found, "QA-MoE"))
+    assert scale.filled[0] == -scale.filled[-1]
+    assert scale.filled[-1] >= 0.4
+    assert (scale.label(0.0), scale.label(-0.2), scale.value(0.4)) == ("0", "−0.2", "+0.400")
+    assert differences(found, "nobody") == []
+    with drawing():
+        names = [picture.name for picture, _ in difference_figures(sources(one(store)))]
+    assert names == ["figures3-6-difference-seed-a1-acc7", "figures3-6-difference-seed-a1-mae"]
+
+
+def test_a_sweep_has_the_plain_value_in_its_place(store: RunStore) -> None:
+    for topk in (8, 1, 3):
+        spec = make_spec("qamoe", "spectrum", config={**QAMOE, "topk": topk})
+        add(store, spec, make_table(LABEL, off_by(0.5)))
+    spec = make_spec("qamoe", "spectrum", config={**QAMOE, "ablation": "no_gate"})
+    add(store, spec, make_table(LABEL, off_by(0.5)))
+    results = one(store, defaults={"qamoe": QAMOE})
+    (sweep,) = sweeps(results)
+    assert (sweep.name, list(sweep.systems)) == ("topk", [1.0, 3.0, 8.0])
+    assert sweep.systems[3.0] is sweep.plain
+    with drawing():
+        names = [picture.name for picture, _ in sensitivity_figures(sources(results))]
+    assert names == ["figure4-active-experts-seed-a1-qamoe-spectrum"]
+
+
+def test_two_values_are_no_sweep(store: RunStore) -> None:
+    for topk in (3, 1):
+        spec = make_spec("qamoe", "spectrum", config={**QAMOE, "topk": topk})
+        add(store, spec, make_table(LABEL, off_by(0.5)))
+    assert sweeps(one(store, defaults={"qamoe": QAMOE})) == []
+
+
+def routed_table(draws: int = 2):
+    """Routing that says where it is from: expert 1 gets λ, expert 2 the draw's tenth."""
+    plain = make_table(LABEL, off_by(0.5), draws=draws)
+    routing = np.zeros((len(plain.conditions), 3, 3), dtype=np.float32)
+    for row, c in enumerate(plain.conditions):
+        routing[row, :, 0] = max(c.intensity, 0)
+        routing[row, :, 1] = c.draw / 10
+        routing[row, :, 2] = 1 - routing[row, :, 0] - routing[row, :, 1]
+        routing[row, 1, :] = routing[row, 1, ::-1]
+    return replace(plain, routing=routing)
+
+
+def test_routing_is_read_by_context_and_averaged_over_draws() -> None:
+    found = routing_of(routed_table(), "seed_a1")
+    assert found is not None
+    assert found.contexts[:4] == ("clean", "noise λ = 0.3", "noise λ = 0.7", "text missing")
+    assert found.weights.shape == (3, 9, 3)
+    np.testing.assert_allclose(found.weights[0, 0], [0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(found.weights[0, 2], [0.7, 0.05, 0.25], atol=1e-6)
+    np.testing.assert_allclose(found.weights[1, 2], [0.25, 0.05, 0.7], atol=1e-6)
+    np.testing.assert_allclose(found.weights.sum(-1), 1.0, atol=1e-6)
+    assert routing_of(make_table(LABEL, off_by(0.5)), "seed_a1") is None
+
+
+def test_contexts_of_two_modalities() -> None:
+    names = [name for name, _, _ in contexts(("text", "audio"))]
+    assert names == ["clean", "noise λ = 0.3", "noise λ = 0.7", "text missing", "audio missing"]
+    assert contexts(("text", "audio"))[-1][2] == mask_of(("text",))
+
+
+def test_routing_figure_only_where_routing_was_kept(store: RunStore) -> None:
+    add(store, make_spec("qamoe", "spectrum"), routed_table())
+    add(store, make_spec("alpha", "spectrum"), make_table(LABEL, off_by(0.5), draws=2))
+    table = one(store).systems[1].records[0].table
+    assert table.routing[table.row(at_level("seed_a1", 0, 0.0, 7))].sum() == pytest.approx(3)
+    with drawing():
+        names = [picture.name for picture, _ in routing_figures(sources(one(store)))]
+    assert names == ["figure5-routing-seed-a1-qamoe-spectrum"]
+
+
+def test_many_systems_get_a_figure_for_each_training(store: RunStore) -> None:
+    for place in range(MOST_CURVES):
+        spec = make_spec(f"model{place}", "clean" if place else "spectrum")
+        add(store, spec, make_table(LABEL, off_by(0.5)))
+    assert [name for name, _ in curve_groups(one(store))] == [""]
+    add(store, make_spec("another"), make_table(LABEL, off_by(0.5)))
+    groups = curve_groups(one(store))
+    assert {name: len(part.systems) for name, part in groups} == {"clean": 6, "spectrum": 1}
+    assert set(groups[1][1].frame["regime"]) == {"spectrum"}
