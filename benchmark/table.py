@@ -60,6 +60,7 @@ class PredictionTable:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_row", {c: i for i, c in enumerate(self.conditions)})
+        object.__setattr__(self, "_draws", 1 + max(c.draw for c in self.conditions))
 
     def row(self, condition: Condition) -> int:
         """The row of a condition. Raises KeyError where the table does not cover it."""
@@ -78,7 +79,8 @@ class PredictionTable:
     @property
     def draws(self) -> int:
         """The number of corruption draws."""
-        return 1 + max(c.draw for c in self.conditions)
+        draws: int = self._draws  # type: ignore[attr-defined]
+        return draws
 
     @property
     def joints(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -16,7 +15,8 @@ from reports.claims import noise_rules
 from reports.conditions import condition_tables
 from reports.curves import curve_groups, curves_figure
 from reports.differences import difference_tables
-from reports.figures import combined_figure, common_scale, landscape_figure, surfaces
+from reports.drawing import start_writing
+from reports.figures import combined_figure, common_scale, surfaces
 from reports.grid import grid_tables
 from reports.measure import Measure
 from reports.mechanism import mechanism_tables
@@ -27,7 +27,7 @@ from reports.reliability_figure import has_panel, reliability_figure
 from reports.render import RENDERERS
 from reports.results import Results, load
 from reports.robustness import Sources, clean_tables, main_tables, table_name
-from reports.style import DPI, drawing
+from reports.style import drawing
 from reports.summary import summary_tables
 from reports.tables import Table
 from reports.variants import variant_tables
@@ -92,14 +92,15 @@ def build(
 def write(results: Results, folder: Path) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
     sources = Sources.of(results)
-    tables = [table for make in TABLE_MAKERS for table in make(sources)]
-    grids = grid_tables(sources)
     try:
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        table_files = _write_tables([*tables, *grids], folder / TABLES)
         with drawing():
-            pictures = [_write_figure(*drawn, folder / FIGURES) for drawn in _figures(sources)]
+            pending = start_writing(_figures(sources), folder / FIGURES)
+            tables = [table for make in TABLE_MAKERS for table in make(sources)]
+            grids = grid_tables(sources)
+            table_files = _write_tables([*tables, *grids], folder / TABLES)
+            pictures = [figure.wait() for figure in pending]
         index = folder / INDEX
         index.write_text(page(results, tables, grids, pictures), encoding="utf-8")
     except OSError as error:
@@ -149,35 +150,15 @@ def _figures(everything: Sources) -> Iterable[tuple[Picture, Figure]]:
                 Picture(name, title, CURVES_CAPTION),
                 curves_figure(Measure(part), sources.floors, *variant),
             )
-        for place, (system, _) in enumerate(found[metrics[0]]):
-            panels = [(found[metric][place][1], scales[metric]) for metric in metrics]
-            name = table_name("landscape", *variant, system.key)
-            title = f"Reliability landscape: {system.label}"
-            picture = Picture(name, title, LANDSCAPE_CAPTION, detail=True)
-            yield picture, landscape_figure(results, system, panels)
     yield from difference_figures(sources)
     yield from sensitivity_figures(everything)
     yield from routing_figures(sources)
     for rule in noise_rules(results):
         for system in has_panel(results):
-            drawn = reliability_figure(results, system, rule)
+            drawn = reliability_figure(everything.results, system, rule)
             if drawn is not None:
                 name = table_name("reliability", rule, system.key)
                 yield Picture(name, f"Reliability: {system.label}", RELIABILITY_CAPTION), drawn
-
-
-def _write_figure(picture: Picture, figure: Figure, folder: Path) -> Picture:
-    for place, suffix in enumerate(picture.suffixes):
-        if place:  # everything has its place: laying it out again would double the time
-            figure.set_layout_engine("none")
-        # Without a date the same records give the same file.
-        options: dict[str, Any] = (
-            {"metadata": {"CreationDate": None}}
-            if suffix == ".pdf"
-            else {"dpi": DPI, "pil_kwargs": {"compress_level": 3}}  # half the time, a little larger
-        )
-        figure.savefig(folder / f"{picture.name}{suffix}", **options)
-    return picture
 
 
 LANDSCAPE_CAPTION = (

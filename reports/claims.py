@@ -91,10 +91,9 @@ def answered_points(results: Results) -> dict[str, Point]:
 
 def claims_of(results: Results, system: System, noise_rule: str) -> list[Claim]:
     """Everything that is claimed of one system with reliability scores."""
-    place = results.systems.index(system)
     claims = []
     for modality in results.present:
-        found = follows(system, place, noise_rule, modality)
+        found = follows(system, noise_rule, modality)
         name = f"r_{LETTERS[modality]}"
         if found is not None:
             claims += [
@@ -102,7 +101,7 @@ def claims_of(results: Results, system: System, noise_rule: str) -> list[Claim]:
                 Claim(f"{name} is lower where {modality} is missing", found.auroc, 0.5, True, 3),
             ]
     for name, point in answered_points(results).items():
-        judged = worth(system, place, point)
+        judged = worth(system, point)
         if judged is not None:
             text = f"the log-variance ranks errors better than chance ({name})"
             claims.append(Claim(text, judged.gain, 0.0, True, 3, needed=False))
@@ -115,7 +114,7 @@ def _gate_claims(results: Results, system: System, noise_rule: str) -> list[Clai
     own = [pair for pair in pairs(results) if pair.on.key == system.key]
     text = f"the gate improves {shown.title} over the λ×η grid"
     found = [
-        effect(results, pair, shown.name, noise, missing)
+        effect(pair, shown.name, noise, missing)
         for pair in own
         for noise, missing in grids
         if noise == noise_rule

@@ -126,8 +126,8 @@ def _table(sources: Sources, metric: str) -> Table:
     results, shown = sources.results, view(metric)
     asked = conditions(results)
     answer = {
-        (system.key, name): answers(system, place, metric, [functional])
-        for place, system in enumerate(results.systems)
+        (system.key, name): answers(system, metric, [functional])
+        for system in results.systems
         for name, functional in asked.items()
     }
     tests: dict[tuple[str, str], Difference] = {}

@@ -145,26 +145,6 @@ def signed_scale(metric: str, found: Surfaces) -> Scale:
     return Scale(shown, filled, lines, None, signed=True)
 
 
-def landscape_figure(
-    results: Results, system: System, panels: Sequence[tuple[Landscape, Scale]]
-) -> Figure:
-    """One system: a panel for each metric, each with its own colour bar."""
-    notes = _floor_notes([scale for _, scale in panels])
-    facts = f"training regime {system.regime.name} · {subtitle(results, [system])}{notes}"
-    side, pitch = 3.62, 5.05
-    width = pitch * len(panels) + 0.1
-    head = Heading(f"Reliability landscape: {system.label}", facts, width)
-    figure = new_figure(width, _BELOW + side + _TITLE + head.band, layout=False)
-    for place, (one, scale) in enumerate(panels):
-        axis = _panel(figure, _LEFT + pitch * place, _BELOW, side)
-        drawn = _draw(axis, one, scale)
-        axis.set_title(scale.shown.heading, loc="left", y=1.0)
-        axis.set(xlabel=LAMBDA, ylabel=ETA)
-        _colour_bar(axis, drawn, scale)
-    head.put_on(figure)
-    return figure
-
-
 def combined_figure(
     results: Results, found: Surfaces, scale: Scale, title: str = "Reliability landscapes"
 ) -> Figure:

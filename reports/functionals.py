@@ -16,7 +16,7 @@ from benchmark.table import PredictionTable
 from protocols.conditions import LEVELS
 from reports.points import Point, row_weights, sample_terms
 from reports.results import System
-from reports.statistics import interval, over_seeds, resample_counts
+from reports.statistics import interval, over_seeds, resample_counts, stream_of
 from reports.sums import MEANS, terms
 
 Array = NDArray[np.float64]
@@ -58,12 +58,12 @@ class Answers:
     """A system's functionals, run by run.
 
     Attributes:
-        place: the system's place among the systems, which its draws of runs depend on.
+        stream: the system's stream of random numbers, for its draws of runs.
         terms: (S, Q, N) what each sample adds to each functional, scaled so that the functional is
             the mean over samples.
     """
 
-    place: int
+    stream: int
     terms: Array
 
     @property
@@ -82,7 +82,7 @@ class Answers:
     def samples(self) -> Array:
         """(RESAMPLES, Q) values of the mean over runs."""
         values = self.resampled
-        by_functional = [over_seeds(values[:, :, q], self.place) for q in range(values.shape[2])]
+        by_functional = [over_seeds(values[:, :, q], self.stream) for q in range(values.shape[2])]
         return np.stack(by_functional, axis=1)
 
     @property
@@ -91,9 +91,7 @@ class Answers:
         return np.asarray(self.terms.mean(axis=0).T)
 
 
-def answers(
-    system: System, place: int, metric: str, functionals: Sequence[Functional]
-) -> Answers | None:
+def answers(system: System, metric: str, functionals: Sequence[Functional]) -> Answers | None:
     """A system's functionals; None where no run covers all of their conditions.
 
     How many samples count (those not labelled 0, for ``acc2_non0``) is held fixed in resamples.
@@ -109,7 +107,7 @@ def answers(
             found.append(_terms(record.table, metric, functionals))
         except KeyError:
             continue
-    return Answers(place, np.stack(found)) if found else None
+    return Answers(stream_of(system.label), np.stack(found)) if found else None
 
 
 def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional]) -> Array:
@@ -121,7 +119,8 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
             if point.protocol == "III":  # each sample has its own weights on the subsets
                 mixed[q] += weight * sample_terms(table, metric, point)[..., 0].mean(axis=0)
             else:
-                weights[q] += weight * row_weights(table, point)
+                rows, shares = row_weights(table, point)
+                np.add.at(weights[q], rows, weight * shares)
     used = weights.any(axis=0)
     if used.any():
         mixed += weights[:, used] @ terms(metric, table.prediction[used], table.label)[..., 0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,14 +76,12 @@ def _identity(system: System, gate: str) -> str:
     return json.dumps(identity, sort_keys=True)
 
 
-def effect(
-    results: Results, pair: Pair, metric: str, noise_rule: str, missing_rule: str
-) -> Effect | None:
+@lru_cache(maxsize=64)  # a verdict, a table and a figure ask for the same
+def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effect | None:
     """What the gate does on a grid; None where a side was not evaluated there."""
-    places = {system.key: place for place, system in enumerate(results.systems)}
     grid = grid_points(noise_rule, missing_rule)
     asked = [mean(grid), *(one(point) for point in grid)]
-    on, off = (answers(s, places[s.key], metric, asked) for s in (pair.on, pair.off))
+    on, off = (answers(system, metric, asked) for system in (pair.on, pair.off))
     if on is None or off is None:
         return None
     values = on.per_seed.mean(axis=0) - off.per_seed.mean(axis=0)

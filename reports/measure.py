@@ -13,7 +13,7 @@ from reports.cards import Card
 from reports.floors import Floor
 from reports.points import Point
 from reports.results import Results
-from reports.statistics import Array, bootstrap, marks
+from reports.statistics import Array, bootstrap, marks, stream_of
 from reports.tables import Cell, Row
 from reports.views import view
 
@@ -118,7 +118,8 @@ class Measure:
     def _at(self, metric: str, point: Point) -> list[Array | None]:
         if (metric, point) not in self._samples:
             tables = [[r.table for r in one.runs_at(point)] for one in self.subjects]
-            self._samples[metric, point] = bootstrap(tables, metric, point)
+            streams = [stream_of(one.label) for one in self.subjects]
+            self._samples[metric, point] = bootstrap(tables, metric, point, streams)
         return self._samples[metric, point]
 
     def column(self, question: Question) -> list[Cell]:

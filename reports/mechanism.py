@@ -31,7 +31,7 @@ def mechanism_tables(everything: Sources) -> list[Table]:
     tables = []
     for rule in noise_rules(results):
         if any(scored(system) for system in results.systems):
-            tables += [_verdict_table(sources, rule), _score_table(sources, rule)]
+            tables += [_verdict_table(everything, rule), _score_table(sources, rule)]
     uncertain = [
         s for s in results.systems if any(r.table.log_variance is not None for r in s.records)
     ]
@@ -43,13 +43,14 @@ def mechanism_tables(everything: Sources) -> list[Table]:
     return tables
 
 
-def _verdict_table(sources: Sources, noise_rule: str) -> Table:
-    results = sources.results
+def _verdict_table(everything: Sources, noise_rule: str) -> Table:
+    """Of the systems that are compared; the other side of a gate may be a variant of one."""
+    results = everything.compared.results
     made = []
     for system in results.systems:
         if not scored(system):
             continue
-        claims = claims_of(results, system, noise_rule)
+        claims = claims_of(everything.results, system, noise_rule)
         for claim in claims:
             needs = f"{'>' if claim.above else '<'} {claim.threshold:g}"
             words = NOT_TESTED if claim.estimate is None else claim.verdict
@@ -78,9 +79,9 @@ def _verdict_table(sources: Sources, noise_rule: str) -> Table:
 def _score_table(sources: Sources, noise_rule: str) -> Table:
     results = sources.results
     made = []
-    for place, system in enumerate(results.systems):
+    for system in results.systems:
         if scored(system):
-            found = [follows(system, place, noise_rule, modality) for modality in results.present]
+            found = [follows(system, noise_rule, modality) for modality in results.present]
             cells = tuple(cell for one in found for cell in _score_cells(one))
             made.append(Row(system.label, cells, seeds=len(system.records)))
     return Table(
@@ -119,8 +120,7 @@ def _uncertainty_table(sources: Sources, systems: Sequence[System]) -> Table:
     asked = answered_points(results)
     made = []
     for system in systems:
-        place = results.systems.index(system)
-        cells = tuple(c for p in asked.values() for c in _worth_cells(worth(system, place, p)))
+        cells = tuple(c for p in asked.values() for c in _worth_cells(worth(system, p)))
         made.append(Row(system.label, cells, seeds=len(system.records)))
     error = "|ŷ − y|" if results.task == "regression" else "error"
     likelihood = (
@@ -173,7 +173,7 @@ def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
     made = []
     for metric in SELECTIONS[results.task].grid:
         for pair in pairs(results):
-            found = effect(results, pair, metric, noise_rule, missing_rule)
+            found = effect(pair, metric, noise_rule, missing_rule)
             cells = _gate_cells(found, view(metric))
             made.append(Row(pair.on.label, cells, section=view(metric).heading, seeds=_seeds(pair)))
     return Table(

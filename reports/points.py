@@ -81,24 +81,26 @@ def weighted_rows(table: PredictionTable, point: Point) -> list[tuple[list[int],
     ]
 
 
-def row_weights(table: PredictionTable, point: Point) -> Array:
-    """A point as weights on the rows of a table: its expectation over draws and what is missing.
+def row_weights(table: PredictionTable, point: Point) -> tuple[list[int], Array]:
+    """A point as weights on rows of a table: its expectation over draws and what is missing.
 
     Args:
         table: the table.
         point: any condition but Protocol III's, where each sample has weights of its own.
 
     Returns:
-        (R,) weights that sum to 1.
+        The rows and their weights, which sum to 1; a row may come more than once.
 
     Raises:
         KeyError: where the table does not cover the point.
     """
-    weights = np.zeros(len(table.conditions))
-    draws = weighted_rows(table, point)
-    for rows, shares in draws:
-        weights[rows] += shares[:, 0] / len(draws)
-    return weights
+    draws = _conditions(point, table.draws, table.present)
+    masks = [condition.mask for condition in draws[0]]
+    shares = np.ones(1)
+    if point.missing_rule:
+        shares = subset_weights(point.missing_rule, np.array([point.rate]), table.present)[0, masks]
+    rows = [table.row(condition) for conditions in draws for condition in conditions]
+    return rows, np.tile(shares, len(draws)) / len(draws)
 
 
 @lru_cache(maxsize=1024)

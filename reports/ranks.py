@@ -100,9 +100,9 @@ def risk_coverage(risk: Array, uncertainty: Array, weight: Array) -> tuple[Array
     Returns:
         Coverage in (0, 1], ascending, and the risk at it.
     """
-    order, share, shared = _ranked(risk, uncertainty, weight)
+    _, share, ranked = _ranked(risk, uncertainty, weight)
     coverage = _above_zero(np.cumsum(share))
-    return coverage, np.cumsum(share * shared[order]) / coverage
+    return coverage, np.cumsum(share * ranked) / coverage
 
 
 def aurc(risk: Array, uncertainty: Array, weight: Array) -> tuple[float, Array]:
@@ -111,8 +111,7 @@ def aurc(risk: Array, uncertainty: Array, weight: Array) -> tuple[float, Array]:
     The mean over answers of the risk at the coverage that just includes them (Geifman and El-Yaniv,
     2017); the mean risk where the uncertainty says nothing.
     """
-    order, share, shared = _ranked(risk, uncertainty, weight)
-    ranked = shared[order]
+    order, share, ranked = _ranked(risk, uncertainty, weight)
     coverage = _above_zero(np.cumsum(share))
     kept = np.cumsum(share * ranked) / coverage
     value = float(share @ kept)
@@ -131,12 +130,13 @@ def _above_zero(coverage: Array) -> Array:
 def _ranked(
     risk: Array, uncertainty: Array, weight: Array
 ) -> tuple[NDArray[np.intp], Array, Array]:
-    """The order by uncertainty, the weights in it (summing to 1), and the risks, shared by ties."""
+    """The order by uncertainty; in it the weights, summing to 1, and the risks, shared by ties."""
     total = weight / weight.sum()
-    values, group = np.unique(uncertainty, return_inverse=True)
-    order = np.argsort(uncertainty, kind="stable")
-    if len(values) == len(risk):
-        return order, total[order], risk
-    sums = np.bincount(group, weights=total)
-    means = np.bincount(group, weights=total * risk) / np.where(sums > 0, sums, 1)
-    return order, total[order], means[group]
+    order = np.argsort(uncertainty)
+    share, ranked = total[order], risk[order]
+    starts = np.flatnonzero(np.diff(uncertainty[order], prepend=-np.inf))
+    if len(starts) < len(risk):
+        sums = np.add.reduceat(share, starts)
+        means = np.add.reduceat(share * ranked, starts) / np.where(sums > 0, sums, 1)
+        ranked = np.repeat(means, np.diff(starts, append=len(risk)))
+    return order, share, ranked

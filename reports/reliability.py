@@ -8,6 +8,7 @@ and the AUROC of 1 - r_m for m being missing, without noise, over every availabi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from protocols.modalities import MODALITIES, Modality
 from reports.functionals import Estimate
 from reports.ranks import auroc, level_correlation
 from reports.results import System
-from reports.statistics import over_seeds, resample_counts
+from reports.statistics import over_seeds, resample_counts, stream_of
 
 Array = NDArray[np.float64]
 
@@ -42,11 +43,12 @@ class Follows:
     auroc: Estimate
 
 
-def linearised(values: Array, influences: Array, place: int) -> Estimate:
-    """An estimate from each run's value and its samples' influences: (S,) and (S, N)."""
-    counts = resample_counts(influences.shape[1])
-    by_seed = values + counts @ influences.T / influences.shape[1]
-    return Estimate(values, over_seeds(by_seed, place))
+def linearised(values: Array, influences: Array, stream: int) -> list[Estimate]:
+    """Estimates from each run's values and its samples' influences: (S, K) and (S, K, N)."""
+    runs, count, size = influences.shape
+    moved = resample_counts(size) @ influences.reshape(-1, size).T / size
+    by_seed = values + moved.reshape(-1, runs, count)
+    return [Estimate(values[:, k], over_seeds(by_seed[:, :, k], stream)) for k in range(count)]
 
 
 def scored(system: System) -> list[PredictionTable]:
@@ -54,7 +56,8 @@ def scored(system: System) -> list[PredictionTable]:
     return [r.table for r in system.records if r.table.reliability is not None]
 
 
-def follows(system: System, place: int, noise_rule: str, modality: Modality) -> Follows | None:
+@lru_cache(maxsize=512)  # a verdict, a table and a figure ask for the same
+def follows(system: System, noise_rule: str, modality: Modality) -> Follows | None:
     """How a modality's score follows its quality; None where no run was evaluated on it."""
     found = []
     for table in scored(system):
@@ -64,15 +67,9 @@ def follows(system: System, place: int, noise_rule: str, modality: Modality) -> 
             continue
     if not found:
         return None
-    estimates = [
-        linearised(
-            np.array([values[k] for values, _ in found]),
-            np.stack([influences[k] for _, influences in found]),
-            place,
-        )
-        for k in range(5)
-    ]
-    return Follows(*estimates)
+    values = np.array([values for values, _ in found])
+    influences = np.array([influences for _, influences in found])
+    return Follows(*linearised(values, influences, stream_of(system.label)))
 
 
 def _of_run(

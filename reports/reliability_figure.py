@@ -215,7 +215,7 @@ def _gate_panels(results: Results, system: System, noise_rule: str) -> list[Pane
             continue
         for noise, missing in results.variants("grid", "noise_rule", "missing_rule"):
             for metric in SELECTIONS[results.task].grid if noise == noise_rule else ():
-                found = effect(results, pair, metric, noise, missing)
+                found = effect(pair, metric, noise, missing)
                 if found is not None:
                     panels.append(_gate_panel(found, view(metric)))
     return panels

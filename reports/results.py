@@ -35,9 +35,9 @@ KEYS = ("protocol", "noise_rule", "missing_rule", "intensity", "rate", "availabl
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, AssertionError, zipfile.BadZipFile)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class System:
-    """Runs that differ only in the seed.
+    """Runs that differ only in the seed. A system is equal to itself only.
 
     Attributes:
         key: short, unique and stable; part of file names.
@@ -85,9 +85,9 @@ class System:
         return same and other.plain and not self.plain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """Everything that a report on one data set is made of.
+    """Everything that a report on one data set is made of. Equal to itself only.
 
     Attributes:
         dataset: its name.

@@ -20,6 +20,7 @@ called one only where both agree.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
@@ -49,13 +50,13 @@ def resample_counts(size: int, resamples: int = RESAMPLES, seed: int = GENERATOR
 
 @lru_cache(maxsize=512)
 def seed_shares(
-    count: int, place: int, resamples: int = RESAMPLES, seed: int = GENERATOR_SEED
+    count: int, stream: int, resamples: int = RESAMPLES, seed: int = GENERATOR_SEED
 ) -> Array:
     """The share of each run in a system's mean under each resample.
 
     Args:
         count: the system's runs, S.
-        place: the system's place among the systems; each draws on its own.
+        stream: the system's stream of random numbers; each draws on its own.
         resamples, seed: as for the samples.
 
     Returns:
@@ -63,13 +64,21 @@ def seed_shares(
     """
     if count == 1:
         return np.ones((resamples, 1))
-    generator = np.random.default_rng([seed, place, count])
+    generator = np.random.default_rng([seed, stream, count])
     drawn = generator.multinomial(count - 1, np.full(count, 1 / count), resamples)
     return drawn / (count - 1)
 
 
+def stream_of(label: str) -> int:
+    """A system's stream of random numbers, by its name: the same in every table of a report."""
+    return zlib.crc32(label.encode())
+
+
 def bootstrap(
-    systems: Sequence[Sequence[PredictionTable]], metric: str, point: Point
+    systems: Sequence[Sequence[PredictionTable]],
+    metric: str,
+    point: Point,
+    streams: Sequence[int],
 ) -> list[Array | None]:
     """A metric at a point under every resample, for several systems at once.
 
@@ -78,6 +87,7 @@ def bootstrap(
             out, as in the system's mean.
         metric: a metric's name.
         point: the condition.
+        streams: for each system its stream of random numbers (:func:`stream_of`).
 
     Returns:
         For each system (RESAMPLES,) values, or None where no table covers the point.
@@ -86,22 +96,33 @@ def bootstrap(
     found = list(chain.from_iterable(blocks))
     if not found:
         return [None] * len(systems)
-    # One product for everything: (B, N) counts by (N, the columns of all runs).
     columns = np.concatenate(found, axis=1)
-    size, _, width = columns.shape
-    sums = resample_counts(size) @ columns.reshape(size, -1)
-    values = combine(metric, sums.reshape(len(sums), -1, width))
+    values = combine(metric, _resampled_sums(columns, metric in MEANS))
     ends = np.cumsum([terms.shape[1] for terms in found])[:-1]
     by_run = iter(part.mean(axis=1) for part in np.split(values, ends, axis=1))
     return [
-        over_seeds(np.stack([next(by_run) for _ in block], axis=1), place) if block else None
-        for place, block in enumerate(blocks)
+        over_seeds(np.stack([next(by_run) for _ in block], axis=1), stream) if block else None
+        for stream, block in zip(streams, blocks, strict=True)
     ]
 
 
-def over_seeds(by_seed: Array, place: int) -> Array:
+def _resampled_sums(columns: Array, one_denominator: bool) -> Array:
+    """Sums over every resample: (N, M, K) terms to (RESAMPLES, M, K), in one matrix product.
+
+    With one denominator for all columns (the last term) it is summed once, not M times.
+    """
+    size, _, width = columns.shape
+    if not one_denominator:
+        sums = resample_counts(size) @ columns.reshape(size, -1)
+        return np.asarray(sums.reshape(len(sums), -1, width))
+    both = np.concatenate([columns[..., 0], columns[:, :1, 1]], axis=1)
+    sums = resample_counts(size) @ both
+    return np.stack(np.broadcast_arrays(sums[:, :-1], sums[:, -1:]), axis=-1)
+
+
+def over_seeds(by_seed: Array, stream: int) -> Array:
     """A system's values under every resample: (RESAMPLES, S) of its runs to (RESAMPLES,)."""
-    return np.asarray((by_seed * seed_shares(by_seed.shape[1], place)).sum(axis=1))
+    return np.asarray((by_seed * seed_shares(by_seed.shape[1], stream)).sum(axis=1))
 
 
 def _terms_of_runs(tables: Sequence[PredictionTable], metric: str, point: Point) -> list[Array]:

@@ -48,8 +48,8 @@ def _table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
     metrics = SELECTIONS[results.task].grid
     made = []
     for metric in metrics:
-        for place, system in enumerate(results.systems):
-            cells = _cells(sources, system, place, metric, noise_rule, missing_rule)
+        for system in results.systems:
+            cells = _cells(sources, system, metric, noise_rule, missing_rule)
             seeds = len(system.records)
             made.append(Row(system.label, cells, section=view(metric).heading, seeds=seeds))
         for floor in sources.floors:
@@ -73,23 +73,25 @@ def _table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
 def _cells(
     sources: Sources,
     system: System,
-    place: int,
     metric: str,
     noise_rule: str,
     missing_rule: str,
 ) -> tuple[Cell, ...]:
     shown = view(metric)
     grid = grid_points(noise_rule, missing_rule)
-    found = answers(system, place, metric, _functionals(noise_rule, missing_rule))
+    found = answers(system, metric, _functionals(noise_rule, missing_rule))
     surface = [sources.measure.per_seed(system, Question(metric, (point,))) for point in grid]
     if found is None or not all(len(values) for values in surface):
         return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
     per_seed, resampled = found.per_seed, found.resampled
-    estimates = [Estimate(per_seed[:, q], over_seeds(resampled[:, :, q], place)) for q in range(3)]
+    estimates = [
+        Estimate(per_seed[:, q], over_seeds(resampled[:, :, q], found.stream)) for q in range(3)
+    ]
     drop = Estimate(
         relative_drop(per_seed[:, 3], per_seed[:, 4], shown.higher_is_better),
         over_seeds(
-            relative_drop(resampled[:, :, 3], resampled[:, :, 4], shown.higher_is_better), place
+            relative_drop(resampled[:, :, 3], resampled[:, :, 4], shown.higher_is_better),
+            found.stream,
         ),
     )
     values = np.array([v.mean() for v in surface]).reshape(len(LEVELS), len(LEVELS))

@@ -8,10 +8,11 @@ is the density of nothing, so there s has no likelihood and no intervals to cali
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from benchmark.table import PredictionTable
 from reports.functionals import Estimate
@@ -19,6 +20,7 @@ from reports.points import Point, weighted_rows
 from reports.ranks import aurc, spearman
 from reports.reliability import linearised
 from reports.results import System
+from reports.statistics import stream_of
 
 Array = NDArray[np.float64]
 
@@ -75,19 +77,15 @@ class Worth:
     ence: Estimate | None
 
 
-def worth(system: System, place: int, point: Point) -> Worth | None:
+@lru_cache(maxsize=512)  # a verdict, a table and a figure ask for the same
+def worth(system: System, point: Point) -> Worth | None:
     """What a system's log-variance is worth; None where no run has one under the condition."""
     found = [_of_run(said) for said in answered(system, point)]
     if not found:
         return None
-    estimates = [
-        linearised(
-            np.array([values[k] for values, _ in found]),
-            np.stack([influences[k] for _, influences in found]),
-            place,
-        )
-        for k in range(len(found[0][0]))
-    ]
+    values = np.array([values for values, _ in found])
+    influences = np.array([influences for _, influences in found])
+    estimates = linearised(values, influences, stream_of(system.label))
     return Worth(*estimates, *([None] * (9 - len(estimates))))
 
 
@@ -175,7 +173,7 @@ def nll(squared: Array, log_variance: Array) -> Array:
 
 
 def _inside(said: Answered) -> Array:
-    z = float(norm.ppf((1 + COVERED) / 2))
+    z = float(ndtri((1 + COVERED) / 2))
     return (said.risk <= z * np.exp(said.log_variance / 2)).astype(np.float64)
 
 

@@ -11,12 +11,14 @@ import pytest
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable
 from protocols.conditions import Condition, Protocol
+from reports.cards import Card
 from reports.claims import Claim, claims_of, conclusion
 from reports.functionals import Estimate
 from reports.gate import effect, pairs
 from reports.mechanism import mechanism_tables
 from reports.points import Point
 from reports.reliability_figure import has_panel, reliability_figure
+from reports.results import load
 from reports.style import drawing
 from reports.uncertainty import worth
 from tests.report_records import Predict, add, cell, make_spec, make_table, sources
@@ -102,6 +104,18 @@ def test_scores_of_known_behaviour(store: RunStore) -> None:
     assert found.interval[0] <= (found.value or 0) <= found.interval[1]
 
 
+def test_the_other_side_of_a_gate_may_be_a_variant(store: RunStore) -> None:
+    """As in real records, where gate on is the preset: tables of models leave gate off out."""
+    presets = {"paper": {"topk": 3, "ablation": "none"}}
+    add_pair(store, 1, 0.3, 0.5)
+    (results,) = load(store, None, lambda name: Card("QA-MoE", "paper read", presets))
+    assert [s.label for s in results.compared.systems] == ["QA-MoE · spectrum"]
+    made = mechanism_tables(sources(results))
+    said = cell(made[0], "the gate improves MAE over the λ×η grid", "Verdict").text
+    assert said == "supported"
+    assert any(table.name.startswith("gate") for table in made)
+
+
 def test_without_the_other_side_the_gate_is_not_tested(store: RunStore) -> None:
     spec = make_spec("qamoe", config={"topk": 3, "ablation": "none"})
     add(store, spec, with_scores(make_table(Y, off(0.5)), 1))
@@ -117,7 +131,7 @@ def test_the_gate_cell_by_cell(store: RunStore) -> None:
     add_pair(store, 1, 0.3, 0.5)
     results = results_of(store)
     (pair,) = pairs(results)
-    found = effect(results, pair, "mae", "seed_a1", "bernoulli")
+    found = effect(pair, "mae", "seed_a1", "bernoulli")
     assert found is not None
     assert found.cells == pytest.approx(np.full((8, 8), -0.2), abs=1e-6)
     assert found.mean.value == pytest.approx(-0.2, abs=1e-6)
@@ -151,10 +165,7 @@ def test_a_log_variance_that_knows_the_error(store: RunStore) -> None:
         table = with_log_variance(make_table(Y, lambda _, y: y + errors), factor)
         add(store, make_spec(model), table)
     results = results_of(store)
-    knows, inverts = (
-        worth(system, place, Point("clean", available="tav"))
-        for place, system in enumerate(results.systems)
-    )
+    knows, inverts = (worth(system, Point("clean", available="tav")) for system in results.systems)
     assert knows is not None
     assert inverts is not None
     assert knows.gain.value == pytest.approx(1.0)
@@ -181,8 +192,8 @@ def test_classes_have_no_likelihood(store: RunStore) -> None:
     table = replace(table, log_variance=np.zeros(table.prediction.shape[:2], np.float32))
     add(store, make_spec(task="classification"), table)
     results = results_of(store)
-    found = worth(results.systems[0], 0, Point("clean", available="tav"))
-    only_text = worth(results.systems[0], 0, Point("I", available="t"))
+    found = worth(results.systems[0], Point("clean", available="tav"))
+    only_text = worth(results.systems[0], Point("I", available="t"))
     assert only_text is not None
     assert only_text.random.value == pytest.approx(1.0)  # all wrong
     assert found is not None

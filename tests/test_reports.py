@@ -15,11 +15,12 @@ from benchmark.errors import BenchmarkError
 from benchmark.records import METRICS, PREDICTIONS, RunStore
 from protocols.conditions import Condition
 from protocols.regimes import Regime
-from reports.build import build
+from reports.build import _figures, build
 from reports.cards import Card, installed
+from reports.drawing import start_writing
 from reports.results import load
 from reports.robustness import main_table
-from reports.style import line_styles
+from reports.style import drawing, line_styles
 from tests.report_records import (
     JOINT,
     LABEL,
@@ -207,3 +208,32 @@ def test_lines_are_told_apart_by_model_and_by_regime(store: RunStore) -> None:
     assert styles[0]["color"] == styles[1]["color"]
     assert styles[0]["linestyle"] != styles[1]["linestyle"]
     assert len({style["marker"] for style in styles}) == 4
+
+
+def test_figures_written_by_children_are_those_written_here(
+    store: RunStore, tmp_path: Path
+) -> None:
+    add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["grid"]))
+    measured = sources(one(store))
+    written = []
+    for count in (1, 3):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        with drawing():
+            pending = start_writing(_figures(measured), folder, count)
+            pictures = [figure.wait() for figure in pending]
+        files = sorted(folder.iterdir())
+        assert {p.name for p in files} == {p.name + s for p in pictures for s in p.suffixes}
+        written.append([path.read_bytes() for path in files])
+    assert written[0] == written[1]
+
+
+def test_a_child_that_cannot_write_is_the_users_error(store: RunStore, tmp_path: Path) -> None:
+    add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["grid"]))
+    with drawing():
+        pending = start_writing(_figures(sources(one(store))), tmp_path / "nowhere", 9)
+        with pytest.raises(OSError, match="nowhere"):
+            pending[0].wait()
+        for figure in pending[1:]:
+            assert figure.child is not None
+            figure.child.join()

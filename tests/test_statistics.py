@@ -93,7 +93,7 @@ def test_bootstrap_equals_a_plain_loop(metric: str) -> None:
     y = labels(60)
     tables = [make_table(y, noisy(seed), draws=2) for seed in (1, 2, 3)]
     point = Point("II", "seed_a1", intensity=0.4, available="tav")
-    missing, got = bootstrap([[], tables], metric, point)
+    missing, got = bootstrap([[], tables], metric, point, (0, 1))
     assert missing is None
     assert got is not None
     shares = seed_shares(3, 1)
@@ -114,7 +114,9 @@ def test_bootstrap_of_expectations_equals_a_plain_loop(metric: str) -> None:
     """Protocol III: every sample counts with its own weights on the eight subsets."""
     y = labels(40)
     table = make_table(y, noisy(3))
-    (got,) = bootstrap([[table]], metric, Point("III", "seed_a1", "bernoulli", available=JOINT))
+    (got,) = bootstrap(
+        [[table]], metric, Point("III", "seed_a1", "bernoulli", available=JOINT), [0]
+    )
     assert got is not None
     masks = subsets(table.present)
     rows = table.prediction[[table.row(at_joint("seed_a1", 0, JOINT, m)) for m in masks]]
@@ -133,7 +135,7 @@ def test_bootstrap_of_expectations_equals_a_plain_loop(metric: str) -> None:
 def test_bootstrap_of_classes_equals_a_plain_loop() -> None:
     y = np.random.default_rng(5).integers(0, 4, 50).astype(float)
     table = make_table(y, classes(1), task="classification")
-    (got,) = bootstrap([[table]], "f1_macro", Point("clean", available="tav"))
+    (got,) = bootstrap([[table]], "f1_macro", Point("clean", available="tav"), [0])
     assert got is not None
     row = table.prediction[table.row(Condition("none", 0, 0.0, "", 7))]
     for resample in range(0, RESAMPLES, 97):
@@ -146,7 +148,7 @@ def test_bootstrap_of_a_mean_meets_its_closed_form() -> None:
     """The standard error of a mean is s / √N; the interval is about ± 1.96 of it."""
     y = labels(400)
     table = make_table(y, noisy(7))
-    (got,) = bootstrap([[table]], "mae", Point("clean", available="tav"))
+    (got,) = bootstrap([[table]], "mae", Point("clean", available="tav"), [0])
     assert got is not None
     errors = np.abs(table.prediction[table.row(Condition("none", 0, 0.0, "", 7))] - y)
     error_of_mean = errors.std() / 20
@@ -161,7 +163,7 @@ def test_runs_with_different_numbers_of_draws_count_alike() -> None:
     point = Point("II", "seed_a1", intensity=0.7, available="tav")
     tables = [make_table(y, noisy(1), draws=1), make_table(y, noisy(2), draws=3)]
     both, one, three = (
-        bootstrap([ts], "corr", point)[0] for ts in (tables, tables[:1], tables[1:])
+        bootstrap([ts], "corr", point, [0])[0] for ts in (tables, tables[:1], tables[1:])
     )
     assert one is not None
     assert three is not None
@@ -184,7 +186,7 @@ def test_resampled_seeds_have_the_variance_of_a_mean() -> None:
 def test_the_interval_widens_with_the_spread_of_seeds() -> None:
     """Runs that are off by 0.2 and by 0.6 on every sample: samples add nothing, seeds do."""
     tables = [make_table(labels(50), lambda _, y, e=e: y + e) for e in (0.2, 0.6)]
-    (got,) = bootstrap([tables], "mae", Point("clean", available="tav"))
+    (got,) = bootstrap([tables], "mae", Point("clean", available="tav"), [0])
     assert got is not None
     assert np.unique(got.round(6)).tolist() == [0.2, 0.6]
     assert interval(got) == pytest.approx((0.2, 0.6), abs=1e-6)

@@ -17,7 +17,7 @@ from reports.functionals import answers, area, grid_points, mean, one
 from reports.points import Point
 from reports.regret import regret_tables
 from reports.results import Results
-from reports.statistics import RESAMPLES, resample_counts, seed_shares
+from reports.statistics import RESAMPLES, resample_counts, seed_shares, stream_of
 from reports.summaries import cliff, non_monotone, relative_drop, steps_of, worst_cell
 from reports.summary import summary_tables
 from tests.report_records import (
@@ -92,7 +92,7 @@ def test_functionals_equal_the_read_outs_and_a_plain_loop(store: RunStore, metri
     grid = grid_points("seed_a1", "bernoulli")
     third = Point("III", "seed_a1", "bernoulli", available=JOINT)
     weighed = {grid[9]: 0.25, grid[60]: 0.75}
-    found = answers(results.systems[0], 4, metric, [mean(grid), weighed, one(third)])
+    found = answers(results.systems[0], metric, [mean(grid), weighed, one(third)])
     assert found is not None
     tables = [record.table for record in results.systems[0].records]
 
@@ -105,7 +105,7 @@ def test_functionals_equal_the_read_outs_and_a_plain_loop(store: RunStore, metri
     assert found.of_samples.mean(axis=0) == pytest.approx(found.per_seed.mean(axis=0))
     if metric == "acc2_non0":
         return  # its denominator is resampled too; the loop below takes it as fixed
-    shares = seed_shares(2, 4)
+    shares = seed_shares(2, stream_of(results.systems[0].label))
     for resample in range(0, RESAMPLES, 331):
         index = np.repeat(np.arange(30), resample_counts(30)[resample].astype(int))
         by_seed = found.terms[:, :, index].mean(axis=-1)

@@ -1,0 +1,116 @@
+"""Time a whole report, page included, over 100 records that were never trained.
+
+    python -m tests.speed.report [--runs 100] [--turns 3]
+
+The records have MOSI's size (686 test samples, three draws, every protocol) and are those of a real
+study: every model under clean and spectrum, specialists of each missing rate, ablations and k. They
+are made once, in a temporary folder; only the command is timed, its start included, in turns on one
+core and on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+from benchmark.config import TrainingConfig
+from benchmark.records import RunStore
+from benchmark.registry import model_names
+from benchmark.spec import RunSpec
+from protocols.regimes import Regime
+from reports.cards import installed
+from tests.records import make_table
+from tests.report_records import add
+
+SEEDS = (1111, 1112, 1113)
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+def specs() -> list[RunSpec]:
+    """The study: systems one after the other, each with its seeds."""
+    systems: list[tuple[str, Regime, dict[str, Any]]] = [
+        (name, Regime(kind), {})  # type: ignore[arg-type]
+        for name, kind in product(model_names(), ("clean", "spectrum"))
+    ]
+    spectrum = Regime("spectrum")
+    systems += [("qamoe", Regime("missing", rate=rate), {}) for rate in RATES]
+    ablations = ("no_gate", "no_variance", "no_prior")
+    systems += [("qamoe", spectrum, {"ablation": name}) for name in ablations]
+    systems += [("qamoe", spectrum, {"topk": k}) for k in (1, 2, 4, 8)]
+    systems += [("mult", Regime("missing", rate=rate), {}) for rate in RATES]
+    training = {**TrainingConfig().model_dump(mode="json"), "select_on": "mae"}
+    return [
+        RunSpec(
+            "mosi", "a" * 64, "regression", name, "paper",
+            {**installed(name).presets["paper"], **changes}, training, regime, seed,
+        )
+        for (name, regime, changes), seed in product(systems, SEEDS)
+    ]  # fmt: skip
+
+
+def fabricate(store: RunStore, runs: int) -> int:
+    """Commit the first runs of the study; the number that were made."""
+    store.prepare()
+    made = 0
+    for place, spec in enumerate(islice(specs(), runs)):
+        table = make_table(n=686, draws=3, seed=7, error=0.4 + 0.01 * (place % 37))
+        if spec.model != "qamoe" or spec.model_config["ablation"] == "no_gate":
+            table = replace(table, reliability=None)
+        if spec.model != "qamoe":
+            table = replace(table, log_variance=None)
+        add(store, spec, table, floors={"mean": 0.2, "median": 0.1}, finished="2026-01-02")
+        made += 1
+    return made
+
+
+def timed(store: RunStore, out: Path, cores: Sequence[int]) -> float:
+    """Seconds of the command on these cores, its start included."""
+    command = [sys.executable, "-m", "benchmark", "report", "--runs-dir", str(store.root)]
+    command += ["--out", str(out), "--tracking-uri", "none"]
+    start = time.perf_counter()
+    subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Time the report of fabricated records; see the module."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--turns", type=int, default=3)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(Path(folder) / "runs")
+        made = fabricate(store, asked.runs)
+        cores = sorted(os.sched_getaffinity(0))
+        print(f"report of {made} runs, 686 test samples, page and all files included")
+        seconds: dict[int, list[float]] = {count: [] for count in {1, len(cores)}}
+        for _ in range(asked.turns):
+            for count, found in seconds.items():
+                found.append(timed(store, Path(folder) / "out", cores[:count]))
+        for count, found in sorted(seconds.items()):
+            middle, turns = statistics.median(found), ", ".join(f"{s:.1f}" for s in found)
+            print(f"{count} core(s)  {middle:5.1f} s   turns {turns}")
+        if len(seconds) > 1:
+            one, every = (statistics.median(seconds[count]) for count in (1, len(cores)))
+            print(f"ratio {one / every:.2f}")
+
+
+if __name__ == "__main__":
+    main()
