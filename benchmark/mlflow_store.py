@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import socket
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 from filelock import FileLock
 
 from benchmark.errors import BenchmarkError
 from benchmark.tracked import RUN_ID
+from benchmark.tracked_model import LOADER, TrackedModel
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -34,6 +38,8 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 LOCK_SECONDS = 120.0
 CONNECT_SECONDS = 5.0
+FLOAT, PYTHON = np.dtype(np.float32), platform.python_version()
+MODEL_TYPE = "checkpoint"
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 _ENVIRONMENT = {
     # A server that is gone is noticed in seconds, not after MLflow's 7 retries in 4 minutes.
@@ -178,13 +184,14 @@ class Connection:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
         points: Sequence[Point] = (),
+        model: str | None = None,
     ) -> None:
-        """Params, tags and metrics, in as few calls as the store's limits allow."""
+        """Params, tags and metrics (of a logged model too), in as few calls as is allowed."""
         from mlflow.entities import Metric, Param, RunTag
 
         entities: dict[str, list[Any]] = {
             "params": [Param(key, value) for key, value in (params or {}).items()],
-            "metrics": [Metric(*point) for point in points],
+            "metrics": [Metric(*point, model_id=model) for point in points],
             "tags": [RunTag(key, value) for key, value in (tags or {}).items()],
         }
         for kind, values in entities.items():
@@ -192,9 +199,35 @@ class Connection:
                 block = values[start : start + _BATCH[kind]]
                 self._client.log_batch(run, **{kind: block}, synchronous=True)
 
-    def last_step(self, run: str, metric: str) -> int:
-        """The last step of a curve; 0 where there is none."""
-        return max((m.step for m in self._client.get_metric_history(run, metric)), default=0)
+    def steps(self, run: str, metric: str) -> set[int]:
+        """The steps of a curve that the store has."""
+        return {m.step for m in self._client.get_metric_history(run, metric)}
+
+    def add_model(self, run: str, model: TrackedModel, tags: Mapping[str, str]) -> str:
+        """A logged model of the run, that ``mlflow.pyfunc`` loads; its id."""
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import ColSpec, Schema, TensorSpec
+
+        made = self._client.create_logged_model(
+            self._experiment_id, model.name, run, dict(tags), model_type=MODEL_TYPE
+        )
+        inputs = [TensorSpec(FLOAT, (-1, -1, d), name) for name, d in model.widths.items()]
+        answer = [ColSpec(kind, name) for name, kind in model.outputs.items()]
+        description = Model(
+            run_id=run,
+            model_id=made.model_id,
+            artifact_path=made.artifact_location,
+            signature=ModelSignature(Schema(inputs), Schema(answer)),
+        )
+        description.add_flavor("python_function", loader_module=LOADER, python_version=PYTHON)
+        with tempfile.TemporaryDirectory() as folder:
+            description.save(str(Path(folder) / "MLmodel"))
+            for path in (*model.files, Path(folder) / "MLmodel"):
+                self._client.log_model_artifact(made.model_id, str(path))
+        self._client.finalize_logged_model(made.model_id, "READY")
+        self._client.log_outputs(run, [LoggedModelOutput(made.model_id, model.step)])
+        return str(made.model_id)
 
     def add_dataset(self, run: str, name: str, sha256: str) -> None:
         """The data set that a run read."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,49 @@ def end_trial(study: optuna.Study, number: int, state: str, value: float | None)
     from optuna.trial import TrialState
 
     study.tell(number, value, TrialState[state])
+
+
+def draw(study: optuna.Study, folder: Path, objective: str) -> list[Path]:
+    """Optuna's figures of a study, as far as its trials allow.
+
+    Args:
+        study: the study.
+        folder: where the PNG files go.
+        objective: the objective's name, for the axes.
+
+    Returns:
+        Parallel coordinates, slices and history with two trials or more, and importances where
+        several settings were searched and the trials differ.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    from optuna.importance import PedAnovaImportanceEvaluator
+    from optuna.visualization import matplotlib as figures
+
+    done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    if len(done) < 2:
+        return []
+    drawn: dict[str, Callable[[], Any]] = {
+        "parallel_coordinates": lambda: figures.plot_parallel_coordinate(
+            study, target_name=objective
+        ),
+        "slices": lambda: figures.plot_slice(study, target_name=objective),
+        "history": lambda: figures.plot_optimization_history(study, target_name=objective),
+    }
+    if len(done[0].params) > 1 and len({trial.value for trial in done}) > 1:
+        drawn["importances"] = lambda: figures.plot_param_importances(
+            study, PedAnovaImportanceEvaluator(), target_name=objective
+        )
+    paths = []
+    for name, plot in drawn.items():
+        with plt.rc_context({"figure.figsize": (9, 5), "savefig.bbox": "tight"}):
+            plot()
+            paths.append(folder / f"{name}.png")
+            plt.savefig(paths[-1], dpi=110)
+            plt.close("all")
+    return paths
 
 
 def _mend(path: Path) -> None:

@@ -92,6 +92,10 @@ class RunRecord:
         path = self.path / VALIDATION
         return load(path) if path.is_file() else None
 
+    def is_evaluated(self) -> bool:
+        """Whether it has a test table: a search's trial has none."""
+        return all((self.path / name).is_file() for name in (PREDICTIONS, METRICS))
+
     def files(self) -> list[Path]:
         """The files that the record has."""
         paths = (self.path / name for name in (*RECORD_FILES, INPUTS, VALIDATION))

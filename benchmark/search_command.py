@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.errors import BenchmarkError
-from benchmark.options import DATA_DIR, RUNS_DIR
+from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 from benchmark.run_command import find_plan, names, number, read_request, seeds_of
 
 
@@ -51,6 +51,10 @@ def search(
     ] = True,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
+    tracking_uri: TRACKING_URI = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="MLflow experiment (default: the data set's name).")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
@@ -98,7 +102,8 @@ def search(
     name = str(space) if space else "the search space"
     plan = plan_search(request, objective_named(objective), values, how, name)
     try:
-        found = SearchSession(plan, how, trials, storage, resume).carry_out()
+        session = SearchSession(plan, how, trials, storage, resume, tracking_uri, experiment)
+        found = session.carry_out()
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from the last complete epochs", err=True)
         raise typer.Exit(130) from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,12 @@ from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore, replace_file
 from benchmark.search import SearchPlan
 from benchmark.study import Settings, Trial
+from benchmark.tracked_plan import ARTIFACTS, Plan
 
 FOLDER = "searches"
 BEST, TRIALS = "best.yaml", "trials.csv"
+SHOWN_TRIALS = 30
+"""In the description that tracking shows, which has room for 8000 characters."""
 
 
 def ranked(trials: Sequence[Trial], minimise: bool) -> list[Trial]:
@@ -124,3 +129,66 @@ def best_yaml(plan: SearchPlan, best: Trial) -> str:
         f"# {plan.objective.title} {best.value!r}, runs {' '.join(best.run_ids)}\n"
     )
     return header + yaml.safe_dump(request, sort_keys=False, allow_unicode=True)
+
+
+def tracked_search(
+    plan: SearchPlan,
+    experiment: str,
+    trials: Sequence[Trial],
+    rows: Sequence[Mapping[str, Any]],
+    files: Sequence[Path],
+) -> Plan:
+    """A study as tracking shows it: a parent run whose children are the trials' runs.
+
+    Args:
+        plan: what is searched.
+        experiment: where it is tracked.
+        trials: of the study.
+        rows: see :func:`rows_of`.
+        files: the study's files, relative to the runs folder.
+    """
+    tags = {
+        "dataset": plan.dataset.name,
+        "model": plan.request.models[0],
+        "regime": plan.request.regimes[0],
+        "seed": "+".join(map(str, plan.request.seeds)),
+        "objective": plan.objective.title,
+        "study": plan.name,
+    }
+    done = {str(trial.number): trial.value for trial in trials if trial.value is not None}
+    title = f"search: {tags['model']} · {tags['regime']} · {plan.objective.title}"
+    return Plan(
+        plan_id=plan.name,
+        title=title,
+        experiment=experiment,
+        description=_description(plan, rows, [path.name for path in files]),
+        created=time.time(),
+        run_ids=tuple(dict.fromkeys(run_id for trial in trials for run_id in trial.run_ids)),
+        tags=tags,
+        kind="search",
+        params={f"space.{name}": str(d.plain()) for name, d in plan.space.items()},
+        series={f"valid/{plan.objective.name}_{plan.objective.metric}": done} if done else {},
+        files=tuple(map(str, files)),
+    )
+
+
+def _description(plan: SearchPlan, rows: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
+    """Markdown: what was searched, the first trials, the figures."""
+    states = Counter(row["state"] for row in rows)
+    counts = ", ".join(f"{number} {state}" for state, number in states.items())
+    lines = [
+        f"{'Lowest' if plan.objective.minimise else 'Highest'} **{plan.objective.title}** on "
+        f"`{plan.dataset.name}`; test was not looked at. Trials: {counts or 'none yet'}.",
+        "",
+    ]
+    shown = [name for name in (rows[0] if rows else {}) if name not in ("runs", "reason")]
+    if shown:
+        lines += [f"| {' | '.join(shown)} |", "| --- " * len(shown) + "|"]
+        lines += [f"| {' | '.join(_cell(row[n]) for n in shown)} |" for row in rows[:SHOWN_TRIALS]]
+    if len(rows) > SHOWN_TRIALS:
+        lines += ["", f"{len(rows) - SHOWN_TRIALS} more in `search/{TRIALS}`."]
+    if BEST in files:
+        lines += ["", f"`search/{BEST}` trains the best: `benchmark run --config {BEST}`."]
+    pictures = [name for name in files if name.endswith(".png")]
+    lines += ["", *(f"![{name}]({ARTIFACTS}search/{name})" for name in pictures)]
+    return "\n".join(lines)

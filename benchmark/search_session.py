@@ -5,11 +5,23 @@ from __future__ import annotations
 from rich.console import Console
 
 from benchmark.errors import BenchmarkError
+from benchmark.events import Event
 from benchmark.executor import Execution
+from benchmark.mlflow_store import Status
 from benchmark.progress import Display
 from benchmark.records import RunStore
 from benchmark.search import DEFAULT_TRIALS, Search, SearchPlan
-from benchmark.search_report import FOLDER, rows_of, settings_text, show, write_results
+from benchmark.search_report import (
+    BEST,
+    FOLDER,
+    TRIALS,
+    rows_of,
+    settings_text,
+    show,
+    tracked_search,
+    write_results,
+)
+from benchmark.session import open_tracker
 from benchmark.space import grid_of
 from benchmark.spec import RunSpec
 from benchmark.study import Study, Trial
@@ -28,8 +40,23 @@ class SearchSession:
         trials: int | None,
         storage: str | None,
         resume: bool,
+        tracking_uri: str | None = "none",
+        experiment: str | None = None,
     ) -> None:
-        """Open the study. Raises BenchmarkError where that is impossible."""
+        """Open the study.
+
+        Args:
+            plan: what is searched.
+            how: how to carry out runs.
+            trials: how many the study is to have; by default a grid's points.
+            storage: an Optuna storage URL; None for the journal file.
+            resume: whether a study that is there goes on.
+            tracking_uri: the tracking store; "none" for no tracking, None for the runs folder's.
+            experiment: the tracking experiment; by default the data set's name.
+
+        Raises:
+            BenchmarkError: where the study cannot be opened.
+        """
         if storage is not None and storage.startswith("sqlite") and how.workers > 1:
             raise BenchmarkError(
                 f"--storage {storage}: SQLite lets one process write at a time and fails the others"
@@ -55,6 +82,12 @@ class SearchSession:
             warmup=round(WARMUP_SHARE * epochs),
         )
 
+        self.tracker = open_tracker(
+            tracking_uri, experiment or plan.dataset.name, self.store, self.console
+        )
+        self.experiment = experiment or plan.dataset.name
+        self.folder = how.runs_dir / FOLDER / plan.name
+
     def carry_out(self) -> bool:
         """Do the trials that are missing, print and write the results. False without any value."""
         before = sum(t.state in ("done", "pruned") for t in self.study.trials())
@@ -68,17 +101,33 @@ class SearchSession:
         )
         total = max(0, self.count - before) * len(self.plan.request.seeds)
         with Display([], self.console, total) as display:
+            specs: dict[str, RunSpec] = {}
 
             def begun(spec: RunSpec, trial: Trial) -> None:
+                specs[spec.run_id] = spec
                 seed = f" · seed {spec.seed}" if len(self.plan.request.seeds) > 1 else ""
                 display.add(spec, f"trial {trial.number}: {settings_text(trial.settings)}{seed}")
+                if self.tracker:
+                    self.tracker.add(spec)
 
-            search = Search(self.plan, self.study, self.count, self.how, begun, display.handle)
+            def listen(event: Event) -> None:
+                display.handle(event)
+                if self.tracker:
+                    self.tracker.handle(specs[event.run_id], event)
+
+            search = Search(self.plan, self.study, self.count, self.how, begun, listen)
+            if self.tracker:
+                self.tracker.open(tracked_search(self.plan, self.experiment, [], [], ()), [])
+            finished = False
             try:
                 search.carry_out(self._say_waiting)
+                finished = True
             finally:
                 self.study.close()
-        return self._conclude()
+                best = self._conclude()
+                if self.tracker:
+                    self._track("FINISHED" if finished else "KILLED")
+        return best
 
     def _say_waiting(self, trials: int) -> None:
         self.console.print(f"waiting for {trials} trials of other processes", style="dim")
@@ -87,19 +136,29 @@ class SearchSession:
         trials = self.study.trials()
         rows = rows_of(self.plan, trials, self.store)
         show(rows, self.plan.name, self.console)
-        folder = self.how.runs_dir / FOLDER / self.plan.name
-        best = write_results(self.plan, trials, rows, folder)
+        best = write_results(self.plan, trials, rows, self.folder)
         if best is None:
             self.console.print("no trial has a value", style="red")
             return False
         data = f" --data-dir {self.how.data_dir}" if self.how.data_dir else ""
         self.console.print(
-            f"results: {folder}   next: benchmark run --config {best}{data} "
+            f"results: {self.folder}   next: benchmark run --config {best}{data} "
             f"--runs-dir {self.how.runs_dir}",
             markup=False,
             soft_wrap=True,
         )
         return True
+
+    def _track(self, status: Status) -> None:
+        """The parent run of the study, with what its trials say now."""
+        assert self.tracker is not None
+        trials = self.study.trials()
+        rows = rows_of(self.plan, trials, self.store)
+        figures = self.study.draw(self.folder, self.plan.objective.title)
+        written = [self.folder / name for name in (BEST, TRIALS)]
+        files = [path.relative_to(self.how.runs_dir) for path in (*written, *figures)]
+        self.tracker.update(tracked_search(self.plan, self.experiment, trials, rows, files))
+        self.tracker.close_plan(status)
 
 
 def plan_epochs(plan: SearchPlan) -> int:

@@ -101,7 +101,9 @@ class Session:
         self.store.prepare()
         pending = self.pending()
         self.console.print(self._headline(len(pending)))
-        tracker = self._tracker(tracking_uri, experiment)
+        tracker = open_tracker(
+            tracking_uri, experiment or self.dataset.name, self.store, self.console
+        )
         if tracker and pending:
             title = self.request.title or plan_title(self.specs)
             tracker.open_plan(plan_id(self.specs), title, self.specs)
@@ -126,17 +128,6 @@ class Session:
                     tracker.handle(by_id[event.run_id], event)
 
             return dict(run_plan(pending, self.how, listen))
-
-    def _tracker(self, uri: str | None, experiment: str | None) -> Tracker | None:
-        if uri == "none":
-            return None
-        return Tracker(
-            uri or default_uri(self.how.runs_dir),
-            experiment or self.dataset.name,
-            self.store,
-            warn=lambda message: self.console.print(message, style="yellow", markup=False),
-            say=lambda message: self.console.print(message, style="dim", markup=False),
-        )
 
     def _headline(self, pending: int) -> str:
         most = max(len(planned.conditions) for planned in self.plan)
@@ -179,6 +170,21 @@ class Session:
             markup=False,
             soft_wrap=True,
         )
+
+
+def open_tracker(
+    uri: str | None, experiment: str, store: RunStore, console: Console
+) -> Tracker | None:
+    """What tracks a plan or a search; None for the address "none"."""
+    if uri == "none":
+        return None
+    return Tracker(
+        uri or default_uri(store.root),
+        experiment,
+        store,
+        warn=lambda message: console.print(message, style="yellow", markup=False),
+        say=lambda message: console.print(message, style="dim", markup=False),
+    )
 
 
 def _cell(records: Sequence[RunRecord], protocol: str, metric: str) -> str:

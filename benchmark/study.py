@@ -20,6 +20,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.optuna_store import (
     delete_study,
     distributions,
+    draw,
     end_trial,
     open_storage,
     open_study,
@@ -232,6 +233,10 @@ class Study:
             set_attribute(self._study, number, key, attribute)
         self._running.pop(number, None)
         end_trial(self._study, number, state, value)
+
+    def draw(self, folder: Path, objective: str) -> list[Path]:
+        """Optuna's figures, as PNG files in a folder; see :func:`benchmark.optuna_store.draw`."""
+        return draw(self._study, folder, objective)
 
     def trial(self, number: int) -> Trial:
         """One trial."""

@@ -20,14 +20,15 @@ import yaml
 
 from benchmark.errors import BenchmarkError
 from benchmark.interface import Task
-from benchmark.metrics import PRIMARY
+from benchmark.metrics import METRIC_VERSION, PRIMARY
 from benchmark.naming import source_quality
-from benchmark.records import METRICS, RECORD_FILES, RunRecord
+from benchmark.objective import OBJECTIVES, Objective
+from benchmark.records import CONFIG, METRICS, RunRecord
 from benchmark.spec import RunSpec
 from protocols.conditions import LEVELS, PROTOCOLS
 
 RUN_ID = "run_id"
-VERSION_TAGS = ("conditions", "metric_version")
+VERSION_TAGS = ("conditions", "metric_version", "validation_conditions")
 """What a record's numbers were made from: a tracked run with other values is out of date."""
 
 MAX_VALUE = 500
@@ -61,7 +62,7 @@ class Tracked:
         summary: about ten test metrics.
         started, ended: in milliseconds since 1970.
         epoch_seconds: the mean duration of an epoch.
-        files: the record's files.
+        record: the record.
     """
 
     spec: RunSpec
@@ -71,7 +72,7 @@ class Tracked:
     started: int
     ended: int
     epoch_seconds: float
-    files: Sequence[Path]
+    record: RunRecord
 
 
 def read(record: RunRecord) -> Tracked:
@@ -89,11 +90,11 @@ def read(record: RunRecord) -> Tracked:
             spec=record.spec,
             tags={**tags_of(record.spec), **_record_tags(record)},
             curves=curves,
-            summary=summary(record.metrics, record.spec.task),
+            summary=_summary(record),
             started=ended - int(1000 * duration),
             ended=ended,
             epoch_seconds=training / max(1, len(curves)),
-            files=[record.path / name for name in RECORD_FILES],
+            record=record,
         )
     except UNREADABLE as error:
         problem = f"{type(error).__name__}: {error}"
@@ -104,7 +105,7 @@ def _milliseconds(environment: Mapping[str, Any], path: Path) -> int:
     """When the run ended."""
     if "finished" in environment:
         return int(1000 * datetime.fromisoformat(environment["finished"]).timestamp())
-    return int(1000 * (path / METRICS).stat().st_mtime)
+    return int(1000 * (path / CONFIG).stat().st_mtime)
 
 
 def params_of(spec: RunSpec) -> dict[str, str]:
@@ -176,13 +177,19 @@ def source_tags() -> dict[str, str]:
 
 
 def _record_tags(record: RunRecord) -> dict[str, str]:
-    made_from = json.loads((record.path / METRICS).read_text())
-    environment, covered = record.environment, set(record.metrics["protocol"])
-    tags = {
-        "protocol": ",".join(p for p in PROTOCOLS if p in covered),
-        "conditions": str(made_from["conditions"]),
-        "metric_version": str(made_from["metric_version"]),
-    }
+    environment = record.environment
+    version = METRIC_VERSION[record.spec.task]
+    tags = {"protocol": "validation", "conditions": "0", "metric_version": str(version)}
+    if record.is_evaluated():
+        made_from = json.loads((record.path / METRICS).read_text())
+        covered = set(record.metrics["protocol"])
+        tags = {
+            "protocol": ",".join(p for p in PROTOCOLS if p in covered),
+            "conditions": str(made_from["conditions"]),
+            "metric_version": str(made_from["metric_version"]),
+        }
+    if record.validation is not None:
+        tags["validation_conditions"] = str(len(record.validation.conditions))
     if environment.get("commit"):
         tags["commit"] = environment["commit"]
         tags["mlflow.source.git.commit"] = environment["commit"]
@@ -207,6 +214,19 @@ def curve_values(row: Mapping[Any, Any]) -> dict[str, float]:
             continue
         tracked = LEARNING_RATE if name == "learning_rate" else name.replace("_", "/", 1)
         values[tracked] = float(value)
+    return values
+
+
+def _summary(record: RunRecord) -> dict[str, float]:
+    """The test metrics, where there are some, and the search objectives that can be read off."""
+    values = summary(record.metrics, record.spec.task) if record.is_evaluated() else {}
+    table = record.validation
+    if table is None:
+        return values
+    for name in OBJECTIVES:
+        objective = Objective(name, table.task, table.present)
+        if table.covers(objective.conditions()):
+            values[f"valid/{name}_{objective.metric}"] = objective.value(table)
     return values
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +18,30 @@ from benchmark.spec import RunSpec
 from benchmark.tracked import UNREADABLE, Tracked, read, source_tags
 
 PLAN_ID = "plan_id"
+ARTIFACTS = "artifacts:/"
+"""Where a description points into its run's artifacts."""
+PLAN = "plan"
+"""The kind of a plan that was asked for; a search's is its own."""
 NOTE = "mlflow.note.content"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan as it was tracked, kept beside the records so that its parent run can be rebuilt."""
+    """A plan as it was tracked, kept beside the records so that its parent run can be rebuilt.
+
+    Attributes:
+        plan_id: its identity.
+        title: the parent run's name.
+        experiment: where it is.
+        description: Markdown.
+        created: in seconds since 1970.
+        run_ids: its runs.
+        tags: of the parent run.
+        kind: ``plan``, or what else has children.
+        params: of the parent run.
+        series: metric of the parent run -> step -> value.
+        files: its files, relative to the runs folder.
+    """
 
     plan_id: str
     title: str
@@ -32,6 +50,10 @@ class Plan:
     created: float
     run_ids: tuple[str, ...]
     tags: Mapping[str, str]
+    kind: str = PLAN
+    params: Mapping[str, str] = field(default_factory=dict)
+    series: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     @staticmethod
     def of(
@@ -49,18 +71,29 @@ class Plan:
         return Plan(plan_id, title, experiment, description, time.time(), run_ids, tags)
 
     def save(self, store: RunStore) -> None:
-        """Write it, if it is not there. Raises OSError where the folder cannot be written to."""
+        """Write it; a plan does not change, a search grows.
+
+        Raises:
+            OSError: where the folder cannot be written to.
+        """
         path = _plans(store) / f"{self.plan_id}.json"
-        if not path.is_file():
+        if self.kind != PLAN or not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, json.dumps(asdict(self), indent=1).encode())
 
     def all_tags(self) -> dict[str, str]:
         """The tags of the parent run, except its description."""
-        return {PLAN_ID: self.plan_id, "kind": "plan", **self.tags, **source_tags()}
+        return {PLAN_ID: self.plan_id, "kind": self.kind, **self.tags, **source_tags()}
 
-    def note(self, store: RunStore) -> str:
-        """The Markdown description: the plan's own, and the table of what is done."""
+    def note(self, store: RunStore, artifacts: str = "") -> str:
+        """The Markdown description: the plan's own, and for runs the tables of what is done.
+
+        Args:
+            store: where the records are.
+            artifacts: what an address of the parent run's artifacts begins with.
+        """
+        if self.kind != PLAN:
+            return self.description.replace(ARTIFACTS, artifacts)
         done = [store.record(run_id) for run_id in self.run_ids if store.has(run_id)]
         progress = f"{len(done)} of {len(self.run_ids)} runs are finished."
         return f"{self.description}\n\n{progress}\n\n{describe_plan(done)}".strip()
@@ -72,7 +105,8 @@ def plans(store: RunStore) -> list[Plan]:
     for path in sorted(_plans(store).glob("*.json")):
         try:
             values = json.loads(path.read_text())
-            found.append(Plan(**{**values, "run_ids": tuple(values["run_ids"])}))
+            listed = {name: tuple(values.get(name, ())) for name in ("run_ids", "files")}
+            found.append(Plan(**{**values, **listed}))
         except UNREADABLE:
             continue
     return sorted(found, key=lambda plan: plan.created)

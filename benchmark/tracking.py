@@ -15,7 +15,7 @@ from benchmark.mlflow_store import Connection, Say, Status, default_uri, trackin
 from benchmark.records import RunStore
 from benchmark.spec import RunSpec
 from benchmark.tracked import LEARNING_RATE, curve_values, read
-from benchmark.tracked_plan import NOTE, Plan, describe_plan
+from benchmark.tracked_plan import Plan, describe_plan
 from benchmark.tracking_sync import (
     SyncReport,
     by_run_id,
@@ -26,6 +26,7 @@ from benchmark.tracking_sync import (
     reason,
     silent,
     sync,
+    write_plan,
     write_record,
 )
 
@@ -102,15 +103,27 @@ class Tracker:
             specs: the plan's runs.
             description: Markdown, put before the table of results.
         """
+        self.open(Plan.of(plan_id, title, self.experiment, description, specs), specs)
+
+    def open(self, plan: Plan, specs: Sequence[RunSpec]) -> None:
+        """Make or find the parent run of a plan whose runs are ``specs``; others may be added."""
         self._specs = {spec.run_id: spec for spec in specs}
-        plan = Plan.of(plan_id, title, self.experiment, description, specs)
         self._plan, self._parent = plan, None
 
         def open_it() -> None:
             plan.save(self.store)
             self._connect()
 
-        self._attempt(plan_id, open_it)
+        self._attempt(plan.plan_id, open_it)
+
+    def add(self, spec: RunSpec) -> None:
+        """One more run of the plan."""
+        self._specs[spec.run_id] = spec
+
+    def update(self, plan: Plan) -> None:
+        """The plan as it is now: written to the store by :meth:`close_plan`."""
+        self._plan = plan
+        self._attempt(plan.plan_id, lambda: plan.save(self.store))
 
     def handle(self, spec: RunSpec, event: Event) -> None:
         """Track what a run says."""
@@ -211,7 +224,7 @@ class Tracker:
         connection = self._connect()
         run = open_child(connection, spec, self._parent, now())
         connection.reopen(run)
-        live = _Live(run.id, connection.last_step(run.id, LEARNING_RATE))
+        live = _Live(run.id, max(connection.steps(run.id, LEARNING_RATE), default=0))
         self._live[spec.run_id] = live
         self._started.add(spec.run_id)
         return live
@@ -227,7 +240,7 @@ class Tracker:
 
     def _finish(self, spec: RunSpec) -> None:
         self._failures.pop(spec.run_id, None)
-        write_record(self._connect(), read(self.store.record(spec.run_id)), self._parent)
+        write_record(self._connect(), read(self.store.trained(spec.run_id)), self._parent)
         self._started.discard(spec.run_id)
         self._tracked.add(spec.run_id)
 
@@ -250,13 +263,13 @@ class Tracker:
             self._fail(self._specs[run_id], message)
         known = by_run_id(connection)
         for run_id in self._specs:
-            if run_id not in self._tracked and self.store.has(run_id):
-                tracked = read(self.store.record(run_id))
+            if run_id not in self._tracked and self.store.is_trained(run_id):
+                tracked = read(self.store.trained(run_id))
                 write_record(connection, tracked, self._parent, known.get(run_id))
                 self._started.discard(run_id)
         for run_id in self._started & known.keys():
             connection.end(known[run_id].id, "KILLED")
         self._started.clear()
         if self._plan is not None and self._parent is not None:
-            connection.log(self._parent, tags={NOTE: self._plan.note(self.store)})
+            write_plan(connection, self._parent, self._plan, self.store)
             connection.end(self._parent, status)

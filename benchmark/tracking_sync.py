@@ -16,12 +16,14 @@ from typing import Literal
 from benchmark.errors import BenchmarkError
 from benchmark.mlflow_store import Connection, Point, Say, StoredRun, tracking_errors
 from benchmark.naming import run_title
-from benchmark.records import RunStore
+from benchmark.records import CHECKPOINT, RunStore
 from benchmark.spec import RunSpec
 from benchmark.tracked import LEARNING_RATE, RUN_ID, VERSION_TAGS, Tracked, params_of, read, tags_of
-from benchmark.tracked_plan import NOTE, PLAN_ID, Plan, plans
+from benchmark.tracked_model import model_of
+from benchmark.tracked_plan import NOTE, PLAN, PLAN_ID, Plan, plans
 
 PARENT = "mlflow.parentRunId"
+MODEL_ID = "model_id"
 RECORD_FOLDER = "record"
 """Where the record's files are among a run's artifacts."""
 
@@ -78,7 +80,7 @@ def sync(
     report = SyncReport()
     by_experiment: dict[str, list[_Item]] = {}
     plan_of = {run_id: plan for plan in reversed(plans(store)) for run_id in plan.run_ids}
-    for record in store.records():
+    for record in store.trained_records():
         try:
             tracked = read(record)
         except BenchmarkError as error:
@@ -113,9 +115,9 @@ def _sync_experiment(
             changed[plan.plan_id] = plan
     for plan_id, plan in changed.items():
         parent_run, made = parents[plan_id]
-        connection.log(parent_run.id, tags={NOTE: plan.note(store)})
+        write_plan(connection, parent_run.id, plan, store)
         if made:
-            whole = all(store.has(run_id) for run_id in plan.run_ids)
+            whole = plan.kind != PLAN or all(store.has(run_id) for run_id in plan.run_ids)
             connection.end(parent_run.id, "FINISHED" if whole else "FAILED")
 
 
@@ -132,6 +134,19 @@ def open_parent(connection: Connection, plan: Plan) -> tuple[StoredRun, bool]:
             return found, False
         tags = {**plan.all_tags(), NOTE: plan.description}
         return connection.create(plan.title, tags, int(1000 * plan.created)), True
+
+
+def write_plan(connection: Connection, parent: str, plan: Plan, store: RunStore) -> None:
+    """Bring what is known of a plan to its parent run: description, values, files."""
+    at = now()
+    points: list[Point] = []
+    for name, series in plan.series.items():
+        known = connection.steps(parent, name)
+        points += [(name, x, at, int(step)) for step, x in series.items() if int(step) not in known]
+    note = plan.note(store, f"get-artifact?run_uuid={parent}&path=")
+    connection.log(parent, params=plan.params, tags={NOTE: note}, points=points)
+    files = [store.root / name for name in plan.files]
+    connection.upload(parent, [path for path in files if path.is_file()], plan.kind)
 
 
 def open_child(
@@ -168,17 +183,34 @@ def write_record(
             return "present"
         run = open_child(connection, tracked.spec, parent, tracked.started)
         connection.reopen(run)
-        last = connection.last_step(run.id, LEARNING_RATE) if found is not None else 0
-        connection.log(run.id, points=[*_curve_points(tracked, last), *_summary(tracked, run)])
+        last = max(connection.steps(run.id, LEARNING_RATE), default=0) if found is not None else 0
+        model = _add_model(connection, run, tracked)
+        points = [*_curve_points(tracked, last), *_summary(tracked, run)]
+        connection.log(run.id, points=points, model=model)
         connection.add_dataset(run.id, tracked.spec.dataset, tracked.spec.data_sha256)
-        connection.upload(run.id, tracked.files, RECORD_FOLDER)
+        files = [f for f in tracked.record.files() if not (model and f.name == CHECKPOINT)]
+        connection.upload(run.id, files, RECORD_FOLDER)
         connection.log(run.id, tags=tracked.tags)  # last: they say that all of it is there
         connection.end(run.id, "FINISHED", max(tracked.ended, run.started))
     return "made" if found is None else "updated"
 
 
+def _add_model(connection: Connection, run: StoredRun, tracked: Tracked) -> str | None:
+    """The run's logged model, made where there is none: its id."""
+    if MODEL_ID in run.tags:
+        return run.tags[MODEL_ID]
+    model = model_of(tracked.record)
+    if model is None:
+        return None
+    labels = ("model", "dataset", "regime", "seed", RUN_ID)
+    tags = {name: tracked.tags[name] for name in labels}
+    model_id = connection.add_model(run.id, model, tags)
+    connection.log(run.id, tags={MODEL_ID: model_id})
+    return model_id
+
+
 def _is_complete(run: StoredRun, tracked: Tracked) -> bool:
-    same = all(run.tags.get(tag) == tracked.tags[tag] for tag in VERSION_TAGS)
+    same = all(run.tags.get(tag) == tracked.tags.get(tag) for tag in VERSION_TAGS)
     return same and run.status == "FINISHED"
 
 
