@@ -27,6 +27,8 @@ from benchmark.progress import Display
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.tracking import Tracker, default_uri
+from protocols.availability import MASK_COUNT, subsets
+from protocols.modalities import MODALITIES
 
 
 class Session:
@@ -135,6 +137,17 @@ class Session:
         return (
             f"{title}{len(self.plan)} runs on {self.dataset.name}, {pending} to do; up to "
             f"{most} conditions of {len(self.dataset.splits['test'])} test samples each"
+            f"{self._fewer_subsets()}"
+        )
+
+    def _fewer_subsets(self) -> str:
+        """What a data set without one of the modalities is told."""
+        present = self.dataset.spec.present
+        if present == MODALITIES:
+            return ""
+        return (
+            f". {self.dataset.name} has {' and '.join(present)} only: {len(subsets(present))}"
+            f" availability subsets instead of {MASK_COUNT}"
         )
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:

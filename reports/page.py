@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from protocols.availability import MASK_COUNT, subsets
 from reports.captions import data_sentence
 from reports.render import escape_markdown, markdown
 from reports.results import Results
@@ -74,8 +75,11 @@ def _summary(results: Results) -> str:
     listed = "; ".join(
         f"{system.label} ({_count(len(system.records), 'seed')})" for system in results.systems
     )
+    masks = subsets(results.present)
+    fewer = f"{len(masks)} availability subsets instead of {MASK_COUNT}. "
     return (
         f"{warning}{escape_markdown(data_sentence(results))} "
+        f"{fewer if len(masks) < MASK_COUNT else ''}"
         f"{_count(runs, 'run')} of {_count(systems, 'system')}: {escape_markdown(listed)}."
     )
 

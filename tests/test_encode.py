@@ -49,7 +49,9 @@ class Counting:
 
 
 def state_of(tokens: Tokens) -> np.ndarray:
-    return np.outer(np.array(tokens, np.float32), np.arange(1, WIDTH + 1)).astype(np.float32)
+    """(L, WIDTH) float32 that half precision holds exactly."""
+    waves = np.sin(np.outer(np.array(tokens), np.arange(1, WIDTH + 1)))
+    return waves.astype(np.float16).astype(np.float32)
 
 
 def write(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
