@@ -60,6 +60,12 @@ def published(dataset: str, paper: str = QA_MOE) -> Published:
     return Published(name, tables, content["_meta"]["reference"])
 
 
+def papers() -> list[str]:
+    """The papers whose tables are here."""
+    found = (file.name for file in files(__name__).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+
+
 @cache
 def read_paper(paper: str) -> dict[str, Any]:
     """A paper's file as it is."""
