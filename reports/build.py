@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from reports.differences import difference_tables
 from reports.drawing import start_writing
 from reports.figures import combined_figure, common_scale, surfaces
 from reports.grid import grid_tables
+from reports.heatmap import boards
+from reports.leaderboard import leaderboard_tables
 from reports.measure import Measure
 from reports.mechanism import mechanism_tables
-from reports.page import Picture, page
+from reports.page import Contents, Picture, page
 from reports.paper_figures import difference_figures, routing_figures, sensitivity_figures
 from reports.regret import regret_tables
 from reports.reliability_figure import has_panel, reliability_figure
@@ -33,7 +35,7 @@ from reports.tables import Table
 from reports.variants import variant_tables
 from reports.views import SELECTIONS, view
 
-INDEX, TABLES, FIGURES = "report.md", "tables", "figures"
+INDEX, TABLES, FIGURES = "index.html", "tables", "figures"
 
 TABLE_MAKERS = (
     main_tables,
@@ -72,7 +74,11 @@ class ReportPaths:
 
 
 def build(
-    store: RunStore, dataset: str | None, out: Path, cards: CardLookup = installed
+    store: RunStore,
+    dataset: str | None,
+    out: Path,
+    cards: CardLookup = installed,
+    links: Mapping[str, str] | None = None,
 ) -> list[ReportPaths]:
     """Write the reports of one data set, or of every one that has records.
 
@@ -81,15 +87,19 @@ def build(
         dataset: a data set's name, or None for all.
         out: each report goes into a folder of its data set's name in here.
         cards: where the titles of models come from.
+        links: run id -> its address in MLflow.
 
     Raises:
         BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
             cannot be written to.
     """
-    return [write(results, out / results.dataset) for results in load(store, dataset, cards)]
+    return [
+        write(results, out / results.dataset, links or {})
+        for results in load(store, dataset, cards)
+    ]
 
 
-def write(results: Results, folder: Path) -> ReportPaths:
+def write(results: Results, folder: Path, links: Mapping[str, str]) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
     sources = Sources.of(results)
     try:
@@ -99,10 +109,12 @@ def write(results: Results, folder: Path) -> ReportPaths:
             pending = start_writing(_figures(sources), folder / FIGURES)
             tables = [table for make in TABLE_MAKERS for table in make(sources)]
             grids = grid_tables(sources)
-            table_files = _write_tables([*tables, *grids], folder / TABLES)
+            leaders = leaderboard_tables(sources)
+            table_files = _write_tables([*leaders, *tables, *grids], folder / TABLES)
             pictures = [figure.wait() for figure in pending]
         index = folder / INDEX
-        index.write_text(page(results, tables, grids, pictures), encoding="utf-8")
+        shown = Contents(leaders, boards(sources), pictures, tables, grids, folder / FIGURES)
+        index.write_text(page(results, shown, links), encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(
             f"cannot write the report to {folder}: {error.strerror or error}. "

@@ -1,14 +1,28 @@
-"""The report as one Markdown page: tables inline, figures by relative path, provenance."""
+"""The report as one HTML file that loads nothing: every table and figure, and where numbers come
+from.
+
+The template, its style and its script are in ``web/``; all of them and the figures are put into the
+file, so it can be mailed, archived, or opened without a network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from protocols.availability import MASK_COUNT, subsets
 from reports.captions import data_sentence
-from reports.render import escape_markdown, markdown
-from reports.results import Results
+from reports.heatmap import Board, anchor_of
+from reports.render import html_table
+from reports.results import Results, System
 from reports.tables import Table
 
 
@@ -21,116 +35,123 @@ class Picture:
         title: its heading.
         caption: what is on it.
         headline: whether it is the report's first picture.
-        detail: whether it is folded away.
     """
 
     name: str
     title: str
     caption: str
     headline: bool = False
-    detail: bool = False
     suffixes: tuple[str, ...] = (".png", ".pdf")
 
 
-def page(
-    results: Results, tables: Sequence[Table], grids: Sequence[Table], pictures: Sequence[Picture]
-) -> str:
-    """The whole page; the first table and the large figures open, the many small ones folded."""
-    shown = [p for p in pictures if not p.detail]
-    parts = [
-        f"# Robustness report: {escape_markdown(results.dataset)}",
-        _summary(results),
-        _problems(results),
-        "## Main result",
-        *(markdown(table) for table in tables[:1]),
-        *(["## Figures"] if shown else []),
-        *(
-            _figure(picture, captioned=not place or picture.caption != shown[place - 1].caption)
-            for place, picture in enumerate(shown)
-        ),
-        _folded(
-            "The landscape of each system",
-            [_figure(picture, captioned=False) for picture in pictures if picture.detail],
-        ),
-        *(["## Protocols"] if tables[1:] else []),
-        *(markdown(table) for table in tables[1:]),
-        *(["## The λ×η grid"] if grids else []),
-        *(_folded(escape_markdown(table.title), [markdown(table)]) for table in grids),
-        "## Provenance",
-        _provenance(results),
-        "Every table is also in [tables/](tables) as Markdown, LaTeX, HTML and CSV (unrounded), "
-        "every figure in [figures/](figures) as PNG and PDF.",
+@dataclass(frozen=True)
+class Contents:
+    """What a page shows, in its order.
+
+    Attributes:
+        leaderboards: the first tables, which a reader can sort.
+        boards: the landscapes that say their values.
+        pictures: the figures; their PNG files are in ``folder``.
+        tables: the other tables.
+        grids: the long tables, folded away.
+        folder: where the figures' files are.
+    """
+
+    leaderboards: Sequence[Table]
+    boards: Sequence[Board]
+    pictures: Sequence[Picture]
+    tables: Sequence[Table]
+    grids: Sequence[Table]
+    folder: Path
+
+
+def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
+    """The whole page.
+
+    Args:
+        results: what it is about.
+        contents: what it shows.
+        links: run id -> the address of the run in MLflow, for those that have one.
+
+    Raises:
+        OSError: where a figure's file cannot be read.
+    """
+    anchors = {system.label: anchor_of(results, system) for system in results.systems}
+    shown = [
+        {"name": p.name, "title": p.title, "caption": p.caption, "data": _embedded(contents, p)}
+        for p in contents.pictures
     ]
-    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+    return _template().render(
+        style=Markup(_source("page.css")),  # our own files, not a user's
+        script=Markup(_source("page.js")),
+        dataset=results.dataset,
+        synthetic=results.synthetic,
+        facts=_facts(results),
+        runs=len(results.records),
+        systems=len(results.systems),
+        problems=[(i, " ".join(why.split())) for i, why in sorted(results.problems.items())],
+        leaderboards=[_table(table, anchors) for table in contents.leaderboards],
+        boards=contents.boards,
+        pictures=shown,
+        tables=[(t.name, t.title, _table(t, anchors)) for t in contents.tables],
+        grids=[(t.name, t.title, _table(t, anchors)) for t in contents.grids],
+        provenance=[_origin(results, system, links) for system in results.systems],
+        sha256=results.data_sha256,
+        commits=sorted({_commit(r.environment) for r in results.records}),
+        linked=bool(links),
+    )
 
 
-def _summary(results: Results) -> str:
-    warning = (
-        "> **Synthetic data.** Generated samples: they show how the suite works and how systems "
-        "compare on them, and say nothing of real sentiment data.\n\n"
-        if results.synthetic
-        else ""
-    )
-    runs, systems = len(results.records), len(results.systems)
-    listed = "; ".join(
-        f"{system.label} ({_count(len(system.records), 'seed')})" for system in results.systems
-    )
+def _facts(results: Results) -> str:
+    """The data; and how many subsets they have where modalities are absent."""
     masks = subsets(results.present)
-    fewer = f"{len(masks)} availability subsets instead of {MASK_COUNT}. "
-    return (
-        f"{warning}{escape_markdown(data_sentence(results))} "
-        f"{fewer if len(masks) < MASK_COUNT else ''}"
-        f"{_count(runs, 'run')} of {_count(systems, 'system')}: {escape_markdown(listed)}."
-    )
+    if len(masks) == MASK_COUNT:
+        return data_sentence(results)
+    return f"{data_sentence(results)} {len(masks)} availability subsets instead of {MASK_COUNT}."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _table(table: Table, anchors: Mapping[str, str]) -> Markup:
+    return Markup(html_table(table, anchors))  # escaped by html_table
 
 
-def _problems(results: Results) -> str:
-    if not results.problems:
-        return ""
-    listing = "\n".join(
-        f"- `{run_id}`: {escape_markdown(' '.join(why.split()))}"
-        for run_id, why in sorted(results.problems.items())
-    )
-    return f"## Runs that are not in this report\n\n{listing}"
+def _embedded(contents: Contents, picture: Picture) -> str:
+    """The PNG as a data address."""
+    content = (contents.folder / f"{picture.name}.png").read_bytes()
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
-def _figure(picture: Picture, captioned: bool = True) -> str:
-    source = f"figures/{picture.name}"
-    links = f"[PDF]({source}.pdf)"
-    caption = f"{picture.caption} {links}" if captioned else links
-    return f"![{escape_markdown(picture.title)}]({source}.png)\n\n{caption}"
+def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[str, Any]:
+    """Where a system's numbers come from."""
+    return {
+        "anchor": anchor_of(results, system),
+        "label": system.label,
+        "source": system.card.source,
+        "runs": [
+            {
+                "id": record.run_id,
+                "seed": record.spec.seed,
+                "preset": record.spec.preset,
+                "epochs": record.spec.training.get("epochs", ""),
+                "commit": _commit(record.environment),
+                "device": record.environment.get("device") or "unknown",
+                "finished": record.environment.get("finished", ""),
+                "link": links.get(record.run_id, ""),
+            }
+            for record in system.records
+        ],
+    }
 
 
-def _folded(title: str, parts: Sequence[str]) -> str:
-    """GitHub and most viewers fold this; the others show it."""
-    if not parts:
-        return ""
-    body = "\n\n".join(part.strip() for part in parts)
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+def _commit(environment: Mapping[str, Any]) -> str:
+    commit = str(environment.get("commit") or "unknown")[:10]
+    return commit + (" + changes" if environment.get("dirty") else "")
 
 
-def _provenance(results: Results) -> str:
-    heads = ("Run", "System", "Seed", "Preset", "Epochs", "Commit", "Device", "Finished")
-    rows = [heads, tuple("---" for _ in heads)]
-    for system in results.systems:
-        for record in system.records:
-            facts = record.environment
-            commit = str(facts.get("commit") or "unknown")[:10]
-            rows.append(
-                (
-                    f"`{record.run_id}`",
-                    escape_markdown(system.label),
-                    str(record.spec.seed),
-                    escape_markdown(record.spec.preset),
-                    str(record.spec.training.get("epochs", "")),
-                    commit + (" + changes" if facts.get("dirty") else ""),
-                    escape_markdown(str(facts.get("device") or "unknown")),
-                    str(facts.get("finished", "")),
-                )
-            )
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return f"Data SHA-256: `{results.data_sha256}`\n\n{table}"
+@cache
+def _template() -> Any:
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return made.from_string(_source("page.html"))
+
+
+def _source(name: str) -> str:
+    return files("reports.web").joinpath(name).read_text(encoding="utf-8")

@@ -178,8 +178,15 @@ def _latex_row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def html_table(table: Table) -> str:
-    """A ``<section>`` with heading, table, caption and notes; styled by :data:`STYLE`."""
+def html_table(table: Table, anchors: Mapping[str, str] | None = None) -> str:
+    """A ``<section>`` with heading, table, caption and notes; styled by :data:`STYLE`.
+
+    What there is to say of a number beyond what is printed is in its cell's ``data-more``.
+
+    Args:
+        table: the table.
+        anchors: row label -> the id of the element that tells where the row's numbers come from.
+    """
     printed = lines(table)
     stub = 1 + table.has_seeds
     out = [f'<section id="{html.escape(table.name)}"><h3>{html.escape(table.title)}</h3>']
@@ -200,13 +207,22 @@ def html_table(table: Table) -> str:
             out.append(
                 f'<tr class="section"><th colspan="{width}">{html.escape(line.section)}</th></tr>'
             )
-        label, *rest = _cells(table, line, html.escape(line.label), map(_text_html, line.texts))
-        cells = "".join(f"<td>{cell}</td>" for cell in rest)
+        label = html.escape(line.label)
+        anchor = (anchors or {}).get(line.label, "") if line.kind == "measured" else ""
+        if anchor:
+            label = f'<a href="#{html.escape(anchor)}">{label}</a>'
+        label, *rest = _cells(table, line, label, map(_cell_html, line.texts))
+        cells = "".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in rest)
         out.append(f'<tr class="{line.kind}"><th>{label}</th>{cells}</tr>')
     out.append("</tbody></table></div>")
     out.append(f'<p class="caption">{html.escape(" ".join(table.caption))}</p>')
     out += [f'<p class="caption">{html.escape(note)}</p>' for note in table.notes]
     return "\n".join([*out, "</section>"]) + "\n"
+
+
+def _cell_html(text: Text) -> str:
+    more = f' data-more="{html.escape(text.more)}"' if text.more else ""
+    return f"<td{more}>{_text_html(text)}</td>"
 
 
 def _text_html(text: Text) -> str:

@@ -128,10 +128,11 @@ MINUS = "−"
 
 @dataclass(frozen=True)
 class Text:
-    """What a cell prints: its text and its mark."""
+    """What a cell prints: its text and its mark; and what there is to say of it beyond that."""
 
     text: str
     mark: str = ""
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def lines(table: Table) -> list[Line]:
             texts = tuple(Text(_number(c.published, c.decimals)) for c in row.cells)
             found.append(Line(row.label, "", texts, "published", row.section))
             continue
-        texts = tuple(Text(_measured(c, row.seeds), c.mark) for c in row.cells)
+        texts = tuple(Text(_measured(c, row.seeds), c.mark, _more(c)) for c in row.cells)
         found.append(Line(row.label, seeds, texts, row.kind, row.section))
         if any(c.published is not None for c in row.cells):
             found += _beside(row)
@@ -184,6 +185,26 @@ def _measured(cell: Cell, seeds: int) -> str:
     if seeds and cell.n and cell.n != seeds:
         text += f" (n={cell.n})"
     return text + cell.flag
+
+
+def _more(cell: Cell) -> str:
+    """Everything that is known of a number, with more digits than are printed."""
+    if cell.value is None:
+        return ""
+    digits = cell.decimals + 2
+    parts = [_number(cell.value, digits)]
+    if cell.std is not None:
+        parts[0] += f" ± {cell.std:.{digits}f}"
+    if cell.interval is not None:
+        low, high = (_number(end, digits) for end in cell.interval)
+        parts.append(f"95 % interval {low} to {high}")
+    if cell.n:
+        parts.append(f"{cell.n} seed{'' if cell.n == 1 else 's'}")
+    if cell.published is not None:
+        shown = _number(cell.published, cell.decimals)
+        beside = _number(cell.difference, cell.decimals, signed=True)
+        parts.append(f"published {shown}, difference {beside}")
+    return "; ".join(parts)
 
 
 def _number(value: float | None, decimals: int, missing: str = DASH, signed: bool = False) -> str:

@@ -97,8 +97,8 @@ def test_what_cannot_be_used_is_told(store: RunStore, tmp_path: Path) -> None:
     assert results.problems["e" * 12] == "interrupted"
     (built,) = build(store, None, tmp_path / "out", card)
     page = built.index.read_text()
-    assert "## Runs that are not in this report" in page
-    assert all(f"`{run_id}`" in page for run_id in results.problems)
+    assert "Runs that are not in this report" in page
+    assert all(run_id in page for run_id in results.problems)
 
 
 def test_stale_metrics_are_made_again_from_the_table(store: RunStore) -> None:
@@ -147,7 +147,7 @@ def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None
     page = built.index.read_text()
     assert "Synthetic data" in page
     for path in built.figures:
-        assert f"figures/{path.name}" in page
+        assert f"figures/{path.stem}" in page
     for record in built.results.records:
         assert record.run_id in page
     assert built.results.data_sha256 in page
@@ -190,7 +190,7 @@ def test_the_command_prints_the_main_numbers(store: RunStore, tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     assert "alpha · clean" in done.output
     assert "0.500" in done.output
-    assert (tmp_path / "r/toy/report.md").is_file()
+    assert (tmp_path / "r/toy/index.html").is_file()
 
 
 def test_lines_are_told_apart_by_model_and_by_regime(store: RunStore) -> None:

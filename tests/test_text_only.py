@@ -77,7 +77,7 @@ def test_the_report_shows_accuracy_and_the_majority_class(
 ) -> None:
     done = benchmark("report", "--runs-dir", runs[0], "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "speech" / "report.md").read_text()
+    text = (tmp_path / "speech" / "index.html").read_text()
     assert "text only. 2 availability subsets instead of 8." in text
     assert "majority class" in text
     assert list((tmp_path / "speech" / "figures").glob("*landscapes*.png"))

@@ -1,0 +1,237 @@
+"""The page: loads nothing, shows everything, says the right values, escapes what it is given."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from benchmark.records import METRICS, RunStore
+from reports.build import ReportPaths, build
+from reports.cards import Card, CardLookup
+from tests.report_records import LABEL, add, card, make_spec, make_table, off_by
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x.png> & \"quoted\""
+
+
+@dataclass
+class Node:
+    tag: str
+    attrs: dict[str, str]
+    text: str = ""  # of a piece of text, whose tag is ""
+    children: list[Node] = field(default_factory=list)
+
+    def all(self, tag: str = "") -> Iterator[Node]:
+        for child in self.children:
+            if not tag or child.tag == tag:
+                yield child
+            yield from child.all(tag)
+
+    @property
+    def whole(self) -> str:
+        return self.text + "".join(child.whole for child in self.children)
+
+
+class Tree(HTMLParser):
+    """The document as nodes; every tag must be closed, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.root = Node("", {})
+        self.open = [self.root]
+        self.feed(text)
+        self.close()
+        assert self.open == [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        node = Node(tag, {key: value or "" for key, value in attrs})
+        self.open[-1].children.append(node)
+        if tag not in VOID:
+            self.open.append(node)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].children.append(Node("", {}, data))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    made = RunStore(tmp_path / "runs")
+    made.prepare()
+    return made
+
+
+def address(seed: int) -> tuple[str, str]:
+    """A run of Alpha, and where it is in MLflow."""
+    run_id = make_spec("alpha", seed=seed).run_id
+    return run_id, f"http://127.0.0.1:5000/#/experiments/1/runs/{run_id}"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+    """Alpha is off by 0.5, Beta by 0.8, and by 0.1 more for each missing modality."""
+    store = RunStore(tmp_path_factory.mktemp("runs"))
+    store.prepare()
+    for model, error in (("alpha", 0.5), ("beta", 0.8)):
+        for seed in (1, 2):
+            add(store, make_spec(model, seed=seed), make_table(LABEL, off_by(error)))
+    out = tmp_path_factory.mktemp("out")
+    (paths,) = build(store, None, out, card, dict(map(address, (1, 2))))
+    return paths
+
+
+def small(store: RunStore, cards: CardLookup = card) -> Node:
+    """A page of what is in the store and one run more."""
+    add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["I"]), synthetic=True)
+    (paths,) = build(store, None, store.root.parent / "out", cards)
+    return tree(paths)
+
+
+def tree(built: ReportPaths) -> Node:
+    return Tree(built.index.read_text()).root
+
+
+def by_id(root: Node, name: str) -> Node:
+    (found,) = [node for node in root.all() if node.attrs.get("id") == name]
+    return found
+
+
+def rows(table: Node) -> list[list[str]]:
+    return [
+        [cell.whole for cell in row.children if cell.tag in ("th", "td")] for row in table.all("tr")
+    ]
+
+
+def test_the_page_loads_nothing(built: ReportPaths) -> None:
+    root = tree(built)
+    for node in root.all():
+        assert node.tag not in {"link", "iframe", "object", "embed", "base", "source"}
+        assert node.attrs.get("src", "data:").startswith("data:"), node.tag
+        assert "srcset" not in node.attrs
+        assert not any(name.startswith("on") for name in node.attrs)
+    style = " ".join(node.whole for node in root.all("style"))
+    script = " ".join(node.whole for node in root.all("script"))
+    assert "url(" not in style
+    assert "@import" not in style
+    for call in ("http", "fetch", "XMLHttpRequest", "import(", "eval", "innerHTML"):
+        assert call not in script
+
+
+def test_every_table_and_figure_is_on_it(built: ReportPaths) -> None:
+    root = tree(built)
+    ids = [node.attrs["id"] for node in root.all() if "id" in node.attrs]
+    assert len(ids) == len(set(ids))
+    assert {path.stem for path in (*built.tables, *built.figures)} <= set(ids)
+    targets = {a.attrs["href"] for a in root.all("a")}
+    assert {target[1:] for target in targets if target.startswith("#")} <= set(ids)
+    images = [image.attrs["src"] for image in root.all("img")]
+    assert len(images) == len({path.stem for path in built.figures})
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in images)
+
+
+def test_its_numbers_are_those_of_the_records(built: ReportPaths) -> None:
+    """Off by 0.5, and by 0.1 more for each missing modality: 0.5 + 0.3 η on average at η."""
+    root = tree(built)
+    head, alpha, beta = rows(by_id(root, "leaderboard-mae"))
+    assert head == [
+        "Model · training",
+        "Seeds",
+        "Clean",
+        "I, fixed",
+        "I, random",
+        "II",
+        "III",
+        "Grid",
+    ]
+    # Of the 7 non-empty subsets 3 lack two modalities and 3 lack one: 0.9 / 7 more.
+    assert alpha[:2] == ["Alpha · clean", "2"]
+    assert alpha[2:6] == [f"{x:.3f} ± 0.000" for x in (0.5, 0.629, 0.62, 0.5)]
+    assert alpha[7] == "0.605 ± 0.000"
+    assert beta[2] == "0.800 ± 0.000"
+    board = by_id(root, "board-seed-a1-mae")
+    said = [square.attrs["data-more"] for square in board.all("i")]
+    assert len(said) == 2 * 64
+    assert said[0] == "λ = 0, η = 0.7: MAE 0.710 ± 0.000"
+    assert said[63] == "λ = 0.7, η = 0: MAE 0.500 ± 0.000"
+    assert "λ = 0.3, η = 0.2: MAE 0.560 ± 0.000" in said
+    assert len([s for s in board.all("i") if s.attrs.get("class") == "star"]) == 2
+    colours = [square.attrs["style"] for square in board.all("i")]
+    assert colours[63] == "background:#fde725"  # viridis' brightest: the best of all
+    assert colours[64 + 0] == "background:#440154"  # and its darkest: the worst
+
+
+def test_hovering_tells_more_digits_seeds_and_interval(built: ReportPaths) -> None:
+    root = tree(built)
+    more = {cell.attrs.get("data-more") for cell in by_id(root, "leaderboard-mae").all("td")}
+    assert "0.50000 ± 0.00000; 2 seeds" in more
+    summary = by_id(root, "robustness-summary-seed-a1")
+    more = {cell.attrs.get("data-more") for cell in summary.all("td")}
+    assert "0.60500 ± 0.00000; 95 % interval 0.60500 to 0.60500; 2 seeds" in more
+
+
+def test_each_system_leads_to_its_runs(built: ReportPaths) -> None:
+    root = tree(built)
+    (link,) = {
+        a.attrs["href"]
+        for a in by_id(root, "leaderboard-mae").all("a")
+        if a.whole == "Alpha · clean"
+    }
+    origin = by_id(root, link[1:])
+    for record in built.results.systems[0].records:
+        assert record.run_id in origin.whole
+    assert {a.attrs["href"] for a in origin.all("a")} == {address(1)[1], address(2)[1]}
+    assert built.results.data_sha256 in root.whole
+    assert "0123456789" in origin.whole
+
+
+def test_what_could_not_be_used_is_on_it(store: RunStore) -> None:
+    half = add(store, make_spec("half"), make_table(LABEL, off_by(0.5), protocols=["I"]))
+    (half.path / METRICS).unlink()
+    root = small(store)
+    (item,) = [node.whole for node in root.all("li") if node.whole.startswith(half.run_id)]
+    assert item == f"{half.run_id} incomplete: metrics.json missing"
+    assert "Synthetic data." in root.whole
+
+
+def test_hostile_names_stay_text(store: RunStore) -> None:
+    table = make_table(LABEL, off_by(0.1), protocols=["I"])
+    add(store, make_spec("evil", config={HOSTILE: HOSTILE}), table)
+    root = small(store, lambda name: Card(HOSTILE if name == "evil" else name))
+    assert len(list(root.all("script"))) == 1
+    assert all(image.attrs["src"].startswith("data:") for image in root.all("img"))
+    labels = {row[0] for row in rows(by_id(root, "leaderboard-mae"))}
+    assert f"{HOSTILE} · clean" in labels
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+MEASURE = """<!doctype html><body><iframe id="page" src="index.html"></iframe><script>
+addEventListener("load", () => {
+  const widths = [390, 800, 1400].map((width) => {
+    const frame = document.getElementById("page");
+    frame.style.width = `${width}px`;
+    return width - frame.contentDocument.documentElement.scrollWidth;
+  });
+  document.body.dataset.room = widths.join(" ");
+});</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_no_screen_is_too_narrow(built: ReportPaths) -> None:
+    """Tables scroll in their own box, the page never sideways."""
+    (built.folder / "measure.html").write_text(MEASURE)
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu"]
+    command += ["--allow-file-access-from-files", "--dump-dom"]
+    address = (built.folder / "measure.html").as_uri()
+    done = subprocess.run([*command, address], capture_output=True, text=True, timeout=120)
+    found = re.search(r'data-room="([^"]*)"', done.stdout)
+    assert found, done.stderr[-500:]
+    assert all(float(room) >= 0 for room in found[1].split()), found[1]
