@@ -7,6 +7,7 @@ import io
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore, replace_file
 from benchmark.search import SearchPlan
+from benchmark.spec import RunSpec
 from benchmark.study import Settings, Trial
 from benchmark.tracked_plan import ARTIFACTS, Plan
 
@@ -45,6 +47,12 @@ def ranked(trials: Sequence[Trial], minimise: bool) -> list[Trial]:
 def settings_text(settings: Settings) -> str:
     """For people: "learning_rate 0.0005, topk 3"."""
     return ", ".join(f"{_short(name)} {value}" for name, value in settings.items())
+
+
+def trial_title(spec: RunSpec, settings: Settings) -> str:
+    """The name of a trial's run: model, regime, what was searched, seed."""
+    point = ", ".join(f"{_short(name)}={value}" for name, value in settings.items())
+    return f"{spec.model} · {spec.regime.name} ({point}) · seed {spec.seed}"
 
 
 def _short(name: str) -> str:
@@ -156,6 +164,14 @@ def tracked_search(
         "study": plan.name,
     }
     done = {str(trial.number): trial.value for trial in trials if trial.value is not None}
+    metric = f"valid/{plan.objective.name}_{plan.objective.metric}"
+    best = accumulate(done.values(), min if plan.objective.minimise else max)
+    series = {metric: done, f"{metric}_best": dict(zip(done, best, strict=True))}
+    titles = {
+        spec.run_id: trial_title(spec, trial.settings)
+        for trial in trials
+        for spec in (plan.specs(trial.settings) if trial.run_ids else ())
+    }
     title = f"search: {tags['model']} · {tags['regime']} · {plan.objective.title}"
     return Plan(
         plan_id=plan.name,
@@ -167,8 +183,9 @@ def tracked_search(
         tags=tags,
         kind="search",
         params={f"space.{name}": str(d.plain()) for name, d in plan.space.items()},
-        series={f"valid/{plan.objective.name}_{plan.objective.metric}": done} if done else {},
+        series=series if done else {},
         files=tuple(map(str, files)),
+        titles=titles,
     )
 
 

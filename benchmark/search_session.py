@@ -19,6 +19,7 @@ from benchmark.search_report import (
     settings_text,
     show,
     tracked_search,
+    trial_title,
     write_results,
 )
 from benchmark.session import open_tracker
@@ -108,7 +109,7 @@ class SearchSession:
                 seed = f" · seed {spec.seed}" if len(self.plan.request.seeds) > 1 else ""
                 display.add(spec, f"trial {trial.number}: {settings_text(trial.settings)}{seed}")
                 if self.tracker:
-                    self.tracker.add(spec)
+                    self.tracker.add(spec, trial_title(spec, trial.settings))
 
             def listen(event: Event) -> None:
                 display.handle(event)

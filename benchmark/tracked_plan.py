@@ -20,6 +20,8 @@ from benchmark.tracked import UNREADABLE, Tracked, read, source_tags
 PLAN_ID = "plan_id"
 ARTIFACTS = "artifacts:/"
 """Where a description points into its run's artifacts."""
+SHOWN_CELLS = tuple((x, y) for x in (0.0, 0.3, 0.7) for y in (0.0, 0.3, 0.7))
+"""(λ, η) of the landscape in a description."""
 PLAN = "plan"
 """The kind of a plan that was asked for; a search's is its own."""
 NOTE = "mlflow.note.content"
@@ -41,6 +43,7 @@ class Plan:
         params: of the parent run.
         series: metric of the parent run -> step -> value.
         files: its files, relative to the runs folder.
+        titles: run id -> the name of a child run, where it is not the run's own.
     """
 
     plan_id: str
@@ -54,6 +57,7 @@ class Plan:
     params: Mapping[str, str] = field(default_factory=dict)
     series: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -160,7 +164,31 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
         f"Test split of `{dataset}`{kind}, mean ± standard deviation over seeds; "
         f"checkpoints selected on validation {rules}."
     )
-    return "\n".join([*lines, "", caption])
+    return "\n".join([*lines, "", *_landscapes(groups, metric), "", caption])
+
+
+def _landscapes(groups: Mapping[tuple[str, str, str], list[Tracked]], metric: str) -> list[str]:
+    """The corners and the middle of each system's λ×η landscape, averaged over seeds."""
+    places = " | ".join(f"{x:g}, {y:g}" for x, y in SHOWN_CELLS)
+    lines = [
+        f"| {PAPER_NAMES[metric]} at λ, η | {places} |",
+        "| --- " * (1 + len(SHOWN_CELLS)) + "|",
+    ]
+    for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
+        cells = [_cells(run.record, metric) for run in members]
+        known = pd.concat([c for c in cells if len(c)]) if any(map(len, cells)) else None
+        if known is not None:
+            means = known.groupby(level=[0, 1]).mean()
+            shown = (f"{means[cell]:.3f}" if cell in means else "–" for cell in SHOWN_CELLS)
+            lines.append(f"| {model} · {regime} | {' | '.join(shown)} |")
+    return lines if len(lines) > 2 else []
+
+
+def _cells(record: RunRecord, metric: str) -> pd.Series:
+    """The metric at (λ, η) on the grid, averaged over noise rules."""
+    metrics = record.metrics
+    grid = metrics[metrics["protocol"] == "grid"]
+    return grid.groupby(["intensity", "rate"])[metric].mean()
 
 
 def _mean_std(values: Sequence[float | None]) -> str:

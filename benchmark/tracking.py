@@ -15,11 +15,12 @@ from benchmark.mlflow_store import Connection, Say, Status, default_uri, trackin
 from benchmark.records import RunStore
 from benchmark.spec import RunSpec
 from benchmark.tracked import LEARNING_RATE, curve_values, read
-from benchmark.tracked_plan import Plan, describe_plan
+from benchmark.tracked_plan import NOTE, PLAN_ID, Plan, describe_plan
 from benchmark.tracking_sync import (
     SyncReport,
     by_run_id,
     connect,
+    note_of,
     now,
     open_child,
     open_parent,
@@ -76,6 +77,7 @@ class Tracker:
         self._connection: Connection | None = None
         self._plan: Plan | None = None
         self._specs: dict[str, RunSpec] = {}
+        self._titles: dict[str, str] = {}
         self._parent: str | None = None
         self._live: dict[str, _Live] = {}
         self._started: set[str] = set()
@@ -116,9 +118,10 @@ class Tracker:
 
         self._attempt(plan.plan_id, open_it)
 
-    def add(self, spec: RunSpec) -> None:
-        """One more run of the plan."""
+    def add(self, spec: RunSpec, title: str) -> None:
+        """One more run of the plan, and its name."""
         self._specs[spec.run_id] = spec
+        self._titles[spec.run_id] = title
 
     def update(self, plan: Plan) -> None:
         """The plan as it is now: written to the store by :meth:`close_plan`."""
@@ -165,6 +168,25 @@ class Tracker:
                 found.append(run)
 
         return self._attempt(value, upload) and bool(found)
+
+    def illustrate(self, plan: Plan, pictures: Sequence[str]) -> bool:
+        """Show pictures in the description of a plan's parent run, until the plan changes.
+
+        Args:
+            plan: the plan.
+            pictures: artifacts of the parent run.
+
+        Returns:
+            Whether it was done.
+        """
+
+        def describe() -> None:
+            connection = self._connect()
+            run = connection.find(PLAN_ID, plan.plan_id)
+            if run is not None:
+                connection.log(run.id, tags={NOTE: note_of(plan, self.store, run.id, pictures)})
+
+        return self._attempt(plan.plan_id, describe)
 
     def close_plan(self, status: Status | None = None) -> None:
         """End the parent run, and bring everything of the plan that has a record into the store.
@@ -222,7 +244,8 @@ class Tracker:
 
     def _start(self, spec: RunSpec) -> _Live:
         connection = self._connect()
-        run = open_child(connection, spec, self._parent, now())
+        title = self._titles.get(spec.run_id)
+        run = open_child(connection, spec, self._parent, now(), title)
         connection.reopen(run)
         live = _Live(run.id, max(connection.steps(run.id, LEARNING_RATE), default=0))
         self._live[spec.run_id] = live
@@ -240,7 +263,8 @@ class Tracker:
 
     def _finish(self, spec: RunSpec) -> None:
         self._failures.pop(spec.run_id, None)
-        write_record(self._connect(), read(self.store.trained(spec.run_id)), self._parent)
+        tracked, title = read(self.store.trained(spec.run_id)), self._titles.get(spec.run_id)
+        write_record(self._connect(), tracked, self._parent, title=title)
         self._started.discard(spec.run_id)
         self._tracked.add(spec.run_id)
 
@@ -265,7 +289,8 @@ class Tracker:
         for run_id in self._specs:
             if run_id not in self._tracked and self.store.is_trained(run_id):
                 tracked = read(self.store.trained(run_id))
-                write_record(connection, tracked, self._parent, known.get(run_id))
+                title = self._titles.get(run_id)
+                write_record(connection, tracked, self._parent, known.get(run_id), title)
                 self._started.discard(run_id)
         for run_id in self._started & known.keys():
             connection.end(known[run_id].id, "KILLED")

@@ -109,7 +109,9 @@ def _sync_experiment(
             if plan.plan_id not in parents:
                 parents[plan.plan_id] = open_parent(connection, plan)
             parent = parents[plan.plan_id][0].id
-        outcome = write_record(connection, tracked, parent, known.get(tracked.spec.run_id))
+        run_id = tracked.spec.run_id
+        title = plan.titles.get(run_id) if plan else None
+        outcome = write_record(connection, tracked, parent, known.get(run_id), title)
         report.count(outcome)
         if plan is not None and (outcome != "present" or parents[plan.plan_id][1]):
             changed[plan.plan_id] = plan
@@ -143,21 +145,35 @@ def write_plan(connection: Connection, parent: str, plan: Plan, store: RunStore)
     for name, series in plan.series.items():
         known = connection.steps(parent, name)
         points += [(name, x, at, int(step)) for step, x in series.items() if int(step) not in known]
-    note = plan.note(store, f"get-artifact?run_uuid={parent}&path=")
+    note = note_of(plan, store, parent)
     connection.log(parent, params=plan.params, tags={NOTE: note}, points=points)
     files = [store.root / name for name in plan.files]
     connection.upload(parent, [path for path in files if path.is_file()], plan.kind)
 
 
+def note_of(plan: Plan, store: RunStore, parent: str, pictures: Sequence[str] = ()) -> str:
+    """The description of a plan's parent run, with pictures from among its artifacts."""
+    place = f"get-artifact?run_uuid={parent}&path="
+    shown = [f"![{path}]({place}{path})" for path in pictures]
+    return "\n\n".join([plan.note(store, place), *shown])
+
+
 def open_child(
-    connection: Connection, spec: RunSpec, parent: str | None, started: int
+    connection: Connection,
+    spec: RunSpec,
+    parent: str | None,
+    started: int,
+    title: str | None = None,
 ) -> StoredRun:
-    """The one run with this run id, with its params; made under ``parent`` where there is none."""
+    """The one run with this run id, with its params; made under ``parent`` where there is none.
+
+    ``title`` is its name, where that is not :func:`benchmark.naming.run_title`.
+    """
     with connection.lock:
         run = connection.find(RUN_ID, spec.run_id)
         if run is None:
             tags = {**tags_of(spec), **({PARENT: parent} if parent else {})}
-            run = connection.create(run_title(spec), tags, started)
+            run = connection.create(title or run_title(spec), tags, started)
     # A label (the preset, say) may differ from the first plan's; a param is never changed.
     absent = {k: v for k, v in params_of(spec).items() if k not in run.params}
     connection.log(run.id, params=absent)
@@ -165,7 +181,11 @@ def open_child(
 
 
 def write_record(
-    connection: Connection, tracked: Tracked, parent: str | None, known: StoredRun | None = None
+    connection: Connection,
+    tracked: Tracked,
+    parent: str | None,
+    known: StoredRun | None = None,
+    title: str | None = None,
 ) -> Outcome:
     """Bring a record into the store: whatever of it is not there yet.
 
@@ -174,6 +194,7 @@ def write_record(
         tracked: the record.
         parent: the parent run, for a run that is made.
         known: the run as it was last seen; looked up again unless it was complete.
+        title: the name of a run that is made, where it is not its own.
     """
     if known is not None and _is_complete(known, tracked):
         return "present"
@@ -181,7 +202,7 @@ def write_record(
         found = connection.find(RUN_ID, tracked.spec.run_id)
         if found is not None and _is_complete(found, tracked):
             return "present"
-        run = open_child(connection, tracked.spec, parent, tracked.started)
+        run = open_child(connection, tracked.spec, parent, tracked.started, title)
         connection.reopen(run)
         last = max(connection.steps(run.id, LEARNING_RATE), default=0) if found is not None else 0
         model = _add_model(connection, run, tracked)

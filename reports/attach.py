@@ -28,10 +28,10 @@ def attach(
     """
     if tracking_uri == "none":
         return False
-    from benchmark.tracked_plan import PLAN_ID, plans
+    from benchmark.tracked_plan import PLAN, PLAN_ID, plans
 
     runs = {record.run_id for record in built.results.records}
-    tracked = [plan for plan in plans(store) if runs & set(plan.run_ids)]
+    tracked = [p for p in plans(store) if p.kind == PLAN and runs & set(p.run_ids)]
     if not tracked:
         return False
     from benchmark.tracking import Tracker, default_uri
@@ -43,8 +43,15 @@ def attach(
         for folder, files in _by_folder(built).items()
     )
     if done:
+        tracker.illustrate(plan, _landscapes(built))
         say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
     return done
+
+
+def _landscapes(built: ReportPaths) -> list[str]:
+    """The landscape figures among the artifacts: the parent run's description shows them."""
+    found = (p for p in built.figures if "landscape" in p.name and p.suffix == ".png")
+    return [f"{FOLDER}/{path.relative_to(built.folder)}" for path in found]
 
 
 def _by_folder(built: ReportPaths) -> dict[str, list[Path]]:
