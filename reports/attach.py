@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from benchmark.records import RunStore
 from reports.build import ReportPaths
 
+if TYPE_CHECKING:
+    from benchmark.tracked_plan import Plan
+    from benchmark.tracking import Tracker
+
 FOLDER = "report"
+SHOWN = "description"
+"""The artifact folder of what a run's description shows."""
+SHOWN_WIDTH = 1000
+"""Pixels: the description does not scale a picture."""
 
 
 def attach(
@@ -43,15 +53,26 @@ def attach(
         for folder, files in _by_folder(built).items()
     )
     if done:
-        tracker.illustrate(plan, _landscapes(built))
+        _illustrate(tracker, plan, built)
         say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
     return done
 
 
-def _landscapes(built: ReportPaths) -> list[str]:
-    """The landscape figures among the artifacts: the parent run's description shows them."""
-    found = (p for p in built.figures if "landscape" in p.name and p.suffix == ".png")
-    return [f"{FOLDER}/{path.relative_to(built.folder)}" for path in found]
+def _illustrate(tracker: Tracker, plan: Plan, built: ReportPaths) -> None:
+    """Show the landscapes in the description of the plan's run, as wide as that is."""
+    from PIL import Image
+
+    from benchmark.tracked_plan import PLAN_ID
+
+    found = [p for p in built.figures if "landscape" in p.name and p.suffix == ".png"]
+    with TemporaryDirectory() as folder:
+        small = [Path(folder) / path.name for path in found]
+        for path, copy in zip(found, small, strict=True):
+            with Image.open(path) as picture:
+                picture.thumbnail((SHOWN_WIDTH, SHOWN_WIDTH))
+                picture.save(copy)
+        if tracker.attach(PLAN_ID, plan.plan_id, small, SHOWN):
+            tracker.illustrate(plan, [f"{SHOWN}/{path.name}" for path in small])
 
 
 def _by_folder(built: ReportPaths) -> dict[str, list[Path]]:
