@@ -100,7 +100,7 @@ def test_an_encoding_that_was_stopped_goes_on_and_ends_in_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encode, "TOKENS_PER_BATCH", 8)
-    monkeypatch.setattr(encode, "MARK_EVERY", 4)
+    monkeypatch.setattr(encode, "MARK_SECONDS", 0)
     path = write(tmp_path / "t.csv", HEADER, *ROWS)
     whole = Counting()
     expected = encoded(tmp_path / "whole", path, whole)
@@ -108,7 +108,7 @@ def test_an_encoding_that_was_stopped_goes_on_and_ends_in_the_same_bytes(
         encoded(tmp_path, path, Counting(fail_at=10))
     rest = Counting()
     assert encoded(tmp_path, path, rest) == expected
-    assert len(rest.batches) == len(whole.batches) - 8
+    assert len(rest.batches) == len(whole.batches) - 10
     again = Counting()
     assert encoded(tmp_path, path, again) == expected
     assert again.batches == []
@@ -117,7 +117,7 @@ def test_an_encoding_that_was_stopped_goes_on_and_ends_in_the_same_bytes(
 def test_what_another_encoder_left_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encode, "MARK_EVERY", 1)
+    monkeypatch.setattr(encode, "MARK_SECONDS", 0)
     monkeypatch.setattr(encode, "TOKENS_PER_BATCH", 8)
     path = write(tmp_path / "t.csv", HEADER, *ROWS)
     with pytest.raises(KeyboardInterrupt):

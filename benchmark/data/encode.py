@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,8 +32,8 @@ STATE = "state.json"
 TOKENS_PER_BATCH = 2048
 """Padding included: what suits a CPU's caches and leaves a small GPU room."""
 TOKENIZED_AT_ONCE = 4096
-MARK_EVERY = 20
-"""Batches between two notes of how far it is: what a kill can cost."""
+MARK_SECONDS = 5.0
+"""Between two notes of how far it is: what a kill can cost."""
 MAX_TOKENS = 50
 """As many steps as the field's feature packages have for text."""
 
@@ -137,13 +138,15 @@ def _encode_all(
     batches = list(_batches(lengths))
     total, finished = int(lengths.sum()), sum(int(lengths[b].sum()) for b in batches[:done])
     report(finished, total)
+    marked = time.monotonic()
     for k, rows in enumerate(batches[done:], done + 1):
         for row, values in zip(rows, encoder.states([tokens[r] for r in rows]), strict=True):
             states[row, : lengths[row]] = _half(values, encoder.facts.name)
         finished += int(lengths[rows].sum())
         report(finished, total)
-        if k % MARK_EVERY == 0:
+        if time.monotonic() >= marked + MARK_SECONDS:
             _mark(work, key, k, states)
+            marked = time.monotonic()
     _mark(work, key, len(batches), states)
     return states, lengths, cut
 

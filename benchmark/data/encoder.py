@@ -6,6 +6,7 @@ The only module that imports ``transformers`` (the extra ``[text]``).
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ def _library() -> Any:
         ) from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # our message says it once
     return transformers
 
 
