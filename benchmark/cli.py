@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 import typer
 
 from benchmark.data.commands import app as data_app
+from benchmark.efficiency_command import efficiency
 from benchmark.errors import BenchmarkError
 from benchmark.list_command import app as list_app
 from benchmark.predict_command import predict
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(efficiency)
 app.command()(search)
 app.command()(predict)
 app.add_typer(data_app, name="data")

@@ -160,6 +160,13 @@ class MultimodalModel(nn.Module, ABC):
     def begin_epoch(self, progress: Progress) -> None:
         """Called once before each epoch, for what a method resets there (a memory, say)."""
 
+    def expert_shares(self) -> Mapping[str, float]:
+        """Name of a submodule that holds experts -> the share of them that one input is routed to.
+
+        A dense implementation may compute all of them; the efficiency table states both.
+        """
+        return {}
+
     def phases(self) -> Sequence[Phase]:
         """The passes of an epoch; by default one, over all parameters, with :meth:`loss`."""
         return [Phase("train", [{"params": list(self.parameters())}], self.training_loss)]

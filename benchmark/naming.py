@@ -74,18 +74,25 @@ def departures(spec: RunSpec, defaults: Mapping[str, Any] | None) -> dict[str, A
     Returns:
         "model.topk" or "regime.scope" -> value.
     """
-    changes: dict[str, Any] = {}
-    if defaults is not None:
-        changes = {
-            f"model.{key}": value
-            for key, value in spec.model_config.items()
-            if json.dumps(value) != json.dumps(defaults.get(key))
-        }
+    changes = changed_settings(spec.model_config, defaults)
     regime, usual = spec.regime.identity(), Regime(spec.regime.kind).identity()
     return changes | {
         f"regime.{key}": value
         for key, value in regime.items()
         if key not in _IN_THE_REGIMES_NAME and value != usual[key]
+    }
+
+
+def changed_settings(
+    model_config: Mapping[str, Any], defaults: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The model's settings that are not the defaults; none where those are not known."""
+    if defaults is None:
+        return {}
+    return {
+        f"model.{key}": value
+        for key, value in model_config.items()
+        if json.dumps(value) != json.dumps(defaults.get(key))
     }
 
 

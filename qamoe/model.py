@@ -148,6 +148,10 @@ class QAMoE(BranchedModel):
             extras={"own": stack("own"), "variance": stack("variance")},
         )
 
+    def expert_shares(self) -> Mapping[str, float]:
+        """k of the N experts; all of them are computed here, as one product."""
+        return {f"banks.{key}": self.config.topk / self.config.experts for key in self.banks}
+
     def loss(self, output: Output, batch: Modalities, progress: Progress) -> Loss:
         """Eq. 10 (or A23 for classes), plus the extension's term where it is on."""
         assert batch.label is not None

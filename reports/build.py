@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmark.efficiency import Efficiency, kept
 from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.cards import CardLookup, installed
@@ -16,6 +17,7 @@ from reports.conditions import condition_tables
 from reports.curves import curve_groups, curves_figure
 from reports.differences import difference_tables
 from reports.drawing import start_writing
+from reports.efficiency import efficiency_tables
 from reports.figures import combined_figure, common_scale, surfaces
 from reports.grid import grid_tables
 from reports.heatmap import boards
@@ -46,6 +48,7 @@ TABLE_MAKERS = (
     difference_tables,
     regret_tables,
     mechanism_tables,
+    efficiency_tables,
 )
 """The tables of a report, in the page's order; the main one is the first of the first."""
 
@@ -93,15 +96,21 @@ def build(
         BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
             cannot be written to.
     """
+    measured = kept(store)
     return [
-        write(results, out / results.dataset, links or {})
+        write(results, out / results.dataset, links or {}, measured)
         for results in load(store, dataset, cards)
     ]
 
 
-def write(results: Results, folder: Path, links: Mapping[str, str]) -> ReportPaths:
+def write(
+    results: Results,
+    folder: Path,
+    links: Mapping[str, str],
+    efficiency: Sequence[Efficiency] = (),
+) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
-    sources = Sources.of(results)
+    sources = Sources.of(results, efficiency)
     try:
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+from benchmark.efficiency import Efficiency
 from protocols.availability import mask_of, name_of
 from protocols.conditions import JOINTS
 from reports import captions
@@ -34,11 +35,13 @@ class Sources:
     measure: Measure
     floors: Sequence[Floor]
     paper: Published
+    efficiency: Sequence[Efficiency] = ()
 
     @staticmethod
-    def of(results: Results) -> Sources:
-        """The sources of one data set's results."""
-        return Sources(Measure(results), floors(results), published(results.dataset))
+    def of(results: Results, efficiency: Sequence[Efficiency] = ()) -> Sources:
+        """The sources of one data set's results, and of what was measured of its models' cost."""
+        about = [one for one in efficiency if one.dataset == results.dataset]
+        return Sources(Measure(results), floors(results), published(results.dataset), about)
 
     @property
     def results(self) -> Results:

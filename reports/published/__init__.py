@@ -6,7 +6,7 @@ A published number is shown only beside runs on the data set that it was printed
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -32,11 +32,13 @@ class Published:
         dataset: the data set's name in the paper, or "".
         tables: table -> model title -> condition -> metric -> value or None (a dash).
         reference: the title of the model that the paper proposes.
+        efficiency: model title -> what its efficiency table prints; it is about no data set.
     """
 
     dataset: str
     tables: Mapping[str, Mapping[str, Any]]
     reference: str = ""
+    efficiency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def value(self, table: str, model: str, condition: str, metric: str) -> float | None:
         """A printed number, or None where the paper has none."""
@@ -57,7 +59,8 @@ def published(dataset: str, paper: str = QA_MOE) -> Published:
         for key, table in content.items()
         if name in table.get("datasets", {})
     }
-    return Published(name, tables, content["_meta"]["reference"])
+    costs = content.get("table9", {}).get("models", {})
+    return Published(name, tables, content["_meta"]["reference"], costs)
 
 
 def papers() -> list[str]:
