@@ -82,6 +82,7 @@ _LATEX: Mapping[str, str] = {
     "λ": r"$\lambda$",
     "η": r"$\eta$",
     "σ": r"$\sigma$",
+    "ρ": r"$\rho$",
     "·": r"$\cdot$",
     "–": "--",
     "—": "---",

@@ -9,7 +9,7 @@ everything else. It shows how the suite works, and tells nothing about the world
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ Doubles = NDArray[np.float64]
 
 SEED = 1284
 COUNTS = {"train": 1284, "valid": 229, "test": 686}
+TINY = {"train": 96, "valid": 32, "test": 64}
 SPEAKERS = {"train": 52, "valid": 10, "test": 31}
 CLASS_SHARES = (0.32, 0.22, 0.16, 0.13, 0.10, 0.07)
 CUES = 3
@@ -63,6 +64,11 @@ CHANNELS: dict[Modality, Channel] = {
 def regression(data_dir: Path | None = None) -> Dataset:
     """Sentiment in [-3, 3] in steps of 0.2; ``data_dir`` is not used."""
     return _generate("synthetic", "regression", _sentiment, _sentiment_cues)
+
+
+def tiny(data_dir: Path | None = None) -> Dataset:
+    """Of the same making, with so few samples that a whole plan takes seconds: to try things."""
+    return _generate("synthetic-tiny", "regression", _sentiment, _sentiment_cues, TINY)
 
 
 def classification(data_dir: Path | None = None) -> Dataset:
@@ -135,13 +141,14 @@ def _generate(
     task: Task,
     draw_label: Callable[[int, np.random.Generator], Doubles],
     draw_cues: Callable[[Doubles, int], Doubles],
+    counts: Mapping[str, int] = COUNTS,
 ) -> Dataset:
     labels: dict[str, Doubles] = {}
     ids: dict[str, tuple[str, ...]] = {}
     arrays: dict[tuple[str, Modality], tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
     form = 0 if task == "regression" else 1
     for s, split in enumerate(SPLITS):
-        count = COUNTS[split]
+        count = counts[split]
         labels[split] = draw_label(count, _generator(0, form, s))
         speakers = np.sort(_generator(1, form, s).integers(0, SPEAKERS[split], count))
         ids[split] = _sample_ids(split, speakers)
