@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 
 from benchmark.errors import BenchmarkError
@@ -155,11 +157,19 @@ class SearchSession:
         assert self.tracker is not None
         trials = self.study.trials()
         rows = rows_of(self.plan, trials, self.store)
-        figures = self.study.draw(self.folder, self.plan.objective.title)
+        figures = self._figures()
         written = [self.folder / name for name in (BEST, TRIALS)]
         files = [path.relative_to(self.how.runs_dir) for path in (*written, *figures)]
         self.tracker.update(tracked_search(self.plan, self.experiment, trials, rows, files))
         self.tracker.close_plan(status)
+
+    def _figures(self) -> list[Path]:
+        """Optuna's figures; a study that they cannot show has none."""
+        try:
+            return self.study.draw(self.folder, self.plan.objective.title)
+        except (ValueError, TypeError, RuntimeError, ArithmeticError, OSError) as error:
+            self.console.print(f"no figures of this study: {error}", style="yellow", markup=False)
+            return []
 
 
 def plan_epochs(plan: SearchPlan) -> int:

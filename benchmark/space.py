@@ -121,4 +121,4 @@ def _values(dimension: Choices | Range) -> Sequence[Value] | None:
     count = math.floor((dimension.high - dimension.low) / step * (1 + 1e-12)) + 1
     if count > GRID_LIMIT:
         return None
-    return [dimension.low + step * i for i in range(count)]
+    return [min(dimension.high, dimension.low + step * i) for i in range(count)]

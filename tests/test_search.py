@@ -89,6 +89,26 @@ def test_small_finite_spaces_are_grids() -> None:
     assert grid_of({k: Choices(tuple(range(5))) for k in "abc"}) is None  # 125 points
 
 
+def test_every_point_of_a_grid_is_claimed_once(tmp_path) -> None:
+    space = {
+        "a": Range(0.1, 0.3, step=0.1),
+        "b": Range(1, 2),
+        "c": Choices((None, "x", 1.5)),
+        "d": Choices((False, True)),
+    }
+    study = Study("study", space, True, None, tmp_path)
+    study.begin(36)
+    found = []
+    while (trial := study.claim(36)) is not None:
+        found.append(tuple(trial.settings.values()))
+        study.finish(trial.number, float(len(found)))
+    study.close()
+    assert len(found) == 36
+    assert set(found) == {tuple(point.values()) for point in grid_of(space) or []}
+    names = {path.name for path in study.draw(tmp_path, "MAE")}
+    assert names == {"parallel_coordinates.png", "slices.png", "history.png", "importances.png"}
+
+
 # --- objectives ---
 
 
