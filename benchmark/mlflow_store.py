@@ -49,6 +49,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # Where a run can be seen is said by `benchmark ui`, not after each run.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # A database file that is deleted under us is noticed: no connection to it is kept open.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }
@@ -128,8 +129,6 @@ class Connection:
         lock_path = lock_folder / "tracking" if path is None else Path(f"{path}.lock")
         lock_path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(lock_path, timeout=LOCK_SECONDS)
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         if path is None:
             _knock(uri)
         else:
@@ -160,7 +159,7 @@ class Connection:
         """The run with a tag."""
         quoted = value.replace("'", "")
         page = self._client.search_runs([self._experiment_id], f"tags.{tag} = '{quoted}'", 1, 1)
-        return _stored(page[0]) if page else None
+        return stored(page[0]) if page else None
 
     def runs(self) -> Iterator[StoredRun]:
         """Every run of the experiment that has the tag ``run_id``."""
@@ -169,14 +168,14 @@ class Connection:
             page = self._client.search_runs(
                 [self._experiment_id], f"tags.{RUN_ID} != ''", max_results=500, page_token=token
             )
-            yield from map(_stored, page)
+            yield from map(stored, page)
             token = page.token
             if not token:
                 return
 
     def create(self, name: str, tags: Mapping[str, str], started: int) -> StoredRun:
         """A new run, under way."""
-        return _stored(self._client.create_run(self._experiment_id, started, dict(tags), name))
+        return stored(self._client.create_run(self._experiment_id, started, dict(tags), name))
 
     def log(
         self,
@@ -255,13 +254,33 @@ class Connection:
         self._client.set_terminated(run, status, ended)
 
 
-def _stored(run: Run) -> StoredRun:
+def stored(run: Run) -> StoredRun:
+    """A run in plain values."""
     info, data = run.info, run.data
     started = int(info.start_time or 0)
     return StoredRun(info.run_id, info.status, started, data.tags, data.params, data.metrics)
 
 
+def reading_client(uri: str) -> MlflowClient:
+    """A client that makes nothing. Raises OSError where there is no store."""
+    path = sqlite_path(uri)
+    if path is None:
+        _knock(uri)
+    else:
+        path.stat()
+    return _client(uri)
+
+
+def fetch_model(uri: str, model: str, to: Path) -> None:
+    """Bring the files of a logged model into a folder."""
+    from mlflow.artifacts import download_artifacts
+
+    download_artifacts(f"models:/{model}", dst_path=str(to), tracking_uri=uri)
+
+
 def _client(uri: str) -> MlflowClient:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
     _quieten()

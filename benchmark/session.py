@@ -26,6 +26,7 @@ from benchmark.plan import (
 from benchmark.progress import Display
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
+from benchmark.tracked_plan import Plan
 from benchmark.tracking import Tracker, default_uri
 from protocols.availability import MASK_COUNT, subsets
 from protocols.modalities import MODALITIES
@@ -103,11 +104,11 @@ class Session:
         self.store.prepare()
         pending = self.pending()
         self.console.print(self._headline(len(pending)))
-        tracker = open_tracker(
-            tracking_uri, experiment or self.dataset.name, self.store, self.console
-        )
+        title = self.request.title or plan_title(self.specs)
+        experiment = experiment or self.dataset.name
+        Plan.of(plan_id(self.specs), title, experiment, "", self.specs).save(self.store)
+        tracker = open_tracker(tracking_uri, experiment, self.store, self.console)
         if tracker and pending:
-            title = self.request.title or plan_title(self.specs)
             tracker.open_plan(plan_id(self.specs), title, self.specs)
         try:
             results = self._execute(pending, tracker)

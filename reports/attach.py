@@ -46,16 +46,20 @@ def attach(
         return False
     from benchmark.tracking import Tracker, default_uri
 
-    uri, plan = tracking_uri or default_uri(store.root), tracked[-1]
-    tracker = Tracker(uri, plan.experiment, store, warn=say)
-    done = all(
-        tracker.attach(PLAN_ID, plan.plan_id, files, folder)
-        for folder, files in _by_folder(built).items()
-    )
-    if done:
-        _illustrate(tracker, plan, built)
-        say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
-    return done
+    uri = tracking_uri or default_uri(store.root)
+    for plan in reversed(tracked):
+        tracker = Tracker(uri, plan.experiment, store, warn=say)
+        done = all(
+            tracker.attach(PLAN_ID, plan.plan_id, files, folder)
+            for folder, files in _by_folder(built).items()
+        )
+        if done:
+            _illustrate(tracker, plan, built)
+            say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
+            return True
+        if tracker.behind:  # the store fails, and has said so
+            break
+    return False
 
 
 def _illustrate(tracker: Tracker, plan: Plan, built: ReportPaths) -> None:

@@ -82,6 +82,7 @@ def build(
     out: Path,
     cards: CardLookup = installed,
     links: Mapping[str, str] | None = None,
+    only: Mapping[str, str] | None = None,
 ) -> list[ReportPaths]:
     """Write the reports of one data set, or of every one that has records.
 
@@ -91,6 +92,7 @@ def build(
         out: each report goes into a folder of its data set's name in here.
         cards: where the titles of models come from.
         links: run id -> its address in MLflow.
+        only: the runs that it is about, as for :func:`reports.results.load`.
 
     Raises:
         BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
@@ -99,7 +101,7 @@ def build(
     measured = kept(store)
     return [
         write(results, out / results.dataset, links or {}, measured)
-        for results in load(store, dataset, cards)
+        for results in load(store, dataset, cards, only)
     ]
 
 

@@ -20,7 +20,18 @@ def report(
     dataset: Annotated[
         str | None, typer.Option(help="Data set (default: every one that has records).")
     ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="Only the runs of this MLflow experiment or plan (paper/table6, say)."),
+    ] = None,
     runs_dir: RUNS_DIR = Path("runs"),
+    from_mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Of the runs in this MLflow store; records that --runs-dir lacks are fetched.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
     tracking_uri: TRACKING_URI = None,
 ) -> None:
@@ -33,12 +44,27 @@ def report(
     from benchmark.records import RunStore
     from reports.attach import attach
     from reports.build import build
+    from reports.cards import installed
+    from reports.choice import Only, links_of, of_experiment
+    from reports.choice import from_mlflow as fetched
 
     console = Console()
     store = RunStore(runs_dir)
-    for built in build(store, dataset, out):
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    only: Only | None = None
+    if from_mlflow is not None:
+        tracking_uri = "none"  # that store is read, nothing is written to it
+        only, links = fetched(from_mlflow, experiment, store, say)
+    else:
+        links = links_of(store, tracking_uri)
+        if experiment is not None:
+            only = of_experiment(store, experiment)
+    for built in build(store, dataset, out, installed, links, only):
         show(built, console)
-        attach(built, store, tracking_uri, lambda text: console.print(text, markup=False))
+        attach(built, store, tracking_uri, say)
 
 
 def show(built: ReportPaths, console: Console) -> None:

@@ -170,7 +170,10 @@ class Results:
 
 
 def load(
-    store: RunStore, dataset: str | None = None, cards: CardLookup = installed
+    store: RunStore,
+    dataset: str | None = None,
+    cards: CardLookup = installed,
+    only: Mapping[str, str] | None = None,
 ) -> list[Results]:
     """Read the records of a store: one :class:`Results` for each data set.
 
@@ -178,6 +181,8 @@ def load(
         store: the runs.
         dataset: only this data set; None for all that have records.
         cards: where the titles of models come from.
+        only: the runs that the report is about -> what is known to be wrong with a run, or "".
+            None for all runs of the store.
 
     Raises:
         BenchmarkError: where there are no records, or runs on data of one name but different
@@ -186,6 +191,14 @@ def load(
     records, problems = _readable(store)
     problems |= {k: f"incomplete: {', '.join(v)} missing" for k, v in store.broken().items()}
     problems |= store.unfinished()
+    if only is not None:
+        records = [record for record in records if record.run_id in only]
+        done = {record.run_id for record in records}
+        problems = {
+            run_id: problems.get(run_id) or known or "no record: deleted, or not run yet"
+            for run_id, known in only.items()
+            if run_id not in done
+        }
     by_dataset: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         by_dataset[record.spec.dataset].append(record)

@@ -1,0 +1,76 @@
+"""Which runs a report is about, and where their records and their MLflow pages are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from benchmark.errors import BenchmarkError, unknown
+from benchmark.plans import named_plan, plan_names
+from benchmark.records import RunStore
+from benchmark.tracked_plan import plans
+
+Only = Mapping[str, str]
+"""The runs that a report is about -> what is known to be wrong with a run, or ""."""
+
+
+def of_experiment(store: RunStore, name: str) -> Only:
+    """The runs of an experiment, or of a plan by its name, title or identity.
+
+    Raises:
+        BenchmarkError: where no plan that was run is called so.
+    """
+    made = plans(store)
+    wanted = names_of(name)
+    kept = [plan for plan in made if wanted & {plan.experiment, plan.title, plan.plan_id}]
+    if not kept:
+        known = [other for other in plan_names() if names_of(other) & {p.title for p in made}]
+        known += [name for plan in made for name in (plan.experiment, plan.title)]
+        raise unknown("experiment", name, dict.fromkeys(known), f"Plans are kept in {store.root}.")
+    return dict.fromkeys((run_id for plan in kept for run_id in plan.run_ids), "")
+
+
+def names_of(name: str) -> set[str]:
+    """What a user's name of an experiment or plan may be recorded as."""
+    try:
+        return {name, str(named_plan(name).get("title", name))}
+    except BenchmarkError:
+        return {name}
+
+
+def from_mlflow(
+    uri: str, name: str | None, store: RunStore, say: Callable[[str], None]
+) -> tuple[Only, Mapping[str, str]]:
+    """Fetch the records of a tracking store's runs, or of those of one experiment or plan.
+
+    Returns:
+        The runs, and their addresses.
+
+    Raises:
+        BenchmarkError: where the store fails, or has no such experiment or no runs.
+    """
+    from benchmark.tracking_fetch import addresses, chosen, fetch, remote_runs
+
+    found = remote_runs(uri)
+    if not found:
+        raise BenchmarkError(f"the tracking store {uri} has no runs of this suite")
+    if name is not None:
+        found = chosen(found, names_of(name), name)
+    problems = fetch(uri, found, store, say)
+    return {one.run_id: problems.get(one.run_id, "") for one in found}, addresses(uri, found)
+
+
+def links_of(store: RunStore, tracking_uri: str | None) -> Mapping[str, str]:
+    """Run id -> its address, of the store that the runs were tracked in; empty where it fails."""
+    if tracking_uri == "none":
+        return {}
+    from benchmark.mlflow_store import default_uri, sqlite_path
+    from benchmark.tracking_fetch import addresses, remote_runs
+
+    uri = tracking_uri or default_uri(store.root)
+    path = sqlite_path(uri)
+    if path is not None and not path.is_file():
+        return {}
+    try:
+        return addresses(uri, remote_runs(uri))
+    except BenchmarkError:  # a report needs no store; attaching it will say what is wrong
+        return {}
