@@ -212,7 +212,9 @@ def curve_values(row: Mapping[Any, Any]) -> dict[str, float]:
         name = str(key)
         if name in _NO_CURVE or name.endswith("_undefined") or not math.isfinite(value):
             continue
-        tracked = LEARNING_RATE if name == "learning_rate" else name.replace("_", "/", 1)
+        part, _, rest = name.partition("_")
+        # a model's own phases are parts of its training: ``train/likelihood_loss``
+        tracked = f"{part}/{rest}" if part in ("train", "valid") else f"train/{name}"
         values[tracked] = float(value)
     return values
 

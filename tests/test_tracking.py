@@ -14,7 +14,7 @@ from benchmark.events import Event
 from benchmark.readouts import summarise
 from benchmark.records import HISTORY, RunStore
 from benchmark.table import PredictionTable, merge
-from benchmark.tracked import MAX_VALUE, RUN_ID, params_of, summary
+from benchmark.tracked import MAX_VALUE, RUN_ID, curve_values, params_of, summary
 from benchmark.tracked_plan import NOTE, describe_plan
 from benchmark.tracking import Tracker, sync
 from benchmark.tracking_sync import PARENT
@@ -257,3 +257,13 @@ def test_an_unknown_store_is_one_line(plain_store: RunStore) -> None:
     make_record(plain_store)
     with pytest.raises(BenchmarkError, match="nowhere://x failed"):
         sync(plain_store, "nowhere://x")
+
+
+def test_curves_are_of_training_or_of_validation() -> None:
+    row = {"train_loss": 1.0, "likelihood_loss": 2.0, "valid_mae": 3.0, "learning_rate": 0.1}
+    assert curve_values({**row, "epoch": 1, "best": 1.0}) == {
+        "train/loss": 1.0,
+        "train/likelihood_loss": 2.0,
+        "valid/mae": 3.0,
+        "train/learning_rate": 0.1,
+    }
