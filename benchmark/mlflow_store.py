@@ -275,7 +275,9 @@ def fetch_model(uri: str, model: str, to: Path) -> None:
     """Bring the files of a logged model into a folder."""
     from mlflow.artifacts import download_artifacts
 
-    download_artifacts(f"models:/{model}", dst_path=str(to), tracking_uri=uri)
+    # of a "models:/" address it would ask MLflow's global store, not this one
+    place = _client(uri).get_logged_model(model).artifact_location
+    download_artifacts(place, dst_path=str(to), tracking_uri=uri)
 
 
 def _client(uri: str) -> MlflowClient:

@@ -31,6 +31,9 @@ RUN_ID = "run_id"
 VERSION_TAGS = ("conditions", "metric_version", "validation_conditions")
 """What a record's numbers were made from: a tracked run with other values is out of date."""
 
+VALIDATION_ONLY = "validation"
+"""The tag ``protocol`` of a search's trial, which was not evaluated on test."""
+
 MAX_VALUE = 500
 """Longer parameter values are cut: every server takes this many characters."""
 
@@ -179,7 +182,7 @@ def source_tags() -> dict[str, str]:
 def _record_tags(record: RunRecord) -> dict[str, str]:
     environment = record.environment
     version = METRIC_VERSION[record.spec.task]
-    tags = {"protocol": "validation", "conditions": "0", "metric_version": str(version)}
+    tags = {"protocol": VALIDATION_ONLY, "conditions": "0", "metric_version": str(version)}
     if record.is_evaluated():
         made_from = json.loads((record.path / METRICS).read_text())
         covered = set(record.metrics["protocol"])

@@ -19,7 +19,7 @@ from benchmark.mlflow_store import (
 )
 from benchmark.records import CHECKPOINT, RunRecord, RunStore
 from benchmark.records import RUN_ID as RUN_ID_FORM
-from benchmark.tracked import RUN_ID, UNREADABLE
+from benchmark.tracked import RUN_ID, UNREADABLE, VALIDATION_ONLY
 from benchmark.tracked_plan import PLAN_ID
 from benchmark.tracking_sync import MODEL_ID, PARENT, RECORD_FOLDER, reason
 
@@ -50,7 +50,7 @@ class Remote:
 
 
 def remote_runs(uri: str) -> list[Remote]:
-    """Every run of a store that has a record or is to get one.
+    """Every run of a store that has a whole record or is to get one: trials of a search have not.
 
     Raises:
         BenchmarkError: where the store cannot be read.
@@ -76,7 +76,7 @@ def _remote_runs(uri: str) -> Iterator[Remote]:
     titles = {run.id: run.tags.get(NAME, "") for _, run in found if PLAN_ID in run.tags}
     for experiment_id, run in found:
         run_id = run.tags.get(RUN_ID, "")
-        if RUN_ID_FORM.fullmatch(run_id):
+        if RUN_ID_FORM.fullmatch(run_id) and run.tags.get("protocol") != VALIDATION_ONLY:
             plan = titles.get(run.tags.get(PARENT, ""), "")
             yield Remote(run_id, run, experiments[experiment_id], experiment_id, plan)
 

@@ -27,6 +27,7 @@ from benchmark.search_session import SearchSession
 from benchmark.session import Session
 from benchmark.tracking import sync
 from benchmark.tracking_server import _wait_until_up
+from reports.choice import from_mlflow
 from tests.tracked_store import prepared_store
 
 SMALL = {"width": 16, "encoder_heads": 2}
@@ -114,6 +115,12 @@ def test_runs_and_searches_are_tracked_over_http(server, data_dir, tmp_path) -> 
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(runs) == 3
     assert str(sync(RunStore(tmp_path), server.uri)) == "0 runs made, 0 updated, 3 already there"
+    fetched = RunStore(tmp_path / "fetched")
+    only, _ = from_mlflow(server.uri, None, fetched, lambda text: None)
+    (run_id,) = (record.run_id for record in fetched.records())  # the trials have no test table
+    assert set(only) == {run_id}
+    for file in RunStore(tmp_path).record(run_id).files():
+        assert (fetched.path(run_id) / file.name).read_bytes() == file.read_bytes()
     mlflow.set_tracking_uri(server.uri)
     model = mlflow.pyfunc.load_model(f"models:/{runs[0].data.tags['model_id']}")
     spec = load_dataset("tiny", data_dir).spec
