@@ -213,12 +213,9 @@ class Connection:
         )
         inputs = [TensorSpec(FLOAT, (-1, -1, d), name) for name, d in model.widths.items()]
         answer = [ColSpec(kind, name) for name, kind in model.outputs.items()]
-        description = Model(
-            run_id=run,
-            model_id=made.model_id,
-            artifact_path=made.artifact_location,
-            signature=ModelSignature(Schema(inputs), Schema(answer)),
-        )
+        form = ModelSignature(Schema(inputs), Schema(answer))
+        place = made.artifact_location
+        description = Model(place, run_id=run, signature=form, model_id=made.model_id)
         description.add_flavor("python_function", loader_module=LOADER, python_version=PYTHON)
         with tempfile.TemporaryDirectory() as folder:
             description.save(str(Path(folder) / "MLmodel"))
