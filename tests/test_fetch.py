@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.data.inputs import InputForm
 from benchmark.errors import BenchmarkError
-from benchmark.records import METRICS, RECORD_FILES, RunStore
+from benchmark.interface import DataSpec
+from benchmark.records import CHECKPOINT, INPUTS, METRICS, RECORD_FILES, RunStore
 from benchmark.tracked_plan import Plan
 from benchmark.tracking_fetch import fetch, remote_runs
+from benchmark.tracking_sync import MODEL_ID, sync
+from protocols.modalities import MODALITIES
 from reports.choice import from_mlflow, links_of, of_experiment
 from reports.results import load
 from tests.records import make_record, make_run_spec
@@ -43,6 +47,24 @@ def test_records_come_back_from_a_tracking_store_byte_for_byte(
     assert dict(links_of(store, None)) == dict(links)
     plan_only, _ = from_mlflow(uri_of(store), "two models", other, said.append)
     assert dict(plan_only) == dict(only)
+
+
+def test_a_checkpoint_that_is_kept_with_its_model_comes_back(
+    store: RunStore, tmp_path: Path
+) -> None:
+    record = make_record(store, "lmf")
+    sizes = dict.fromkeys(MODALITIES, 3)
+    form = InputForm(DataSpec(sizes, sizes, MODALITIES), {})
+    (record.path / INPUTS).write_text(form.to_json())
+    sync(store, uri_of(store))
+    (remote,) = remote_runs(uri_of(store))
+    assert MODEL_ID in remote.run.tags
+    assert not list((store.root / "mlartifacts").glob(f"*/artifacts/record/{CHECKPOINT}"))
+    other = RunStore(tmp_path / "other")
+    assert fetch(uri_of(store), [remote], other, lambda _: None) == {}
+    for name in (*RECORD_FILES, INPUTS):
+        fetched = (other.path(record.run_id) / name).read_bytes()
+        assert fetched == (record.path / name).read_bytes()
 
 
 def test_a_record_that_the_store_has_not_whole_is_told(store: RunStore, tmp_path: Path) -> None:
