@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -154,12 +155,17 @@ class Session:
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]
         kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
-        table = Table(title=f"Test {metric.upper()} on {kind}, mean ± std over seeds")
+        title = f"Test {metric.upper()} on {kind}, mean ± std over seeds"
+        table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
-        for column in ("model", "regime", "seeds", *columns.values(), *searched):
-            table.add_column(column)
+        for place, column in enumerate(("model", "regime")):
+            words = " ".join(names[place] for names in self._systems()).split()
+            table.add_column(column, overflow="fold", min_width=max(map(len, words)))
+        table.add_column("seeds")
+        for column in (*columns.values(), *searched):
+            table.add_column(column, no_wrap=True)
         for (model, training), members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
             records = [self.store.record(run_id) for run_id in run_ids if self.store.has(run_id)]
