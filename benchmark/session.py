@@ -155,15 +155,21 @@ class Session:
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]
         kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
-        title = f"Test {metric.upper()} on {kind}, mean ± std over seeds"
-        table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        title = f"Test {metric.upper()} on {kind}, mean ± std over n seeds"
+        table = Table(
+            title=title,
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
         for place, column in enumerate(("model", "regime")):
             words = " ".join(names[place] for names in self._systems()).split()
             table.add_column(column, overflow="fold", min_width=max(map(len, words)))
-        table.add_column("seeds")
+        table.add_column("n")
         for column in (*columns.values(), *searched):
             table.add_column(column, no_wrap=True)
         for (model, training), members in self._systems().items():
