@@ -10,14 +10,14 @@ from importlib.metadata import entry_points
 
 import typer
 
+from benchmark.commands.efficiency import efficiency
+from benchmark.commands.list import app as list_app
+from benchmark.commands.predict import predict
+from benchmark.commands.run import run
+from benchmark.commands.search import search
+from benchmark.commands.tracking import sync, ui
 from benchmark.data.commands import app as data_app
-from benchmark.efficiency_command import efficiency
 from benchmark.errors import BenchmarkError
-from benchmark.list_command import app as list_app
-from benchmark.predict_command import predict
-from benchmark.run_command import run
-from benchmark.search_command import search
-from benchmark.tracking_commands import sync, ui
 
 app = typer.Typer(
     name="benchmark",

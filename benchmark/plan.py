@@ -14,8 +14,8 @@ from benchmark.data.dataset import Dataset
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.interface import MultimodalModel, Preset
 from benchmark.metrics import PRIMARY
-from benchmark.objective import Objective, objective_of
 from benchmark.registry import model_class
+from benchmark.search.objective import Objective, objective_of
 from benchmark.spec import RunSpec
 from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of
 from protocols.regimes import REGIME_KINDS, Regime

@@ -12,8 +12,8 @@ from benchmark.records import RunStore
 from reports.build import ReportPaths
 
 if TYPE_CHECKING:
-    from benchmark.tracked_plan import Plan
-    from benchmark.tracking import Tracker
+    from benchmark.tracking.plan import Plan
+    from benchmark.tracking.tracker import Tracker
 
 FOLDER = "report"
 SHOWN = "description"
@@ -38,13 +38,13 @@ def attach(
     """
     if tracking_uri == "none":
         return False
-    from benchmark.tracked_plan import PLAN, PLAN_ID, plans
+    from benchmark.tracking.plan import PLAN, PLAN_ID, plans
 
     runs = {record.run_id for record in built.results.records}
     tracked = [p for p in plans(store) if p.kind == PLAN and runs & set(p.run_ids)]
     if not tracked:
         return False
-    from benchmark.tracking import Tracker, default_uri
+    from benchmark.tracking.tracker import Tracker, default_uri
 
     uri = tracking_uri or default_uri(store.root)
     for plan in reversed(tracked):
@@ -66,7 +66,7 @@ def _illustrate(tracker: Tracker, plan: Plan, built: ReportPaths) -> None:
     """Show the landscapes in the description of the plan's run, as wide as that is."""
     from PIL import Image
 
-    from benchmark.tracked_plan import PLAN_ID
+    from benchmark.tracking.plan import PLAN_ID
 
     found = [p for p in built.figures if "landscape" in p.name and p.suffix == ".png"]
     with TemporaryDirectory() as folder:

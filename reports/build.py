@@ -8,34 +8,34 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmark.efficiency import Efficiency, kept
+from benchmark.efficiency.measure import Efficiency, kept
 from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.cards import CardLookup, installed
-from reports.claims import noise_rules
-from reports.conditions import condition_tables
-from reports.curves import curve_groups, curves_figure
-from reports.differences import difference_tables
-from reports.drawing import start_writing
-from reports.efficiency import efficiency_tables
-from reports.figures import combined_figure, common_scale, surfaces
-from reports.grid import grid_tables
-from reports.heatmap import boards
-from reports.leaderboard import leaderboard_tables
-from reports.measure import Measure
-from reports.mechanism import mechanism_tables
-from reports.page import Contents, Picture, page
-from reports.paper_figures import difference_figures, routing_figures, sensitivity_figures
-from reports.regret import regret_tables
-from reports.reliability_figure import has_panel, reliability_figure
-from reports.render import RENDERERS
+from reports.figures.curves import curve_groups, curves_figure
+from reports.figures.drawing import start_writing
+from reports.figures.landscapes import combined_figure, common_scale, surfaces
+from reports.figures.paper import difference_figures, routing_figures, sensitivity_figures
+from reports.figures.style import drawing
+from reports.reliability.claims import noise_rules
+from reports.reliability.figure import has_panel, reliability_figure
+from reports.reliability.tables import mechanism_tables
 from reports.results import Results, load
-from reports.robustness import Sources, clean_tables, main_tables, table_name
-from reports.style import drawing
-from reports.summary import summary_tables
-from reports.tables import Table
-from reports.variants import variant_tables
+from reports.tables.conditions import condition_tables
+from reports.tables.differences import difference_tables
+from reports.tables.efficiency import efficiency_tables
+from reports.tables.grid import grid_tables
+from reports.tables.measure import Measure
+from reports.tables.regret import regret_tables
+from reports.tables.render import RENDERERS
+from reports.tables.robustness import Sources, clean_tables, main_tables, table_name
+from reports.tables.summary import summary_tables
+from reports.tables.table import Table
+from reports.tables.variants import variant_tables
 from reports.views import SELECTIONS, view
+from reports.web.heatmap import boards
+from reports.web.leaderboard import leaderboard_tables
+from reports.web.page import Contents, Picture, page
 
 INDEX, TABLES, FIGURES = "index.html", "tables", "figures"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from protocols.availability import name_of, subsets
 from protocols.modalities import MODALITIES
-from reports.points import Point
 from reports.results import Results
+from reports.statistics.points import Point
 from reports.views import view
 
 MARKS = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.plans import named_plan, plan_names
 from benchmark.records import RunStore
-from benchmark.tracked_plan import plans
+from benchmark.tracking.plan import plans
 
 Only = Mapping[str, str]
 """The runs that a report is about -> what is known to be wrong with a run, or ""."""
@@ -48,7 +48,7 @@ def from_mlflow(
     Raises:
         BenchmarkError: where the store fails, or has no such experiment or no runs.
     """
-    from benchmark.tracking_fetch import addresses, chosen, fetch, remote_runs
+    from benchmark.tracking.fetch import addresses, chosen, fetch, remote_runs
 
     found = remote_runs(uri)
     if not found:
@@ -63,8 +63,8 @@ def links_of(store: RunStore, tracking_uri: str | None) -> Mapping[str, str]:
     """Run id -> its address, of the store that the runs were tracked in; empty where it fails."""
     if tracking_uri == "none":
         return {}
-    from benchmark.mlflow_store import default_uri, sqlite_path
-    from benchmark.tracking_fetch import addresses, remote_runs
+    from benchmark.tracking.fetch import addresses, remote_runs
+    from benchmark.tracking.mlflow_store import default_uri, sqlite_path
 
     uri = tracking_uri or default_uri(store.root)
     path = sqlite_path(uri)

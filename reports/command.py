@@ -93,7 +93,7 @@ def summary_table(built: ReportPaths) -> RichTable:
     from rich.text import Text
 
     from reports.captions import data_sentence
-    from reports.tables import lines
+    from reports.tables.table import lines
     from reports.views import SELECTIONS, view
 
     main = built.main

@@ -27,7 +27,7 @@ from protocols.modalities import Modality
 from protocols.regimes import REGIME_KINDS, Regime
 from reports.cards import Card, CardLookup, installed
 from reports.labels import Described, labels
-from reports.points import Point
+from reports.statistics.points import Point
 
 KEYS = ("protocol", "noise_rule", "missing_rule", "intensity", "rate", "available")
 """The columns that say which condition a row of the frame is about."""

@@ -18,8 +18,8 @@ from protocols.modalities import MODALITIES, Modality
 from protocols.regimes import Regime
 from reports.cards import Card
 from reports.results import Results, load
-from reports.robustness import Sources
-from reports.tables import Cell, Row, Table
+from reports.tables.robustness import Sources
+from reports.tables.table import Cell, Row, Table
 
 Predict = Callable[[Condition, np.ndarray], np.ndarray]
 """(condition, labels) -> (N,) values or (N, C) logits."""

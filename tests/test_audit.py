@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import BenchmarkError
-from reports.audit import (
+from reports.audit.checks import (
     audit,
     averages,
     best_everywhere,
@@ -17,7 +17,7 @@ from reports.audit import (
     lowest_f1_at,
     margins,
 )
-from reports.audit_values import Paper, read
+from reports.audit.values import Paper, read
 from tests.tiny import benchmark
 
 

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from benchmark.data.registry import load_dataset
-from benchmark.efficiency import Efficiency, kept, measure, save
-from benchmark.flops import BertBase, count_flops
+from benchmark.efficiency.flops import BertBase, count_flops
+from benchmark.efficiency.measure import Efficiency, kept, measure, save
 from benchmark.interface import ModelConfig, MultimodalModel, Output
 from benchmark.records import RunStore
 from qamoe.model import QAMoE
-from reports.efficiency import efficiency_tables
 from reports.published import published
-from reports.robustness import Sources
+from reports.tables.efficiency import efficiency_tables
+from reports.tables.robustness import Sources
 from tests.batches import make_batch, make_spec
 from tests.report_records import cell, labels_of
 from tests.tiny import benchmark

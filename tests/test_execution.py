@@ -16,8 +16,8 @@ import pytest
 
 from benchmark.config import TrainingConfig
 from benchmark.data.registry import load_dataset
-from benchmark.execute import execute, load_model
-from benchmark.executor import Execution, attempt, run_plan
+from benchmark.execution.execute import execute, load_model
+from benchmark.execution.executor import Execution, attempt, run_plan
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
 from benchmark.predict import predict
 from benchmark.records import INPUTS, RECORD_FILES, RunStore

@@ -10,9 +10,9 @@ from benchmark.data.inputs import InputForm
 from benchmark.errors import BenchmarkError
 from benchmark.interface import DataSpec
 from benchmark.records import CHECKPOINT, INPUTS, METRICS, RECORD_FILES, RunStore
-from benchmark.tracked_plan import Plan
-from benchmark.tracking_fetch import fetch, remote_runs
-from benchmark.tracking_sync import MODEL_ID, sync
+from benchmark.tracking.fetch import fetch, remote_runs
+from benchmark.tracking.plan import Plan
+from benchmark.tracking.sync import MODEL_ID, sync
 from protocols.modalities import MODALITIES
 from reports.choice import from_mlflow, links_of, of_experiment
 from reports.results import load

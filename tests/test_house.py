@@ -80,7 +80,7 @@ def test_one_module_for_each_tracker() -> None:
             for name in names:
                 if name.split(".")[0] in users:
                     users[name.split(".")[0]].add(module_name(path))
-    assert users["mlflow"] == {"benchmark.mlflow_store"}
+    assert users["mlflow"] == {"benchmark.tracking.mlflow_store"}
     assert len(users["optuna"]) <= 1
 
 

@@ -12,15 +12,15 @@ from benchmark.records import RunStore
 from benchmark.table import PredictionTable
 from protocols.conditions import Condition, Protocol
 from reports.cards import Card
-from reports.claims import Claim, claims_of, conclusion
-from reports.functionals import Estimate
-from reports.gate import effect, pairs
-from reports.mechanism import mechanism_tables
-from reports.points import Point
-from reports.reliability_figure import has_panel, reliability_figure
+from reports.figures.style import drawing
+from reports.reliability.claims import Claim, claims_of, conclusion
+from reports.reliability.figure import has_panel, reliability_figure
+from reports.reliability.gate import effect, pairs
+from reports.reliability.tables import mechanism_tables
+from reports.reliability.uncertainty import worth
 from reports.results import load
-from reports.style import drawing
-from reports.uncertainty import worth
+from reports.statistics.functionals import Estimate
+from reports.statistics.points import Point
 from tests.report_records import Predict, add, cell, make_spec, make_table, sources
 from tests.report_records import one as results_of
 from tests.test_statistics import labels

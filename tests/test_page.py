@@ -15,7 +15,8 @@ import pytest
 from benchmark.records import METRICS, RunStore
 from reports.build import ReportPaths, build
 from reports.cards import Card, CardLookup
-from tests.report_records import LABEL, add, card, make_spec, make_table, off_by
+from reports.web.leaderboard import leaderboard_tables
+from tests.report_records import LABEL, add, card, make_spec, make_table, off_by, one, sources
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x.png> & \"quoted\""
@@ -167,6 +168,15 @@ def test_its_numbers_are_those_of_the_records(built: ReportPaths) -> None:
     colours = [square.attrs["style"] for square in board.all("i")]
     assert colours[63] == "background:#fde725"  # viridis' brightest: the best of all
     assert colours[64 + 0] == "background:#440154"  # and its darkest: the worst
+
+
+def test_the_leaderboard_begins_with_the_best_and_ends_with_the_missing(store: RunStore) -> None:
+    for model, error in (("alpha", 0.8), ("qamoe", 0.5)):
+        add(store, make_spec(model), make_table(LABEL, off_by(error)))
+    add(store, make_spec("beta"), make_table(LABEL, off_by(0.1), protocols=["I"]))
+    for table in leaderboard_tables(sources(one(store))):
+        found = [row.label.partition(" ")[0] for row in table.rows if row.kind == "measured"]
+        assert found == ["QA-MoE", "Alpha", "Beta"]
 
 
 def test_hovering_tells_more_digits_seeds_and_interval(built: ReportPaths) -> None:

@@ -11,12 +11,12 @@ import pytest
 from benchmark.records import RunStore
 from protocols.availability import mask_of
 from protocols.conditions import at_level
-from reports.curves import MOST_CURVES, curve_groups
-from reports.figures import differences, signed_scale, surfaces
-from reports.paper_figures import difference_figures, routing_figures, sensitivity_figures
-from reports.routing import contexts, routing_of
-from reports.sensitivity import sweeps
-from reports.style import drawing
+from reports.figures.curves import MOST_CURVES, curve_groups
+from reports.figures.landscapes import differences, signed_scale, surfaces
+from reports.figures.paper import difference_figures, routing_figures, sensitivity_figures
+from reports.figures.routing import contexts, routing_of
+from reports.figures.sensitivity import sweeps
+from reports.figures.style import drawing
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 QAMOE = {"topk": 3, "ablation": "none"}

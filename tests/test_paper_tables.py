@@ -8,10 +8,10 @@ import pytest
 
 from benchmark.records import RunStore
 from protocols.regimes import Regime
-from reports.conditions import noise_table, random_table
-from reports.robustness import clean_tables
-from reports.specialists import specialists
-from reports.variants import variant_tables
+from reports.tables.conditions import noise_table, random_table
+from reports.tables.robustness import clean_tables
+from reports.tables.specialists import specialists
+from reports.tables.variants import variant_tables
 from tests.report_records import LABEL, add, cell, labels_of, make_spec, make_table, one, sources
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.commands.run import find_plan, read_request
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.naming import run_title, system_title
 from benchmark.plan import PlanConfig, make_plan, plan_conditions, regime_named
 from benchmark.plans import named_plan, plan_names
 from benchmark.registry import model_class, model_names
-from benchmark.run_command import find_plan, read_request
 from protocols.regimes import Regime
 from tests.tiny import benchmark
 

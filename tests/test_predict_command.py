@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from benchmark.checkpoint import load_checkpoint
+from benchmark.commands.predict import predict
 from benchmark.data.inputs import InputForm
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
-from benchmark.execute import execute
+from benchmark.execution.execute import execute
 from benchmark.plan import PlanConfig, plan_conditions, plan_runs
-from benchmark.predict_command import predict
 from benchmark.records import RunRecord, RunStore
 from protocols.conditions import at_level
 from protocols.modalities import MODALITIES

@@ -9,8 +9,15 @@ import pytest
 from scipy.stats import norm, rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from reports.ranks import aurc, auroc, level_correlation, mid_cdf, risk_coverage, spearman
-from reports.uncertainty import calibration, ence, nll
+from reports.reliability.uncertainty import calibration, ence, nll
+from reports.statistics.ranks import (
+    aurc,
+    auroc,
+    level_correlation,
+    mid_cdf,
+    risk_coverage,
+    spearman,
+)
 
 EVEN = np.full(40, 1 / 40)
 LACKS = np.array([False, True, False, True, True])

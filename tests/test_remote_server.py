@@ -18,15 +18,15 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from benchmark.data.registry import load_dataset
-from benchmark.executor import Execution
-from benchmark.mlflow_store import default_uri
+from benchmark.execution.executor import Execution
+from benchmark.execution.session import Session
 from benchmark.plan import PlanConfig
 from benchmark.records import RunStore
-from benchmark.search import plan_search
-from benchmark.search_session import SearchSession
-from benchmark.session import Session
-from benchmark.tracking import sync
-from benchmark.tracking_server import _wait_until_up
+from benchmark.search.plan import plan_search
+from benchmark.search.session import SearchSession
+from benchmark.tracking.mlflow_store import default_uri
+from benchmark.tracking.server import _wait_until_up
+from benchmark.tracking.tracker import sync
 from reports.choice import from_mlflow
 from tests.tracked_store import prepared_store
 
@@ -134,7 +134,7 @@ def test_a_server_that_dies_half_way_loses_nothing(
     how = execution(data_dir, tmp_path)
     session = Session(request(regimes=("spectrum",), seeds=(1, 2)), how)
     before = len(server.runs("run"))
-    from benchmark import session as session_module
+    from benchmark.execution import session as session_module
 
     real = session_module.run_plan
 

@@ -17,10 +17,10 @@ from protocols.conditions import Condition
 from protocols.regimes import Regime
 from reports.build import _figures, build
 from reports.cards import Card, installed
-from reports.drawing import start_writing
+from reports.figures.drawing import start_writing
+from reports.figures.style import drawing, line_styles
 from reports.results import load
-from reports.robustness import main_table
-from reports.style import drawing, line_styles
+from reports.tables.robustness import main_table
 from tests.report_records import (
     JOINT,
     LABEL,

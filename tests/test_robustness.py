@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from benchmark.records import RunStore
-from reports.conditions import condition_tables, fixed_table, noise_table
-from reports.grid import grid_table
-from reports.measure import Measure, Question
-from reports.points import Point
 from reports.published import published
 from reports.results import load
-from reports.robustness import clean_tables, main_table, main_tables
-from reports.tables import Cell
+from reports.statistics.points import Point
+from reports.tables.conditions import condition_tables, fixed_table, noise_table
+from reports.tables.grid import grid_table
+from reports.tables.measure import Measure, Question
+from reports.tables.robustness import clean_tables, main_table, main_tables
+from reports.tables.table import Cell
 from tests.report_records import (
     JOINT,
     LABEL,

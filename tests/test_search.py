@@ -10,23 +10,23 @@ import pytest
 import torch
 import yaml
 
-from benchmark import search as search_module
+from benchmark.commands.search import search
 from benchmark.config import EvaluationConfig
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
-from benchmark.execute import execute
-from benchmark.executor import Execution
-from benchmark.objective import OBJECTIVES, SEARCH_LEVELS, Objective, objective_of
+from benchmark.execution.execute import execute
+from benchmark.execution.executor import Execution
 from benchmark.plan import PlanConfig, plan_conditions, plan_runs
 from benchmark.predict import predict
 from benchmark.records import PREDICTIONS, VALIDATION, RunStore
 from benchmark.registry import model_class
-from benchmark.search import SearchPlan, plan_search
-from benchmark.search_command import search
-from benchmark.search_report import best_yaml, ranked
-from benchmark.search_session import SearchSession
-from benchmark.space import Choices, Range, grid_of, parse_space
-from benchmark.study import Study
+from benchmark.search import plan as search_module
+from benchmark.search.objective import OBJECTIVES, SEARCH_LEVELS, Objective, objective_of
+from benchmark.search.plan import SearchPlan, plan_search
+from benchmark.search.report import best_yaml, ranked
+from benchmark.search.session import SearchSession
+from benchmark.search.space import Choices, Range, grid_of, parse_space
+from benchmark.search.study import Study
 from protocols.conditions import LEVELS, at_level
 from protocols.modalities import MODALITIES
 from tests.records import make_table
@@ -210,7 +210,7 @@ def test_the_validation_table_is_the_checkpoints(data_dir, tmp_path) -> None:
     study = searched(plan, data_dir, tmp_path, count=1)
     (trial,) = study.trials()
     record = RunStore(tmp_path).trained(trial.run_ids[0])
-    from benchmark.execute import load_model
+    from benchmark.execution.execute import load_model
 
     valid = load_dataset("tiny", data_dir).splits["valid"].samples
     answer = predict(load_model(record, plan.dataset), valid, 7).prediction
@@ -234,8 +234,8 @@ def test_the_test_split_is_never_touched(data_dir, tmp_path, monkeypatch) -> Non
         return dataset
 
     expected = searched(planned(data_dir), data_dir, tmp_path / "plain").trials()
-    monkeypatch.setattr("benchmark.executor.load_dataset", poisoned)
-    monkeypatch.setattr("benchmark.search.load_dataset", poisoned)
+    monkeypatch.setattr("benchmark.execution.executor.load_dataset", poisoned)
+    monkeypatch.setattr("benchmark.search.plan.load_dataset", poisoned)
     found = searched(planned(data_dir), data_dir, tmp_path / "poisoned").trials()
     assert [t.value for t in found] == [t.value for t in expected]
     assert all(t.state == "done" for t in found)
@@ -316,7 +316,7 @@ def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, mo
         return real(spec, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.executor.execute", short_of_memory)
+        patch.setattr("benchmark.execution.executor.execute", short_of_memory)
         trials = searched(plan, data_dir, tmp_path).trials()
     reasons = {tuple(t.settings.values()): t.reason for t in trials if t.state == "failed"}
     assert reasons.keys() == {(1e-3, 3), (1e30, 2), (1e30, 3), (1e-3, 99), (1e30, 99)}

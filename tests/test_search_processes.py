@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from benchmark.records import RunStore
-from benchmark.space import Choices
-from benchmark.study import Study, Trial
+from benchmark.search.space import Choices
+from benchmark.search.study import Study, Trial
 from tests.tiny import benchmark
 
 RATES, TOPKS = (1e-3, 5e-4, 1e-4), (1, 2)

@@ -12,15 +12,15 @@ from mlflow.entities import Run
 
 from benchmark.checkpoint import load_checkpoint
 from benchmark.data.registry import load_dataset
-from benchmark.execute import execute
-from benchmark.executor import Execution
-from benchmark.objective import Objective
+from benchmark.execution.execute import execute
+from benchmark.execution.executor import Execution
 from benchmark.plan import PlanConfig, plan_conditions
 from benchmark.records import CHECKPOINT, RunStore
-from benchmark.search import SearchPlan, plan_search
-from benchmark.search_session import SearchSession
-from benchmark.tracked_plan import NOTE
-from benchmark.tracking import sync
+from benchmark.search.objective import Objective
+from benchmark.search.plan import SearchPlan, plan_search
+from benchmark.search.session import SearchSession
+from benchmark.tracking.plan import NOTE
+from benchmark.tracking.tracker import sync
 from protocols.modalities import MODALITIES
 from tests.tracked_store import client_of, found, prepared_store, uri_of
 

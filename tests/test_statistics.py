@@ -11,9 +11,8 @@ from benchmark.readouts import cell, protocol_three
 from protocols.availability import subsets
 from protocols.conditions import LEVELS, Condition, at_joint
 from protocols.missing import availability_weights
-from reports.landscape import landscape, surface
-from reports.points import Point, sample_terms
-from reports.statistics import (
+from reports.statistics.points import Point, sample_terms
+from reports.statistics.resampling import (
     RESAMPLES,
     bootstrap,
     holm,
@@ -25,7 +24,8 @@ from reports.statistics import (
     simultaneous,
     supported,
 )
-from reports.sums import combine, terms
+from reports.statistics.sums import combine, terms
+from reports.statistics.surface import landscape, surface
 from tests.report_records import JOINT, make_table
 
 REGRESSION = ("mae", "corr", "acc7", "acc5", "acc3", "acc2_has0", "f1_has0", "acc2_non0", "f1_non0")

@@ -12,14 +12,14 @@ from benchmark.readouts import protocol_three
 from benchmark.records import RunStore
 from protocols.conditions import LEVELS
 from protocols.regimes import Regime
-from reports.differences import Difference, difference_tables, sections
-from reports.functionals import answers, area, grid_points, mean, one
-from reports.points import Point
-from reports.regret import regret_tables
 from reports.results import Results
-from reports.statistics import RESAMPLES, resample_counts, seed_shares, stream_of
-from reports.summaries import cliff, non_monotone, relative_drop, steps_of, worst_cell
-from reports.summary import summary_tables
+from reports.statistics.functionals import answers, area, grid_points, mean, one
+from reports.statistics.points import Point
+from reports.statistics.resampling import RESAMPLES, resample_counts, seed_shares, stream_of
+from reports.statistics.summaries import cliff, non_monotone, relative_drop, steps_of, worst_cell
+from reports.tables.differences import Difference, difference_tables, sections
+from reports.tables.regret import regret_tables
+from reports.tables.summary import summary_tables
 from tests.report_records import (
     JOINT,
     LABEL,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.render import (
+from reports.tables.render import (
     RENDERERS,
     csv_text,
     escape_latex,
@@ -22,7 +22,7 @@ from reports.render import (
     latex,
     markdown,
 )
-from reports.tables import Cell, Column, Row, Table
+from reports.tables.table import Cell, Column, Row, Table
 
 
 def example() -> Table:

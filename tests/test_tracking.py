@@ -10,14 +10,14 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from benchmark.errors import BenchmarkError
-from benchmark.events import Event
+from benchmark.execution.events import Event
 from benchmark.readouts import summarise
 from benchmark.records import HISTORY, RunStore
 from benchmark.table import PredictionTable, merge
-from benchmark.tracked import MAX_VALUE, RUN_ID, curve_values, params_of, summary
-from benchmark.tracked_plan import NOTE, describe_plan
-from benchmark.tracking import Tracker, sync
-from benchmark.tracking_sync import PARENT
+from benchmark.tracking.plan import NOTE, describe_plan
+from benchmark.tracking.sync import PARENT
+from benchmark.tracking.tracked import MAX_VALUE, RUN_ID, curve_values, params_of, summary
+from benchmark.tracking.tracker import Tracker, sync
 from protocols.regimes import Regime
 from tests.records import make_history, make_record, make_run_spec, make_table
 from tests.tracked_store import (

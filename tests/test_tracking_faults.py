@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from benchmark import mlflow_store
 from benchmark.errors import BenchmarkError
-from benchmark.events import Event
-from benchmark.mlflow_store import default_uri
+from benchmark.execution.events import Event
 from benchmark.records import RunStore
-from benchmark.tracked import RUN_ID
-from benchmark.tracking import Tracker, sync
-from benchmark.tracking_server import serve_ui
+from benchmark.tracking import mlflow_store
+from benchmark.tracking.mlflow_store import default_uri
+from benchmark.tracking.server import serve_ui
+from benchmark.tracking.tracked import RUN_ID
+from benchmark.tracking.tracker import Tracker, sync
 from tests.tracked_store import (
     curve,
     finish,

@@ -10,11 +10,11 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from benchmark.events import Event
-from benchmark.mlflow_store import Connection, default_uri
+from benchmark.execution.events import Event
 from benchmark.records import RunStore
 from benchmark.spec import RunSpec
-from benchmark.tracking import Tracker
+from benchmark.tracking.mlflow_store import Connection, default_uri
+from benchmark.tracking.tracker import Tracker
 from tests.records import make_history, make_record, make_run_spec
 
 EPOCHS = 3

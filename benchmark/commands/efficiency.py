@@ -1,0 +1,95 @@
+"""``benchmark efficiency``: parameters, operations, latency, throughput and memory of models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.options import DATA_DIR, RUNS_DIR
+
+if TYPE_CHECKING:
+    from benchmark.efficiency.measure import Efficiency
+
+
+def efficiency(
+    dataset: Annotated[str, typer.Option(help="Whose shapes the inputs have.")] = "synthetic",
+    models: Annotated[str, typer.Option(help="Names with commas, or all.")] = "all",
+    preset: Annotated[str, typer.Option(help="paper, official, ...")] = "paper",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="model.topk=4, say. Repeatable.")
+    ] = None,
+    data_dir: DATA_DIR = None,
+    runs_dir: RUNS_DIR = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all).")] = None,
+    passes: Annotated[int, typer.Option(min=20, help="Timed passes at a batch of 16.")] = 100,
+) -> None:
+    """Measure what models cost on this device (Table 9); `benchmark report` shows it again.
+
+    Example: benchmark efficiency --dataset mosi --data-dir data --models qamoe,mult
+    """
+    import torch
+    from rich.console import Console
+
+    from benchmark.commands.run import read_request
+    from benchmark.data.registry import load_dataset
+    from benchmark.efficiency.measure import measure, save
+    from benchmark.environment import choose_device
+    from benchmark.execution.execute import make_model
+    from benchmark.execution.executor import available_cores
+    from benchmark.plan import plan_runs
+    from benchmark.records import RunStore
+
+    chosen = choose_device(device)
+    torch.set_num_threads(threads or available_cores())
+    given = {"models": tuple(n.strip() for n in models.split(",")), "preset": preset}
+    request = read_request(
+        {}, {**given, "regimes": ("clean",)}, settings or [], None, "the request"
+    )
+    data, store = load_dataset(dataset, data_dir), RunStore(runs_dir)
+    store.prepare()
+    console, found = Console(highlight=False), []
+    for spec in plan_runs(request, data):
+        names = (spec.model, spec.preset, dict(spec.model_config))
+        found.append(measure(make_model(spec, data), data, chosen, names, passes))
+        save(store, found[-1])
+        console.print(f"measured {spec.model}", style="dim")
+    show(found, console)
+
+
+def show(found: list[Efficiency], console: object) -> None:
+    """The measurements as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    assert isinstance(console, Console)
+    first = found[0]
+    table = Table(title=f"{first.device}, {first.threads} CPU thread(s); batch 16, {first.dataset}")
+    table.add_column("model", no_wrap=True)
+    for head in (
+        "M params (active)",
+        "MFLOPs (top-k)",
+        "ms (p95)",
+        "samples/s",
+        "best (batch)",
+        "MB",
+    ):
+        table.add_column(head, justify="right")
+    for one in found:
+        memory = "–" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}"
+        table.add_row(
+            one.model,
+            f"{one.parameters / 1e6:.2f} ({one.active / 1e6:.2f})",
+            f"{one.flops / 1e6:.1f} ({one.sparse_flops / 1e6:.1f})",
+            f"{one.latency_ms:.1f} ({one.latency_p95_ms:.1f})",
+            f"{one.throughput:.0f}",
+            f"{one.saturated_throughput:.0f} ({one.saturating_batch})",
+            memory,
+        )
+    console.print(table)
+    console.print(
+        "FLOPs per sample, two per multiply-add, as computed; active and top-k are analytic: what "
+        "the chosen experts alone would need. Text encoder excluded."
+    )

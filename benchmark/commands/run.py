@@ -1,0 +1,245 @@
+"""``benchmark run``: plan, train, evaluate, track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.errors import BenchmarkError
+from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
+
+if TYPE_CHECKING:
+    from benchmark.plan import PlanConfig, Product
+
+
+def run(
+    dataset: Annotated[str | None, typer.Option(help="Data set (default synthetic).")] = None,
+    models: Annotated[str | None, typer.Option(help="Names with commas, or all.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, I, II, III, grid or all.")] = None,
+    regime: Annotated[
+        str | None,
+        typer.Option(
+            help="clean, spectrum, missing-0.3, noise-0.3; with commas (default clean,spectrum)."
+        ),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Integers with commas (default 1111).")] = None,
+    preset: Annotated[str | None, typer.Option(help="paper (default), official, ...")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Short for training.epochs.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="One setting: model.topk=4, training.learning_rate=1e-3, regime.rate=0.3, "
+            "evaluation.draws=1. Repeatable.",
+        ),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="A named plan, paper/table6 say; paper is all of its plans."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A plan file of your own.")] = None,
+    data_dir: DATA_DIR = None,
+    runs_dir: RUNS_DIR = Path("runs"),
+    tracking_uri: TRACKING_URI = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="MLflow experiment (default: the data set's name).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time (default: one per CPU core, one on a GPU)."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads per run.")] = 1,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and an estimate.")] = False,
+) -> None:
+    """Train and evaluate models under degraded inputs; finished runs are never repeated.
+
+    Example: benchmark run --dataset mosi --data-dir data --models qamoe,mult --protocol III
+    --seeds 1111,1112,1113
+
+    What the command line says overrides the plan; of a plan with several products --models and
+    --regime choose a part.
+    """
+    given = {
+        "dataset": dataset,
+        "models": names(models),
+        "protocol": protocol,
+        "regimes": names(regime),
+        "seeds": seeds_of(seeds),
+        "preset": preset,
+    }
+    where = str(config) if config else plan or "the request"
+    request = read_request(find_plan(plan, config), given, settings or [], epochs, where)
+    from benchmark.environment import choose_device
+    from benchmark.execution.executor import Execution, default_workers  # torch: not for --help
+    from benchmark.execution.session import Session
+
+    chosen = choose_device(device)
+    how = Execution(
+        dataset=request.dataset,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        device=str(chosen),
+        workers=workers or default_workers(chosen),
+        threads=threads,
+    )
+    session = Session(request, how)
+    if dry_run:
+        session.show_plan()
+        return
+    try:
+        succeeded = session.carry_out(tracking_uri, experiment)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from the last complete epochs", err=True)
+        raise typer.Exit(130) from None
+    if not succeeded:
+        raise typer.Exit(1)
+
+
+def find_plan(name: str | None, config: Path | None) -> dict[str, Any]:
+    """The content of a named plan or of a file; nothing where neither is given."""
+    from benchmark.plans import named_plan, read_plan
+
+    if name and config:
+        raise BenchmarkError("--plan and --config are both plans: give one of them")
+    if name:
+        return named_plan(name)
+    return read_plan(config) if config else {}
+
+
+def read_request(
+    plan: dict[str, Any],
+    given: dict[str, Any],
+    settings: list[str],
+    epochs: int | None,
+    where: str = "the plan",
+) -> PlanConfig:
+    """The request: the plan, then what the command line gives, then ``--set`` and ``--epochs``.
+
+    Raises:
+        BenchmarkError: for a key or value that does not fit.
+    """
+    from benchmark.config import build
+    from benchmark.plan import PlanConfig, Product
+
+    overrides = {key: value for key, value in given.items() if value is not None}
+    parsed = [parse_setting(setting) for setting in settings]
+    if epochs is not None:
+        parsed.append(("training", "epochs", epochs))
+    runs = plan.get("runs", ())
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, dict) for run in runs):
+        raise BenchmarkError(f"{where}: 'runs' must be a list of products, each with its keys")
+    for place, run in enumerate(runs, 1):
+        build(Product, run, f"{where}, entry {place} of its runs")
+    chosen = {key: overrides.pop(key) for key in ("models", "regimes") if runs and key in overrides}
+    values = _overridden(plan, overrides, parsed, where)
+    if runs:
+        shared = {key: value for key, value in overrides.items() if key in Product.model_fields}
+        values["runs"] = [_overridden(run, shared, parsed, where) for run in runs]
+    request = build(PlanConfig, values, where)
+    if not runs:
+        return request.model_copy(update={"models": _every_model(request.models)})
+    products = [p.model_copy(update={"models": _every_model(p.models)}) for p in request.runs]
+    return request.model_copy(update={"runs": _narrowed(products, **chosen)})
+
+
+def _overridden(
+    values: dict[str, Any],
+    overrides: dict[str, Any],
+    parsed: list[tuple[str, str, Any]],
+    where: str,
+) -> dict[str, Any]:
+    from benchmark.plan import SECTIONS
+
+    joined = {**values, **overrides}
+    for section in SECTIONS:
+        if not isinstance(joined.get(section, {}), dict):
+            raise BenchmarkError(
+                f"{where}: '{section}' must hold settings, one 'name: value' a line"
+            )
+    for section, key, value in parsed:
+        joined[section] = {**joined.get(section, {}), key: value}
+    return joined
+
+
+def _every_model(models: tuple[str, ...]) -> tuple[str, ...]:
+    if models and models != ("all",):
+        return models
+    from benchmark.registry import model_names
+
+    return tuple(model_names())
+
+
+def _narrowed(
+    products: list[Product], models: tuple[str, ...] = (), regimes: tuple[str, ...] = ()
+) -> tuple[Product, ...]:
+    """The part of the products that is about some of their models and regimes.
+
+    Raises:
+        BenchmarkError: for one that no product has.
+    """
+    from benchmark.errors import unknown
+
+    def keep(found: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+        named = {*wanted, *(name for name in found if name.partition("-")[0] in wanted)}
+        return tuple(name for name in found if not wanted or name in named)
+
+    wanted = {"models": () if models == ("all",) else models, "regimes": regimes}
+    for key, names in wanted.items():
+        known = {name for product in products for name in getattr(product, key)}
+        for name in names:
+            if not keep(tuple(known), (name,)):
+                raise unknown(f"{key[:-1]} in this plan", name, known)
+    parts = [
+        product.model_copy(
+            update={key: keep(getattr(product, key), names) for key, names in wanted.items()}
+        )
+        for product in products
+    ]
+    return tuple(part for part in parts if part.models and part.regimes)
+
+
+def parse_setting(text: str) -> tuple[str, str, Any]:
+    """``model.topk=4`` to ("model", "topk", 4); values are YAML. Raises BenchmarkError."""
+    import yaml
+
+    from benchmark.errors import unknown
+    from benchmark.plan import SECTIONS
+
+    name, equals, value = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise BenchmarkError(f"--set {text}: write it as section.name=value, as in model.topk=4")
+    if section not in SECTIONS:
+        raise unknown("section in --set", section, SECTIONS)
+    try:
+        return section, key, number(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise BenchmarkError(f"--set {text}: the value is no YAML: {error}") from None
+
+
+def number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; people mean a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Names separated by commas; None for None."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def seeds_of(text: str | None) -> tuple[int, ...] | None:
+    """Integers separated by commas; None for None. Raises BenchmarkError."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(seed) for seed in text.split(","))
+    except ValueError:
+        raise BenchmarkError(f"--seeds {text}: integers separated by commas") from None

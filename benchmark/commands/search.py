@@ -1,0 +1,120 @@
+"""``benchmark search``: tune a model's settings on the validation split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.commands.run import find_plan, names, number, read_request, seeds_of
+from benchmark.errors import BenchmarkError
+from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
+
+
+def search(
+    model: Annotated[str | None, typer.Option(help="The model to tune.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set (default synthetic).")] = None,
+    regime: Annotated[
+        str | None, typer.Option(help="clean, spectrum (default), missing or noise.")
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(help="What to optimise on validation: grid, clean, I, II or III."),
+    ] = "grid",
+    space: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of the search space (default: the model's own)."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials in all (default: a small grid's points, else 30)."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds of each trial, averaged (default 1111).")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="paper (default), official, ...")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Short for training.epochs.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One fixed setting, as in benchmark run. Repeatable."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with the keys of benchmark run.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Optuna storage URL (default: a journal file in the runs folder)."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the study, or forget its trials first.")
+    ] = True,
+    data_dir: DATA_DIR = None,
+    runs_dir: RUNS_DIR = Path("runs"),
+    tracking_uri: TRACKING_URI = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="MLflow experiment (default: the data set's name).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time (default: one per CPU core, one on a GPU)."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads per run.")] = 1,
+) -> None:
+    """Tune a model on validation. A trial is a run: what is trained already is not trained again.
+
+    A space of up to 64 points is searched as a grid, any other by TPE, where trials that are worse
+    than half of the others are stopped early. The same command goes on where it was stopped, also
+    from several terminals at once.
+
+    Example: benchmark search --model qamoe --dataset mosi --data-dir data --trials 15
+    """
+    given: dict[str, Any] = {
+        "dataset": dataset,
+        "models": names(model),
+        "regimes": names(regime) or (None if config else ("spectrum",)),
+        "seeds": seeds_of(seeds),
+        "preset": preset,
+    }
+    if model is None and config is None:
+        raise BenchmarkError("name the model to tune: --model qamoe, say")
+    from benchmark.plans import read_plan
+
+    where = str(config) if config else "the request"
+    request = read_request(find_plan(None, config), given, settings or [], epochs, where)
+    values = _numbers_in(read_plan(space)) if space else None
+    from benchmark.environment import choose_device
+    from benchmark.execution.executor import Execution, default_workers  # torch: not for --help
+    from benchmark.search.objective import objective_named
+    from benchmark.search.plan import plan_search
+    from benchmark.search.session import SearchSession
+
+    chosen = choose_device(device)
+    how = Execution(
+        dataset=request.dataset,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        device=str(chosen),
+        workers=workers or default_workers(chosen),
+        threads=threads,
+    )
+    name = str(space) if space else "the search space"
+    plan = plan_search(request, objective_named(objective), values, how, name)
+    try:
+        session = SearchSession(plan, how, trials, storage, resume, tracking_uri, experiment)
+        found = session.carry_out()
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from the last complete epochs", err=True)
+        raise typer.Exit(130) from None
+    if not found:
+        raise typer.Exit(1)
+
+
+def _numbers_in(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; people mean a number."""
+    if isinstance(value, dict):
+        return {key: _numbers_in(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbers_in(inner) for inner in value]
+    return number(value)

@@ -1,0 +1,1 @@
+"""What a model costs (the paper's Table 9)."""

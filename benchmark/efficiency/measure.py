@@ -1,0 +1,210 @@
+"""What a model costs: parameters, operations, latency, throughput, memory (the paper's Table 9).
+
+A measurement is kept beside the records, ``<runs-dir>/.efficiency/<id>.json``, so that a report can
+show it again; the id is of what was measured and where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from benchmark.data.dataset import Dataset
+from benchmark.efficiency.flops import count_flops
+from benchmark.environment import describe
+from benchmark.interface import MultimodalModel
+from benchmark.records import RunStore, replace_file
+from protocols.modalities import Modalities
+
+FOLDER = ".efficiency"
+BATCH = 16
+SATURATION_PASSES = 10
+WARM_UP, PASSES = 10, 100
+LARGEST_BATCH = 8192
+SAMPLES = 256
+"""Different samples in the inputs; a larger batch repeats them."""
+
+GAIN = 1.05
+"""A doubled batch that gives less than this much more throughput saturates the device."""
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """One model on one device.
+
+    Attributes:
+        model, preset, model_config: what was measured, untrained: weights do not matter.
+        dataset: whose shapes the inputs have.
+        text_tokens: T of the text, which the BERT-base encoder in front would read.
+        device: in words; threads: CPU threads.
+        parameters, trainable: of the model, text encoder excluded.
+        active: parameters that one modality's pass of a sample needs at least; analytic.
+        flops: per sample, two per multiply-add, as computed.
+        sparse_flops: the same if only the chosen experts were computed; analytic.
+        latency_ms, latency_p95_ms: of a batch of 16, median and 95th percentile.
+        throughput: samples per second at that batch.
+        saturating_batch, saturated_throughput: where a larger batch gives no more.
+        peak_memory_mb: of the device, at a batch of 16; None on a CPU.
+        passes: timed passes.
+        commit: of the code.
+    """
+
+    model: str
+    preset: str
+    model_config: Mapping[str, Any]
+    dataset: str
+    text_tokens: int
+    device: str
+    threads: int
+    parameters: int
+    trainable: int
+    active: int
+    flops: float
+    sparse_flops: float
+    latency_ms: float
+    latency_p95_ms: float
+    throughput: float
+    saturating_batch: int
+    saturated_throughput: float
+    peak_memory_mb: float | None
+    passes: int
+    commit: str | None
+
+    @property
+    def key(self) -> str:
+        """The identity of what was measured and where."""
+        named = ("model", "model_config", "dataset", "text_tokens", "device", "threads")
+        values = {name: asdict(self)[name] for name in named}
+        canonical = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def measure(
+    model: MultimodalModel,
+    dataset: Dataset,
+    device: torch.device,
+    names: tuple[str, str, Mapping[str, Any]],
+    passes: int = PASSES,
+) -> Efficiency:
+    """Measure a model on a device.
+
+    Args:
+        model: on the CPU.
+        dataset: whose samples it is given.
+        device: where it is timed.
+        names: (model, preset, settings) as the result says them.
+        passes: timed passes at the batch of 16.
+    """
+    samples = dataset.splits["test"].part(slice(0, SAMPLES)).without_label()
+    counted = count_flops(model, _batch(samples, BATCH))
+    shares = model.expert_shares()
+    parameters = _parameters(model.parameters())
+    spared = sum(
+        (1 - share) * _parameters(model.get_submodule(m).parameters())
+        for m, share in shares.items()
+    )
+    spared_flops = sum((1 - share) * counted.modules.get(m, 0) for m, share in shares.items())
+    model, samples = model.to(device).eval(), samples.to(device)
+    seconds, memory = _timed(model, _batch(samples, BATCH), device, passes)
+    batch, throughput = _saturate(model, samples, device, BATCH / _median(seconds))
+    about = describe(device)
+    return Efficiency(
+        *names,
+        dataset=dataset.name,
+        text_tokens=dataset.spec.lengths["text"],
+        device=str(about["device"]),
+        threads=torch.get_num_threads(),
+        parameters=parameters,
+        trainable=_parameters(p for p in model.parameters() if p.requires_grad),
+        active=round(parameters - spared),
+        flops=counted.total / BATCH,
+        sparse_flops=(counted.total - spared_flops) / BATCH,
+        latency_ms=1000 * _median(seconds),
+        latency_p95_ms=1000 * sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1],
+        throughput=BATCH / _median(seconds),
+        saturating_batch=batch,
+        saturated_throughput=throughput,
+        peak_memory_mb=memory,
+        passes=passes,
+        commit=about.get("commit"),
+    )
+
+
+def _batch(samples: Modalities, size: int) -> Modalities:
+    return samples.select(torch.arange(size, device=samples.device) % len(samples))
+
+
+def _parameters(tensors: Iterable[torch.nn.Parameter]) -> int:
+    """Shared ones once."""
+    return sum({id(p): p.numel() for p in tensors}.values())
+
+
+@torch.inference_mode()
+def _timed(
+    model: MultimodalModel, batch: Modalities, device: torch.device, passes: int
+) -> tuple[list[float], float | None]:
+    """Seconds of each pass after warm-up, both ends synchronised; peak device memory in MB."""
+    on_gpu = device.type == "cuda"
+    for _ in range(WARM_UP):
+        model(batch)
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = []
+    for _ in range(passes):
+        start = time.perf_counter()
+        model(batch)
+        if on_gpu:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return seconds, torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else None
+
+
+def _saturate(
+    model: MultimodalModel, samples: Modalities, device: torch.device, throughput: float
+) -> tuple[int, float]:
+    """The batch whose double is not worth it, and its samples per second."""
+    best = (BATCH, throughput)
+    size = 2 * BATCH
+    while size <= LARGEST_BATCH:
+        try:
+            seconds, _ = _timed(model, _batch(samples, size), device, SATURATION_PASSES)
+        except torch.OutOfMemoryError:
+            break
+        found = size / _median(seconds)
+        if found < GAIN * best[1]:
+            break
+        best = (size, found)
+        size *= 2
+    return best
+
+
+def _median(seconds: Sequence[float]) -> float:
+    return statistics.median(seconds)
+
+
+def save(store: RunStore, found: Efficiency) -> None:
+    """Keep a measurement; the same of the same model on the same device replaces it."""
+    folder = store.root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(asdict(found), indent=1, sort_keys=True)
+    replace_file(folder / f"{found.key}.json", content.encode())
+
+
+def kept(store: RunStore) -> list[Efficiency]:
+    """Every measurement beside the records; a file that is none is passed over."""
+    found = []
+    for path in sorted((store.root / FOLDER).glob("*.json")):
+        try:
+            found.append(Efficiency(**json.loads(path.read_text())))
+        except (OSError, ValueError, TypeError):
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""From a plan to records: which runs are to do, by which worker, how far they are."""

@@ -1,0 +1,277 @@
+"""Carry out a plan: one run after another here, or several at a time in worker processes.
+
+On a CPU the default is one run per core with one thread each: that does more runs per hour than
+all cores on one run, and a run's numbers then depend neither on the number of cores nor on what
+else is in the plan. One failing run never ends the plan.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+
+from benchmark.data.dataset import Dataset
+from benchmark.data.registry import load_dataset
+from benchmark.execution.events import Event, Listener
+from benchmark.execution.execute import Outcome, Stopped, execute
+from benchmark.plan import Planned
+from benchmark.records import ERROR, RunStore
+from benchmark.spec import RunSpec
+
+Result = Outcome | Literal["failed"]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How to carry out a plan; none of it changes a run's identity.
+
+    Attributes:
+        dataset: name of the data set.
+        data_dir: where imported data sets are.
+        runs_dir: where records go.
+        device: the torch device, as a string.
+        workers: runs at a time.
+        threads: CPU threads per run. Another number can change the last bits of the results.
+        test: whether the runs are given the test split; a search's are not.
+    """
+
+    dataset: str
+    data_dir: Path | None
+    runs_dir: Path
+    device: str
+    workers: int
+    threads: int = 1
+    test: bool = True
+
+
+def default_workers(device: torch.device) -> int:
+    """One run per available core on a CPU, one run on a GPU."""
+    return available_cores() if device.type == "cpu" else 1
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Supply(Protocol):
+    """Where the runs to do come from."""
+
+    def take(self) -> Planned | None:
+        """The next run; None where there is none. Asked again after every run that ends."""
+
+    def ended(self, spec: RunSpec, result: Result) -> None:
+        """What became of a run."""
+
+
+class _Listed:
+    """The runs of a plan, in its order."""
+
+    def __init__(self, plan: Sequence[Planned]) -> None:
+        self.pending = deque(plan)
+        self.results: dict[str, Result] = {}
+
+    def take(self) -> Planned | None:
+        return self.pending.popleft() if self.pending else None
+
+    def ended(self, spec: RunSpec, result: Result) -> None:
+        self.results[spec.run_id] = result
+
+
+def run_plan(plan: Sequence[Planned], how: Execution, listen: Listener) -> dict[str, Result]:
+    """Do every run; what another process is doing comes last, and is waited for.
+
+    Returns:
+        run id -> what became of it.
+    """
+    listed = _Listed(plan)
+    run_supply(listed, replace(how, workers=min(how.workers, len(plan))), listen)
+    return listed.results
+
+
+def run_supply(supply: Supply, how: Execution, listen: Listener) -> None:
+    """Do the runs of a supply until it has none and all are done."""
+    if how.workers <= 1:
+        _run_here(supply, how, listen)
+    else:
+        _Pool(how, listen).run(supply)
+
+
+def attempt(
+    planned: Planned,
+    dataset: Dataset,
+    store: RunStore,
+    listen: Listener,
+    wait_for_others: bool,
+) -> Result:
+    """Do one run; a failure is written down beside the run and told, not raised."""
+    spec = planned.spec
+    try:
+        rows = planned.conditions, planned.validation
+        return execute(spec, dataset, rows[0], store, listen, wait_for_others, rows[1])
+    except Exception as error:  # noqa: BLE001 - whatever a model raises must not end the plan
+        folder = store.partial(spec.run_id)
+        with contextlib.suppress(OSError):  # a full disk: the event below still tells
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ERROR).write_text(traceback.format_exc())
+        message = f"{type(error).__name__}: {error}"
+        listen(Event(spec.run_id, "failed", message=message))
+        return "failed"
+
+
+def _run_here(supply: Supply, how: Execution, listen: Listener) -> None:
+    torch.set_num_threads(how.threads)
+    dataset = _load(how)
+    store = RunStore(how.runs_dir)
+    busy: deque[Planned] = deque()
+    while (planned := supply.take()) is not None or busy:
+        wait_for_others = planned is None
+        planned = planned or busy.popleft()
+        result = attempt(planned, dataset, store, listen, wait_for_others)
+        if result == "busy":
+            busy.append(planned)
+        else:
+            supply.ended(planned.spec, result)
+
+
+def _load(how: Execution) -> Dataset:
+    dataset = load_dataset(how.dataset, how.data_dir)
+    return (dataset if how.test else dataset.without_test()).to(how.device)
+
+
+Task = tuple[Planned, bool]
+"""(run, whether to wait for another process that works on it)"""
+
+STOP = "stop"
+"""Said to a worker whose run is to stop."""
+
+
+def _worker(channel: Connection, how: Execution) -> None:
+    """Take runs from the parent until it says None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    torch.set_num_threads(how.threads)
+    dataset = _load(how)
+    store = RunStore(how.runs_dir)
+
+    def tell(event: Event) -> None:
+        channel.send(event)
+        if event.kind == "epoch" and channel.poll():
+            channel.recv()
+            raise Stopped
+
+    while (task := channel.recv()) is not None:
+        if task == STOP:  # came too late: that run is over
+            continue
+        planned, wait_for_others = task
+        channel.send(attempt(planned, dataset, store, tell, wait_for_others))
+
+
+def _die_with_parent(parent: int) -> None:
+    """End this process when its parent is gone, so that a killed plan leaves nothing running."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+class _Pool:
+    """Worker processes, each with one run at a time; a worker that dies is replaced."""
+
+    def __init__(self, how: Execution, listen: Listener) -> None:
+        self.how, self.listen = how, listen
+        self.context = get_context("spawn")
+        self.processes: dict[Connection, BaseProcess] = {}
+        self.current: dict[Connection, Task | None] = {}
+        self.busy: deque[Planned] = deque()
+
+    def run(self, supply: Supply) -> None:
+        """Do every run of the supply."""
+        try:
+            self._hand_out(supply)
+            while any(self.current.values()):
+                for channel in wait(list(self.processes)):
+                    assert isinstance(channel, Connection)
+                    self._receive(channel, supply)
+                self._hand_out(supply)
+        finally:
+            self._close()
+
+    def _hand_out(self, supply: Supply) -> None:
+        while True:
+            idle = next((c for c, task in self.current.items() if task is None), None)
+            if idle is None and len(self.processes) >= self.how.workers:
+                return
+            planned = supply.take()
+            if planned is None and not self.busy:
+                return
+            task = (planned, False) if planned else (self.busy.popleft(), True)
+            channel = idle or self._start_worker()
+            self.current[channel] = task
+            with contextlib.suppress(BrokenPipeError):  # a dead worker: its pipe's end says so
+                channel.send(task)
+
+    def _start_worker(self) -> Connection:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=_worker, args=(theirs, self.how), daemon=True)
+        process.start()
+        theirs.close()  # so that the pipe ends when the worker does
+        self.processes[ours], self.current[ours] = process, None
+        return ours
+
+    def _receive(self, channel: Connection, supply: Supply) -> None:
+        task = self.current[channel]
+        try:
+            message = channel.recv()
+        except EOFError:
+            self._bury(channel, task, supply)
+            return
+        if isinstance(message, Event):
+            try:
+                self.listen(message)
+            except Stopped:
+                channel.send(STOP)
+            return
+        assert task is not None
+        self.current[channel] = None
+        if message == "busy":
+            self.busy.append(task[0])
+        else:
+            supply.ended(task[0].spec, message)
+
+    def _bury(self, channel: Connection, task: Task | None, supply: Supply) -> None:
+        process = self.processes.pop(channel)
+        process.join()
+        del self.current[channel]
+        if task is None:
+            return
+        code = process.exitcode or 0
+        reason = f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
+        message = f"the worker process of this run ended by {reason}"
+        self.listen(Event(task[0].spec.run_id, "failed", message=message))
+        supply.ended(task[0].spec, "failed")
+
+    def _close(self) -> None:
+        for channel, process in self.processes.items():
+            if self.current[channel] is None:
+                with contextlib.suppress(BrokenPipeError):
+                    channel.send(None)
+            else:
+                process.terminate()  # interrupted: the run goes on from its last epoch next time
+        for process in self.processes.values():
+            process.join()

@@ -1,0 +1,120 @@
+"""What a person sees while a plan is under way: bars on a terminal, a line per run elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from benchmark.execution.events import Event
+from benchmark.naming import run_title
+from benchmark.spec import RunSpec
+
+
+class Display:
+    """A context manager that shows the events of a plan."""
+
+    def __init__(
+        self, specs: Sequence[RunSpec], console: Console, total: int | None = None
+    ) -> None:
+        """Show nothing yet.
+
+        Args:
+            specs: the runs; others may be added.
+            console: where to show them.
+            total: how many runs there will be, where that is not the number of ``specs``.
+        """
+        self.titles = {spec.run_id: run_title(spec) for spec in specs}
+        self.count = len(specs) if total is None else total
+        self.console = console
+        self.started = time.monotonic()
+        self.finished = 0
+        self.tasks: dict[str, TaskID] = {}
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.total = self.bars.add_task("all runs", total=self.count, note="")
+
+    def __enter__(self) -> Display:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bars.stop()
+
+    def add(self, spec: RunSpec, title: str) -> None:
+        """One more run, shown under a title."""
+        self.titles[spec.run_id] = title
+
+    def handle(self, event: Event) -> None:
+        """Show an event."""
+        if event.kind in ("finished", "failed"):
+            self._end(event)
+            return
+        task = self._task(event.run_id)
+        if event.kind == "waiting":
+            self.bars.update(task, note=event.message)
+        elif event.kind == "evaluating":
+            self.bars.update(task, total=event.total, completed=event.done, note="prediction table")
+        else:
+            self.bars.update(
+                task, total=event.total, completed=round(event.done, 1), note=_note(event)
+            )
+
+    def _task(self, run_id: str) -> TaskID:
+        if run_id not in self.tasks:
+            self.tasks[run_id] = self.bars.add_task(self.titles[run_id], total=None, note="")
+        return self.tasks[run_id]
+
+    def _end(self, event: Event) -> None:
+        run_id, title = event.run_id, self.titles[event.run_id]
+        if run_id in self.tasks:
+            self.bars.remove_task(self.tasks.pop(run_id))
+        self.bars.advance(self.total)
+        self.finished += 1
+        place = f"[{self.finished}/{self.count}, {time.monotonic() - self.started:.0f} s]"
+        if event.kind == "finished":
+            self.bars.console.print(f"{place} done    {title}  ({run_id})", markup=False)
+        else:
+            self.bars.console.print(
+                f"{place} FAILED  {title}  ({run_id}): {event.message}",
+                markup=False,
+                style="red",
+            )
+
+
+def _note(event: Event) -> str:
+    loss = event.values.get("train_loss", math.nan)
+    shown = [] if math.isnan(loss) else [f"loss {loss:.3f}"]
+    shown += [
+        f"{name.removeprefix('valid_')} {event.values[name]:.3f} (valid)"
+        for name in ("valid_mae", "valid_acc")
+        if name in event.values
+    ]
+    return " · ".join(shown)

@@ -1,0 +1,229 @@
+"""One ``benchmark run``: the plan against the records, the execution, the tracker, the summary."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.data.registry import load_dataset
+from benchmark.execution.estimate import estimate_seconds
+from benchmark.execution.events import Event
+from benchmark.execution.executor import Execution, run_plan
+from benchmark.execution.progress import Display
+from benchmark.metrics import PRIMARY
+from benchmark.naming import model_and_training, run_title
+from benchmark.plan import (
+    PlanConfig,
+    Planned,
+    check_missing_rule,
+    make_plan,
+    plan_id,
+    plan_objective,
+    plan_title,
+)
+from benchmark.records import RunRecord, RunStore
+from benchmark.spec import RunSpec
+from benchmark.tracking.plan import Plan
+from benchmark.tracking.tracker import Tracker, default_uri
+from protocols.availability import MASK_COUNT, subsets
+from protocols.modalities import MODALITIES
+
+
+class Session:
+    """A planned request. Building it validates everything that can be known beforehand."""
+
+    def __init__(self, request: PlanConfig, how: Execution) -> None:
+        self.request, self.how = request, how
+        self.console = Console(highlight=False)
+        self.store = RunStore(how.runs_dir)
+        dataset = load_dataset(request.dataset, how.data_dir)
+        self.dataset = dataset
+        self.plan = make_plan(request, dataset)
+        check_missing_rule(self.specs, dataset)
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        """The runs of the plan."""
+        return [planned.spec for planned in self.plan]
+
+    def pending(self) -> list[Planned]:
+        """The runs whose record is absent or lacks some of the conditions."""
+        return [planned for planned in self.plan if not self._covered(planned)]
+
+    def _covered(self, planned: Planned) -> bool:
+        if not self.store.has(planned.spec.run_id):
+            return False
+        record = self.store.record(planned.spec.run_id)
+        if planned.validation:
+            validation = record.validation
+            if validation is None or not validation.covers(planned.validation):
+                return False
+        return record.covers(planned.conditions) and record.metrics_are_current()
+
+    def show_plan(self) -> None:
+        """Print the plan, how many of its runs are missing, and how long they should take."""
+        pending = self.pending()
+        missing = {planned.spec.run_id for planned in pending}
+        table = Table(title=self._headline(len(pending)), title_justify="left")
+        for column in ("model", "regime", "seeds", "rows", "done", "to do", "estimate"):
+            table.add_column(column, overflow="fold")
+        seconds = 0.0
+        for (model, training), members in self._systems().items():
+            todo = [planned for planned in members if planned.spec.run_id in missing]
+            cost = sum(estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo)
+            seconds += cost
+            table.add_row(
+                model,
+                training,
+                ", ".join(str(planned.spec.seed) for planned in members),
+                str(max(len(planned.conditions) for planned in members)),
+                str(len(members) - len(todo)),
+                str(len(todo)),
+                f"{cost:.0f} s" if todo else "",
+            )
+        self.console.print(table)
+        workers = max(1, min(self.how.workers, len(pending)))
+        self.console.print(
+            f"{len(pending)} of {len(self.plan)} runs are missing: about "
+            f"{seconds / workers / 60:.1f} minutes with {workers} at a time on "
+            f"{self.how.device}, timed just now on a few batches of each model"
+        )
+
+    def _systems(self) -> dict[tuple[str, str], list[Planned]]:
+        """The plan by what the seeds share: (model, training) as they are named."""
+        systems: dict[tuple[str, str], list[Planned]] = {}
+        for planned in self.plan:
+            systems.setdefault(model_and_training(planned.spec), []).append(planned)
+        return systems
+
+    def carry_out(self, tracking_uri: str | None, experiment: str | None) -> bool:
+        """Do what is pending, track it, print the summary. False where a run failed."""
+        self.store.prepare()
+        pending = self.pending()
+        self.console.print(self._headline(len(pending)))
+        title = self.request.title or plan_title(self.specs)
+        experiment = experiment or self.dataset.name
+        Plan.of(plan_id(self.specs), title, experiment, "", self.specs).save(self.store)
+        tracker = open_tracker(tracking_uri, experiment, self.store, self.console)
+        if tracker and pending:
+            tracker.open_plan(plan_id(self.specs), title, self.specs)
+        try:
+            results = self._execute(pending, tracker)
+        finally:
+            if tracker and pending:
+                tracker.close_plan()
+        failed = [p.spec for p in pending if results.get(p.spec.run_id) == "failed"]
+        self._summarise(failed)
+        if failed:
+            self.store.prepare()  # where the disk is full, that is the error to tell
+        return not failed
+
+    def _execute(self, pending: Sequence[Planned], tracker: Tracker | None) -> dict[str, str]:
+        by_id = {planned.spec.run_id: planned.spec for planned in pending}
+        with Display(list(by_id.values()), self.console) as display:
+
+            def listen(event: Event) -> None:
+                display.handle(event)
+                if tracker:
+                    tracker.handle(by_id[event.run_id], event)
+
+            return dict(run_plan(pending, self.how, listen))
+
+    def _headline(self, pending: int) -> str:
+        most = max(len(planned.conditions) for planned in self.plan)
+        title = f"{self.request.title}: " if self.request.title else ""
+        return (
+            f"{title}{len(self.plan)} runs on {self.dataset.name}, {pending} to do; up to "
+            f"{most} conditions of {len(self.dataset.splits['test'])} test samples each"
+            f"{self._fewer_subsets()}"
+        )
+
+    def _fewer_subsets(self) -> str:
+        """What a data set without one of the modalities is told."""
+        present = self.dataset.spec.present
+        if present == MODALITIES:
+            return ""
+        return (
+            f". {self.dataset.name} has {' and '.join(present)} only: {len(subsets(present))}"
+            f" availability subsets instead of {MASK_COUNT}"
+        )
+
+    def _summarise(self, failed: Sequence[RunSpec]) -> None:
+        metric = PRIMARY[self.dataset.spec.task]
+        kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
+        title = f"Test {metric.upper()} on {kind}, mean ± std over n seeds"
+        table = Table(
+            title=title,
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
+        objective = plan_objective(self.request.products[0], self.dataset)
+        searched = [objective.title] if objective else []
+        for place, column in enumerate(("model", "regime")):
+            words = " ".join(names[place] for names in self._systems()).split()
+            table.add_column(column, overflow="fold", min_width=max(map(len, words)))
+        table.add_column("n")
+        for column in (*columns.values(), *searched):
+            table.add_column(column, no_wrap=True)
+        for (model, training), members in self._systems().items():
+            run_ids = [planned.spec.run_id for planned in members]
+            records = [self.store.record(run_id) for run_id in run_ids if self.store.has(run_id)]
+            if records:
+                cells = [_cell(records, protocol, metric) for protocol in columns]
+                if objective:
+                    tables = [r.validation for r in records]
+                    values = [objective.value(t) for t in tables if t is not None]
+                    cells.append(_spread(values, digits=4))
+                table.add_row(model, training, str(len(records)), *cells)
+        if table.row_count:
+            self.console.print(table)
+        for spec in failed:
+            self.console.print(
+                f"FAILED {run_title(spec)}: see {self.store.partial(spec.run_id) / 'error.txt'}",
+                style="red",
+                markup=False,
+            )
+        self.console.print(
+            f"records: {self.how.runs_dir}   next: benchmark report --runs-dir {self.how.runs_dir}"
+            f"   benchmark ui --runs-dir {self.how.runs_dir}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def open_tracker(
+    uri: str | None, experiment: str, store: RunStore, console: Console
+) -> Tracker | None:
+    """What tracks a plan or a search; None for the address "none"."""
+    if uri == "none":
+        return None
+    return Tracker(
+        uri or default_uri(store.root),
+        experiment,
+        store,
+        warn=lambda message: console.print(message, style="yellow", markup=False),
+        say=lambda message: console.print(message, style="dim", markup=False),
+    )
+
+
+def _cell(records: Sequence[RunRecord], protocol: str, metric: str) -> str:
+    values = []
+    for record in records:
+        rows = record.metrics[record.metrics["protocol"] == protocol]
+        if len(rows):
+            values.append(float(rows[metric].mean()))
+    return _spread(values)
+
+
+def _spread(values: Sequence[float], digits: int = 3) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"

@@ -1,0 +1,1 @@
+"""Searching settings: trials are runs, scored on a validation table."""

@@ -1,0 +1,211 @@
+"""What a search leaves: the ranked trials, the best settings as a file, for people and for runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.errors import BenchmarkError
+from benchmark.records import RunStore, replace_file
+from benchmark.search.plan import SearchPlan
+from benchmark.search.study import Settings, Trial
+from benchmark.spec import RunSpec
+from benchmark.tracking.plan import ARTIFACTS, Plan
+
+FOLDER = "searches"
+BEST, TRIALS = "best.yaml", "trials.csv"
+SHOWN_TRIALS = 30
+"""In the description that tracking shows, which has room for 8000 characters."""
+
+
+def ranked(trials: Sequence[Trial], minimise: bool) -> list[Trial]:
+    """The trials that count: those with a value, best first, then pruned and failed ones.
+
+    A trial that another one replaced is left out; of several with the same settings the first
+    with a value counts.
+    """
+    sign = 1.0 if minimise else -1.0
+    order = {"done": 0, "pruned": 1, "failed": 2, "running": 3, "waiting": 4}
+    counted = sorted(
+        (trial for trial in trials if not trial.replaced),
+        key=lambda t: (order[t.state], sign * (t.value or 0.0), t.number),
+    )
+    first = {tuple(sorted(t.settings.items())): t for t in reversed(counted)}
+    return [t for t in counted if first[tuple(sorted(t.settings.items()))] is t]
+
+
+def settings_text(settings: Settings) -> str:
+    """For people: "learning_rate 0.0005, topk 3"."""
+    return ", ".join(f"{_short(name)} {value}" for name, value in settings.items())
+
+
+def trial_title(spec: RunSpec, settings: Settings) -> str:
+    """The name of a trial's run: model, regime, what was searched, seed."""
+    point = ", ".join(f"{_short(name)}={value}" for name, value in settings.items())
+    return f"{spec.model} · {spec.regime.name} ({point}) · seed {spec.seed}"
+
+
+def _short(name: str) -> str:
+    return name.split(".", 1)[1]
+
+
+def rows_of(plan: SearchPlan, trials: Sequence[Trial], store: RunStore) -> list[dict[str, Any]]:
+    """A row for each ranked trial: rank, settings, objective, kept epoch's validation, state."""
+    rows = []
+    for rank, trial in enumerate(ranked(trials, plan.objective.minimise), start=1):
+        row: dict[str, Any] = {"rank": rank if trial.state == "done" else None}
+        row |= {_short(name): trial.settings.get(name) for name in plan.space}
+        row[plan.objective.title] = trial.value
+        row |= _curves(plan, trial, store)
+        row |= {"state": trial.state, "trial": trial.number, "runs": " ".join(trial.run_ids)}
+        rows.append({**row, "reason": trial.reason})
+    return rows
+
+
+def _curves(plan: SearchPlan, trial: Trial, store: RunStore) -> Mapping[str, Any]:
+    """Where the first seed's best epoch was, and its validation metric under the regime."""
+    name = f"valid_{plan.objective.metric}"
+    if trial.state != "done" or not store.is_trained(trial.run_ids[0]):
+        return {"epoch": None, name: None}
+    history = store.trained(trial.run_ids[0]).history
+    best = history[history["best"] == 1].iloc[-1]
+    return {"epoch": int(best["epoch"]), name: float(best[name])}
+
+
+def show(rows: Sequence[Mapping[str, Any]], title: str, console: Console) -> None:
+    """Print the ranked trials."""
+    table = Table(title=title, title_justify="left")
+    hidden = {"reason"} if not any(row["reason"] for row in rows) else set()
+    columns = [name for name in (rows[0] if rows else {}) if name not in hidden]
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in columns))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) and abs(value) >= 0.01 else str(value)
+
+
+def write_results(
+    plan: SearchPlan, trials: Sequence[Trial], rows: Sequence[Mapping[str, Any]], folder: Path
+) -> Path | None:
+    """Write ``trials.csv``, and ``best.yaml`` where a trial has a value; the latter's path.
+
+    Raises:
+        BenchmarkError: where the folder cannot be written to.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["trial"])
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / TRIALS, text.getvalue().encode())
+        best = ranked(trials, plan.objective.minimise)[:1]
+        if not best or best[0].value is None:
+            return None
+        replace_file(folder / BEST, best_yaml(plan, best[0]).encode())
+    except OSError as error:
+        raise BenchmarkError(
+            f"cannot write to {folder}: {error.strerror or error}. The trials are kept; the same "
+            "command writes their results."
+        ) from None
+    return folder / BEST
+
+
+def best_yaml(plan: SearchPlan, best: Trial) -> str:
+    """The request that trains the best trial: a file for ``benchmark run --config``."""
+    request = plan.with_settings(best.settings).model_dump(mode="json", exclude_defaults=True)
+    request |= {"dataset": plan.request.dataset, "seeds": list(plan.request.seeds)}
+    request["evaluation"] = {**request.get("evaluation", {}), "objective": plan.objective.name}
+    header = (
+        f"# study {plan.name}, trial {best.number}: {settings_text(best.settings)}\n"
+        f"# {plan.objective.title} {best.value!r}, runs {' '.join(best.run_ids)}\n"
+    )
+    return header + yaml.safe_dump(request, sort_keys=False, allow_unicode=True)
+
+
+def tracked_search(
+    plan: SearchPlan,
+    experiment: str,
+    trials: Sequence[Trial],
+    rows: Sequence[Mapping[str, Any]],
+    files: Sequence[Path],
+) -> Plan:
+    """A study as tracking shows it: a parent run whose children are the trials' runs.
+
+    Args:
+        plan: what is searched.
+        experiment: where it is tracked.
+        trials: of the study.
+        rows: see :func:`rows_of`.
+        files: the study's files, relative to the runs folder.
+    """
+    tags = {
+        "dataset": plan.dataset.name,
+        "model": plan.request.models[0],
+        "regime": plan.request.regimes[0],
+        "seed": "+".join(map(str, plan.request.seeds)),
+        "objective": plan.objective.title,
+        "study": plan.name,
+    }
+    done = {str(trial.number): trial.value for trial in trials if trial.value is not None}
+    metric = f"valid/{plan.objective.name}_{plan.objective.metric}"
+    best = accumulate(done.values(), min if plan.objective.minimise else max)
+    series = {metric: done, f"{metric}_best": dict(zip(done, best, strict=True))}
+    titles = {
+        spec.run_id: trial_title(spec, trial.settings)
+        for trial in trials
+        for spec in (plan.specs(trial.settings) if trial.run_ids else ())
+    }
+    title = f"search: {tags['model']} · {tags['regime']} · {plan.objective.title}"
+    return Plan(
+        plan_id=plan.name,
+        title=title,
+        experiment=experiment,
+        description=_description(plan, rows, [path.name for path in files]),
+        created=time.time(),
+        run_ids=tuple(dict.fromkeys(run_id for trial in trials for run_id in trial.run_ids)),
+        tags=tags,
+        kind="search",
+        params={f"space.{name}": str(d.plain()) for name, d in plan.space.items()},
+        series=series if done else {},
+        files=tuple(map(str, files)),
+        titles=titles,
+    )
+
+
+def _description(plan: SearchPlan, rows: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
+    """Markdown: what was searched, the first trials, the figures."""
+    states = Counter(row["state"] for row in rows)
+    counts = ", ".join(f"{number} {state}" for state, number in states.items())
+    lines = [
+        f"{'Lowest' if plan.objective.minimise else 'Highest'} **{plan.objective.title}** on "
+        f"`{plan.dataset.name}`; test was not looked at. Trials: {counts or 'none yet'}.",
+        "",
+    ]
+    shown = [name for name in (rows[0] if rows else {}) if name not in ("runs", "reason")]
+    if shown:
+        lines += [f"| {' | '.join(shown)} |", "| --- " * len(shown) + "|"]
+        lines += [f"| {' | '.join(_cell(row[n]) for n in shown)} |" for row in rows[:SHOWN_TRIALS]]
+    if len(rows) > SHOWN_TRIALS:
+        lines += ["", f"{len(rows) - SHOWN_TRIALS} more in `search/{TRIALS}`."]
+    if BEST in files:
+        lines += ["", f"`search/{BEST}` trains the best: `benchmark run --config {BEST}`."]
+    pictures = [name for name in files if name.endswith(".png")]
+    lines += ["", *(f"![{name}]({ARTIFACTS}search/{name})" for name in pictures)]
+    return "\n".join(lines)

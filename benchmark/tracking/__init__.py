@@ -1,0 +1,1 @@
+"""MLflow: what people look at. The records are what survives."""

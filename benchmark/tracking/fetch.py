@@ -1,0 +1,185 @@
+"""Read a tracking store: which runs it has, where they can be seen, and their records."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmark.errors import BenchmarkError, unknown
+from benchmark.records import CHECKPOINT, RunRecord, RunStore
+from benchmark.records import RUN_ID as RUN_ID_FORM
+from benchmark.tracking.mlflow_store import (
+    StoredRun,
+    fetch_model,
+    reading_client,
+    stored,
+    tracking_errors,
+)
+from benchmark.tracking.plan import PLAN_ID
+from benchmark.tracking.sync import MODEL_ID, PARENT, RECORD_FOLDER, reason
+from benchmark.tracking.tracked import RUN_ID, UNREADABLE, VALIDATION_ONLY
+
+NAME = "mlflow.runName"
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where ``benchmark ui`` shows a store that is a file."""
+
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A run in a tracking store.
+
+    Attributes:
+        run_id: its identity.
+        run: as the store has it.
+        experiment: the name of its experiment.
+        experiment_id: the store's number of it.
+        plan: the title of the plan that it was first part of, or "".
+    """
+
+    run_id: str
+    run: StoredRun
+    experiment: str
+    experiment_id: str
+    plan: str
+
+
+def remote_runs(uri: str) -> list[Remote]:
+    """Every run of a store that has a whole record or is to get one: trials of a search have not.
+
+    Raises:
+        BenchmarkError: where the store cannot be read.
+    """
+    try:
+        return list(_remote_runs(uri))
+    except tracking_errors() as error:
+        raise BenchmarkError(reason(uri, error)) from error
+
+
+def _remote_runs(uri: str) -> Iterator[Remote]:
+    client = reading_client(uri)
+    experiments = {e.experiment_id: e.name for e in client.search_experiments()}
+    token, found = None, []
+    while experiments:
+        page = client.search_runs(
+            list(experiments), "tags.kind != ''", max_results=_PAGE, page_token=token
+        )
+        found += [(str(run.info.experiment_id), stored(run)) for run in page]
+        token = page.token
+        if not token:
+            break
+    titles = {run.id: run.tags.get(NAME, "") for _, run in found if PLAN_ID in run.tags}
+    for experiment_id, run in found:
+        run_id = run.tags.get(RUN_ID, "")
+        if RUN_ID_FORM.fullmatch(run_id) and run.tags.get("protocol") != VALIDATION_ONLY:
+            plan = titles.get(run.tags.get(PARENT, ""), "")
+            yield Remote(run_id, run, experiments[experiment_id], experiment_id, plan)
+
+
+def chosen(found: list[Remote], names: set[str], asked: str) -> list[Remote]:
+    """The runs of an experiment or a plan. Raises BenchmarkError where none is called so.
+
+    Args:
+        found: all runs.
+        names: what it may be called.
+        asked: what the user called it.
+    """
+    kept = [one for one in found if names & {one.experiment, one.plan}]
+    if not kept:
+        known = dict.fromkeys(chain(*((one.experiment, one.plan) for one in found)))
+        raise unknown("experiment", asked, [name for name in known if name])
+    return kept
+
+
+def fetch(
+    uri: str, wanted: list[Remote], store: RunStore, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Bring the records of runs into a store; those that are there already are left as they are.
+
+    Args:
+        uri: the tracking store.
+        wanted: the runs.
+        store: where the records go.
+        say: told how many are fetched.
+
+    Returns:
+        Run id -> why its record could not be had.
+
+    Raises:
+        BenchmarkError: where the tracking store or the folder fails.
+    """
+    absent = [one for one in wanted if not store.has(one.run_id)]
+    say(f"{len(wanted)} runs in {uri}: {len(absent)} records to fetch into {store.root}")
+    if not absent:
+        return {}
+    store.prepare()
+    problems = {}
+    try:
+        client = reading_client(uri)
+        for one in absent:
+            if one.run.status != "FINISHED":
+                problems[one.run_id] = f"in the tracking store it is {one.run.status.lower()}"
+                continue
+            staging = store.partial(one.run_id) / "fetched"
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            if client.list_artifacts(one.run.id, RECORD_FOLDER):
+                client.download_artifacts(one.run.id, RECORD_FOLDER, str(staging))
+                _fetch_checkpoint(uri, one.run, staging / RECORD_FOLDER)
+            problem = _settle(one.run_id, store)
+            if problem:
+                problems[one.run_id] = problem
+    except tracking_errors() as error:
+        raise BenchmarkError(reason(uri, error)) from error
+    return problems
+
+
+def _fetch_checkpoint(uri: str, run: StoredRun, folder: Path) -> None:
+    """The store keeps one copy of it: with the run's logged model, where the run has one."""
+    if MODEL_ID in run.tags and not (folder / CHECKPOINT).is_file():
+        model = folder.with_name("model")
+        model.mkdir()
+        fetch_model(uri, run.tags[MODEL_ID], model)
+        for path in model.rglob(CHECKPOINT):
+            path.rename(folder / CHECKPOINT)
+
+
+def _settle(run_id: str, store: RunStore) -> str:
+    """Rename a fetched record into place, if it is whole; else what is wrong with it."""
+    fetched = RunStore(store.partial(run_id) / "fetched")
+    folder = fetched.root / RECORD_FOLDER
+    try:
+        if not folder.is_dir():
+            return "the tracking store has no record of it"
+        folder.rename(fetched.path(run_id))
+        missing = fetched.broken().get(run_id)
+        if missing:
+            return f"in the tracking store its record lacks {', '.join(missing)}"
+        try:
+            same = RunRecord(fetched.path(run_id)).spec.run_id == run_id
+        except UNREADABLE:
+            same = False
+        if not same:
+            return "in the tracking store its record is that of another run, or damaged"
+        if store.path(run_id).exists():  # a directory that is no record
+            shutil.rmtree(store.path(run_id))
+        fetched.path(run_id).rename(store.path(run_id))
+        return ""
+    finally:
+        shutil.rmtree(store.partial(run_id), ignore_errors=True)
+
+
+def addresses(uri: str, found: list[Remote]) -> Mapping[str, str]:
+    """Run id -> where a browser shows the run: on the server, or while ``benchmark ui`` runs."""
+    parts = urlsplit(uri)
+    served = parts.scheme in ("http", "https")
+    host = parts.netloc.rpartition("@")[2]  # a page is passed on: it must hold no password
+    base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if served else LOCAL_UI
+    return {
+        one.run_id: f"{base}/#/experiments/{one.experiment_id}/runs/{one.run.id}" for one in found
+    }

@@ -1,0 +1,198 @@
+"""What tracking says of a plan: its parent run's tags and description, rebuilt from records."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.interface import Task
+from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
+from benchmark.naming import model_and_training
+from benchmark.records import RunRecord, RunStore, replace_file
+from benchmark.spec import RunSpec
+from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags
+
+PLAN_ID = "plan_id"
+ARTIFACTS = "artifacts:/"
+"""Where a description points into its run's artifacts."""
+SHOWN_CELLS = tuple((x, y) for x in (0.0, 0.3, 0.7) for y in (0.0, 0.3, 0.7))
+"""(λ, η) of the landscape in a description."""
+PLAN = "plan"
+"""The kind of a plan that was asked for; a search's is its own."""
+NOTE = "mlflow.note.content"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan as it was tracked, kept beside the records so that its parent run can be rebuilt.
+
+    Attributes:
+        plan_id: its identity.
+        title: the parent run's name.
+        experiment: where it is.
+        description: Markdown.
+        created: in seconds since 1970.
+        run_ids: its runs.
+        tags: of the parent run.
+        kind: ``plan``, or what else has children.
+        params: of the parent run.
+        series: metric of the parent run -> step -> value.
+        files: its files, relative to the runs folder.
+        titles: run id -> the name of a child run, where it is not the run's own.
+    """
+
+    plan_id: str
+    title: str
+    experiment: str
+    description: str
+    created: float
+    run_ids: tuple[str, ...]
+    tags: Mapping[str, str]
+    kind: str = PLAN
+    params: Mapping[str, str] = field(default_factory=dict)
+    series: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        plan_id: str, title: str, experiment: str, description: str, specs: Sequence[RunSpec]
+    ) -> Plan:
+        """A plan made now of these runs."""
+        values = {
+            "dataset": [spec.dataset for spec in specs],
+            "model": [spec.model for spec in specs],
+            "regime": [spec.regime.name for spec in specs],
+            "seed": [str(spec.seed) for spec in specs],
+        }
+        tags = {name: "+".join(dict.fromkeys(found)) for name, found in values.items()}
+        run_ids = tuple(spec.run_id for spec in specs)
+        return Plan(plan_id, title, experiment, description, time.time(), run_ids, tags)
+
+    def save(self, store: RunStore) -> None:
+        """Write it; a plan does not change, a search grows.
+
+        Raises:
+            OSError: where the folder cannot be written to.
+        """
+        path = _plans(store) / f"{self.plan_id}.json"
+        if self.kind != PLAN or not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, json.dumps(asdict(self), indent=1).encode())
+
+    def all_tags(self) -> dict[str, str]:
+        """The tags of the parent run, except its description."""
+        return {PLAN_ID: self.plan_id, "kind": self.kind, **self.tags, **source_tags()}
+
+    def note(self, store: RunStore, artifacts: str = "") -> str:
+        """The Markdown description: the plan's own, and for runs the tables of what is done.
+
+        Args:
+            store: where the records are.
+            artifacts: what an address of the parent run's artifacts begins with.
+        """
+        if self.kind != PLAN:
+            return self.description.replace(ARTIFACTS, artifacts)
+        done = [store.record(run_id) for run_id in self.run_ids if store.has(run_id)]
+        progress = f"{len(done)} of {len(self.run_ids)} runs are finished."
+        return f"{self.description}\n\n{progress}\n\n{describe_plan(done)}".strip()
+
+
+def plans(store: RunStore) -> list[Plan]:
+    """Every plan that was tracked, oldest first; a file that is no plan is passed over."""
+    found = []
+    for path in sorted(_plans(store).glob("*.json")):
+        try:
+            values = json.loads(path.read_text())
+            listed = {name: tuple(values.get(name, ())) for name in ("run_ids", "files")}
+            found.append(Plan(**{**values, **listed}))
+        except UNREADABLE:
+            continue
+    return sorted(found, key=lambda plan: plan.created)
+
+
+def _plans(store: RunStore) -> Path:
+    return store.root / ".plans"
+
+
+def describe_plan(records: Iterable[RunRecord]) -> str:
+    """A Markdown table, model by regime: the primary metric's mean ± std over seeds.
+
+    Returns:
+        One table per data set; nothing without records.
+
+    Raises:
+        BenchmarkError: where a record cannot be read.
+    """
+    by_data: dict[tuple[str, Task, bool], list[Tracked]] = {}
+    for run in map(read, records):
+        key = (run.spec.dataset, run.spec.task, "synthetic" in run.tags)
+        by_data.setdefault(key, []).append(run)
+    if not by_data:
+        return ""
+    return "\n\n".join(_describe(*key, runs) for key, runs in by_data.items())
+
+
+def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) -> str:
+    metric = PRIMARY[task]
+    title = f"{PAPER_NAMES[metric]} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
+    columns = {"clean": "clean", "Protocol III": "protocol_III", "λ×η grid, mean": "grid"}
+    lines = [
+        f"| model | training | seeds | {' | '.join(f'{c}: {title}' for c in columns)} |",
+        "| --- | --- | --- |" + " --- |" * len(columns),
+    ]
+    groups: dict[tuple[str, str, str], list[Tracked]] = {}
+    for run in runs:
+        settings = json.dumps({**run.spec.identity(), "seed": None}, sort_keys=True)
+        model, training = model_and_training(run.spec)
+        key = (model, training, settings)
+        groups.setdefault(key, []).append(run)
+    for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
+        cells = [
+            _mean_std([run.summary.get(f"test/{part}_{metric}") for run in members])
+            for part in columns.values()
+        ]
+        lines.append(f"| {model} | {regime} | {len(members)} | {' | '.join(cells)} |")
+    kind = " (**synthetic data**)" if synthetic else ""
+    rules = ", ".join(sorted({str(run.spec.training.get("select_on")) for run in runs}))
+    caption = (
+        f"Test split of `{dataset}`{kind}, mean ± standard deviation over seeds; "
+        f"checkpoints selected on validation {rules}."
+    )
+    return "\n".join([*lines, "", *_landscapes(groups, metric), "", caption])
+
+
+def _landscapes(groups: Mapping[tuple[str, str, str], list[Tracked]], metric: str) -> list[str]:
+    """The corners and the middle of each system's λ×η landscape, averaged over seeds."""
+    places = " | ".join(f"{x:g}, {y:g}" for x, y in SHOWN_CELLS)
+    lines = [
+        f"| {PAPER_NAMES[metric]} at λ, η | {places} |",
+        "| --- " * (1 + len(SHOWN_CELLS)) + "|",
+    ]
+    for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
+        cells = [_cells(run.record, metric) for run in members]
+        known = pd.concat([c for c in cells if len(c)]) if any(map(len, cells)) else None
+        if known is not None:
+            means = known.groupby(level=[0, 1]).mean()
+            shown = (f"{means[cell]:.3f}" if cell in means else "–" for cell in SHOWN_CELLS)
+            lines.append(f"| {model} · {regime} | {' | '.join(shown)} |")
+    return lines if len(lines) > 2 else []
+
+
+def _cells(record: RunRecord, metric: str) -> pd.Series:
+    """The metric at (λ, η) on the grid, averaged over noise rules."""
+    metrics = record.metrics
+    grid = metrics[metrics["protocol"] == "grid"]
+    return grid.groupby(["intensity", "rate"])[metric].mean()
+
+
+def _mean_std(values: Sequence[float | None]) -> str:
+    known = pd.Series([value for value in values if value is not None], dtype=float)
+    if known.empty:
+        return "–"
+    return f"{known.mean():.3f}" + (f" ± {known.std():.3f}" if len(known) > 1 else "")

@@ -1,0 +1,267 @@
+"""What tracking says of a run and of its record, as plain values; knows no tracking library.
+
+Live tracking and the rebuilding from records both say what is said here, so they say the same.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmark.errors import BenchmarkError
+from benchmark.interface import Task
+from benchmark.metrics import METRIC_VERSION, PRIMARY
+from benchmark.naming import source_quality
+from benchmark.records import CONFIG, METRICS, RunRecord
+from benchmark.search.objective import OBJECTIVES, Objective
+from benchmark.spec import RunSpec
+from protocols.conditions import LEVELS, PROTOCOLS
+
+RUN_ID = "run_id"
+VERSION_TAGS = ("conditions", "metric_version", "validation_conditions")
+"""What a record's numbers were made from: a tracked run with other values is out of date."""
+
+VALIDATION_ONLY = "validation"
+"""The tag ``protocol`` of a search's trial, which was not evaluated on test."""
+
+MAX_VALUE = 500
+"""Longer parameter values are cut: every server takes this many characters."""
+
+Curve = tuple[int, dict[str, float]]
+"""(epochs done, metric -> value)"""
+
+LEARNING_RATE = "train/learning_rate"
+"""The curve that has a value at every epoch of every run."""
+
+_NO_CURVE = frozenset({"epoch", "best"})
+_HEADLINES: Mapping[Task, tuple[str, ...]] = {
+    "regression": ("mae", "corr", "acc2_non0"),
+    "classification": ("acc", "f1_weighted"),
+}
+_DEFAULT_RULES = frozenset({"", "seed_a1", "bernoulli"})
+_DEFAULT_JOINT = "uniform_0.7"
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
+"""What reading a damaged file of a record raises."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A record as tracking shows it.
+
+    Attributes:
+        spec: what was run.
+        tags: all of the run's tags.
+        curves: the values of each epoch.
+        summary: about ten test metrics.
+        started, ended: in milliseconds since 1970.
+        epoch_seconds: the mean duration of an epoch.
+        record: the record.
+    """
+
+    spec: RunSpec
+    tags: Mapping[str, str]
+    curves: Sequence[Curve]
+    summary: Mapping[str, float]
+    started: int
+    ended: int
+    epoch_seconds: float
+    record: RunRecord
+
+
+def read(record: RunRecord) -> Tracked:
+    """All that tracking shows of a record. Raises BenchmarkError where a file cannot be read."""
+    try:
+        environment = record.environment
+        training = float(environment.get("seconds_training", 0.0))
+        duration = training + float(environment.get("seconds_table", 0.0))
+        ended = _milliseconds(environment, record.path)
+        curves = [
+            (step, curve_values(row))
+            for step, row in enumerate(record.history.to_dict("records"), start=1)
+        ]
+        return Tracked(
+            spec=record.spec,
+            tags={**tags_of(record.spec), **_record_tags(record)},
+            curves=curves,
+            summary=_summary(record),
+            started=ended - int(1000 * duration),
+            ended=ended,
+            epoch_seconds=training / max(1, len(curves)),
+            record=record,
+        )
+    except UNREADABLE as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise BenchmarkError(f"the record {record.path} cannot be read ({problem})") from error
+
+
+def _milliseconds(environment: Mapping[str, Any], path: Path) -> int:
+    """When the run ended."""
+    if "finished" in environment:
+        return int(1000 * datetime.fromisoformat(environment["finished"]).timestamp())
+    return int(1000 * (path / CONFIG).stat().st_mtime)
+
+
+def params_of(spec: RunSpec) -> dict[str, str]:
+    """The settings, flattened: ``model.topk``, ``training.epochs``, ``regime.rate``, ...
+
+    Only what matters for the regime's kind; a long value is cut, with a hash of the whole.
+    """
+    nested = {
+        "model": spec.model,
+        "preset": spec.preset,
+        "regime": spec.regime.name,
+        "seed": spec.seed,
+    }
+    groups = {
+        "model": spec.model_config,
+        "training": spec.training,
+        "regime": {k: v for k, v in spec.regime.identity().items() if k != "kind"},
+    }
+    for group, values in groups.items():
+        nested |= {f"{group}.{key}": value for key, value in _flatten(values).items()}
+    return {key: _short(value) for key, value in nested.items()}
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": v for inner, v in _flatten(value).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value) if isinstance(value, list | tuple) else str(value)
+    if len(text) <= MAX_VALUE:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{text[: MAX_VALUE - 24]}... sha256:{digest}"
+
+
+def tags_of(spec: RunSpec) -> dict[str, str]:
+    """What a run can be filtered by, known before it begins."""
+    tags = {
+        RUN_ID: spec.run_id,
+        "kind": "run",
+        "model": spec.model,
+        "dataset": spec.dataset,
+        "regime": spec.regime.name,
+        "seed": str(spec.seed),
+        "task": spec.task,
+        **source_tags(),
+    }
+    quality = source_quality(spec.model)
+    return {**tags, "source": quality} if quality else tags
+
+
+def source_tags() -> dict[str, str]:
+    """Who made a run, and with what: the same for plans and runs."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        user = "unknown"
+    return {
+        "mlflow.user": user,
+        "mlflow.source.name": "benchmark",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+def _record_tags(record: RunRecord) -> dict[str, str]:
+    environment = record.environment
+    version = METRIC_VERSION[record.spec.task]
+    tags = {"protocol": VALIDATION_ONLY, "conditions": "0", "metric_version": str(version)}
+    if record.is_evaluated():
+        made_from = json.loads((record.path / METRICS).read_text())
+        covered = set(record.metrics["protocol"])
+        tags = {
+            "protocol": ",".join(p for p in PROTOCOLS if p in covered),
+            "conditions": str(made_from["conditions"]),
+            "metric_version": str(made_from["metric_version"]),
+        }
+    if record.validation is not None:
+        tags["validation_conditions"] = str(len(record.validation.conditions))
+    if environment.get("commit"):
+        tags["commit"] = environment["commit"]
+        tags["mlflow.source.git.commit"] = environment["commit"]
+    if environment.get("dirty"):
+        tags["dirty"] = "true"
+    if environment.get("device"):
+        tags["device"] = environment["device"]
+    if environment.get("synthetic"):
+        tags["synthetic"] = "true"
+    return tags
+
+
+def curve_values(row: Mapping[Any, Any]) -> dict[str, float]:
+    """An epoch's values under their tracked names: ``train_loss`` as ``train/loss``.
+
+    The part before the slash is the section that the UI shows a curve in.
+    """
+    values = {}
+    for key, value in row.items():
+        name = str(key)
+        if name in _NO_CURVE or name.endswith("_undefined") or not math.isfinite(value):
+            continue
+        part, _, rest = name.partition("_")
+        # a model's own phases are parts of its training: ``train/likelihood_loss``
+        tracked = f"{part}/{rest}" if part in ("train", "valid") else f"train/{name}"
+        values[tracked] = float(value)
+    return values
+
+
+def _summary(record: RunRecord) -> dict[str, float]:
+    """The test metrics, where there are some, and the search objectives that can be read off."""
+    values = summary(record.metrics, record.spec.task) if record.is_evaluated() else {}
+    table = record.validation
+    if table is None:
+        return values
+    for name in OBJECTIVES:
+        objective = Objective(name, table.task, table.present)
+        if table.covers(objective.conditions()):
+            values[f"valid/{name}_{objective.metric}"] = objective.value(table)
+    return values
+
+
+def summary(metrics: pd.DataFrame, task: Task) -> dict[str, float]:
+    """About ten numbers of a record's metrics, under the names that tracking shows.
+
+    ``test/clean_*``, ``test/protocol_III_*`` and ``test/grid_*`` (mean over the grid's cells) in
+    three metrics; ``test/protocol_I_*`` (mean over the fixed non-empty subsets),
+    ``test/protocol_II_*`` (mean over the levels) and ``test/grid_worst_*`` (highest λ and η) in
+    the primary one. A rule other than the default is part of the name.
+    """
+    primary, headlines = (PRIMARY[task],), _HEADLINES[task]
+    fixed = (metrics["protocol"] != "I") | (metrics["missing_rule"] == "")
+    values: dict[str, float] = {}
+    for key, rows in metrics[fixed].groupby(["protocol", "noise_rule", "missing_rule"]):
+        protocol, *rules = (str(part) for part in key)
+        suffix = "".join(f"_{rule}" for rule in rules if rule not in _DEFAULT_RULES)
+        name = protocol if protocol in ("clean", "grid") else f"protocol_{protocol}"
+        if protocol == "III":
+            for joint, cells in rows.groupby("available"):
+                of_joint = "" if joint == _DEFAULT_JOINT else f"_{joint}"
+                values |= _means(name + suffix + of_joint, cells, headlines)
+            continue
+        values |= _means(name + suffix, rows, primary if protocol in ("I", "II") else headlines)
+        if protocol == "grid":
+            worst = (rows["intensity"] == max(LEVELS)) & (rows["rate"] == max(LEVELS))
+            values |= _means(f"grid_worst{suffix}", rows[worst], primary)
+    return values
+
+
+def _means(part: str, rows: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
+    means = {f"test/{part}_{name}": float(rows[name].mean()) for name in names}
+    return {name: value for name, value in means.items() if math.isfinite(value)}

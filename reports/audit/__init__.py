@@ -1,0 +1,1 @@
+"""Whether a paper's printed numbers agree with each other."""

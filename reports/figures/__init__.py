@@ -1,0 +1,1 @@
+"""Figures: landscapes, curves, and the rest of the paper's."""

@@ -1,0 +1,107 @@
+"""Degradation curves: a metric along λ with everything available, and along η without noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from protocols.conditions import LEVELS
+from reports.figures.landscapes import ETA, LAMBDA
+from reports.figures.style import MUTED, Heading, line_styles, new_figure, subtitle
+from reports.floors import Floor
+from reports.results import Results
+from reports.statistics.points import Point
+from reports.statistics.resampling import interval
+from reports.tables.measure import Measure, Question
+from reports.tables.robustness import full_name
+from reports.views import SELECTIONS, View, view
+
+_WIDTH = 9.6
+_DODGE = 0.05
+"""The width, in λ or η, over which the systems at one level are set side by side."""
+
+MOST_CURVES = 6
+
+
+def curve_groups(results: Results) -> list[tuple[str, Results]]:
+    """What shares a figure: everything, or where that is too much the systems of one training.
+
+    Returns:
+        (the training's name, or "" for everything; the systems).
+    """
+    if len(results.systems) <= MOST_CURVES:
+        return [("", results)]
+    trainings = dict.fromkeys(system.training for system in results.systems)
+    return [
+        (training, results.only([s for s in results.systems if s.training == training]))
+        for training in trainings
+    ]
+
+
+def curves_figure(
+    measure: Measure, floors: Sequence[Floor], noise_rule: str, missing_rule: str
+) -> Figure:
+    """A row of panels for each metric: along λ at η = 0, and along η at λ = 0."""
+    results = measure.results
+    metrics = SELECTIONS[results.task].grid
+    full = full_name(results)
+    paths = (
+        (
+            f"{LAMBDA}  (nothing missing)",
+            [Point("II", noise_rule, "", x, 0.0, full) for x in LEVELS],
+        ),
+        (f"{ETA}  (no noise)", [Point("I", "", missing_rule, 0.0, x) for x in LEVELS]),
+    )
+    note = " · bar: 95 % interval over test samples and seeds"
+    head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, _WIDTH)
+    figure = new_figure(_WIDTH, 2.9 * len(metrics))  # its height is set when the legend is known
+    axes = figure.subplots(len(metrics), 2, sharex=True, sharey="row", squeeze=False)
+    for row, metric in zip(axes, metrics, strict=True):
+        for axis, (_, points) in zip(row, paths, strict=True):
+            _panel(axis, measure, floors, view(metric), points)
+        row[0].set_ylabel(view(metric).unit)
+    for axis, (title, _) in zip(axes[-1], paths, strict=True):
+        axis.set_xlabel(title)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    widest = 0.75 + max(map(len, names)) / 16  # inches, at about 16 characters to the inch
+    columns = max(1, min(int(_WIDTH / widest), math.ceil(len(names) / 2)))
+    rows = math.ceil(len(names) / columns)
+    figure.set_figheight(2.9 * len(metrics) + 0.5 + 0.2 * rows + head.band)
+    figure.legend(
+        handles, names, loc="outside lower left", ncols=columns, fontsize=9, handlelength=3.4
+    )
+    head.put_on(figure)
+    return figure
+
+
+def _panel(
+    axis: Axes, measure: Measure, floors: Sequence[Floor], shown: View, points: Sequence[Point]
+) -> None:
+    systems = measure.results.systems
+    styles = line_styles(systems)
+    questions = [Question(shown.name, (point,)) for point in points]
+    samples = [measure.samples(question) for question in questions]
+    for place, system in enumerate(systems):
+        style = styles[system.key]
+        found = [measure.per_seed(system, question) * shown.scale for question in questions]
+        if all(len(values) for values in found):
+            mean = np.array([values.mean() for values in found])
+            resampled = [by_system[place] for by_system in samples]
+            bars = [interval(values * shown.scale) for values in resampled if values is not None]
+            errors = np.maximum(np.abs(np.array(bars).T - mean), 0.0)
+            levels = np.array(LEVELS) + _DODGE * ((place + 0.5) / len(systems) - 0.5)
+            drawn: dict[str, Any] = {"linewidth": 1.6, "markersize": 4.5, "elinewidth": 0.9}
+            axis.errorbar(levels, mean, errors, label=system.label, **drawn, **style)
+    best = max if shown.higher_is_better else min
+    if floors:
+        value = best(floor.metrics[shown.name] for floor in floors) * shown.scale
+        axis.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (1, 2)), label="best floor")
+    axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xticks(np.array(LEVELS))
+    axis.margins(x=0.02)

@@ -1,0 +1,255 @@
+"""Reliability landscapes: a metric over noise intensity and missing rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+
+from protocols.conditions import LEVELS
+from reports.figures.style import INK, Heading, colour_map, new_figure, subtitle
+from reports.floors import Floor
+from reports.results import Results, System
+from reports.statistics.surface import Landscape, landscape
+from reports.views import View, view
+
+STAR = (0.3, 0.2)
+"""(λ, η) of the star in the paper's figures."""
+
+LAMBDA, ETA = "noise intensity λ", "missing rate η"
+_FLOOR_INK = "#ffb000"  # light, as floors lie where the colours are dark; dashed for greyscale
+_FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
+_FILLED, _LINES, _FINE = 32, 8, 113
+_LEFT, _BELOW, _TITLE = 0.62, 0.5, 0.28
+"""Inches for what stands left of a panel, below it, and for a line of title above it."""
+
+_BORDER_ROOM, _LABEL_ROOM = 0.045, 0.085
+
+Surfaces = Sequence[tuple[System, Landscape]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale for every landscape of a data set and metric.
+
+    Attributes:
+        shown: the metric.
+        filled: the edges of the colour steps.
+        lines: the contour lines, each with a label.
+        floor: the value of the best constant prediction; None where there is none.
+        signed: whether the values are differences, and the scale is symmetric about zero.
+    """
+
+    shown: View
+    filled: np.ndarray
+    lines: np.ndarray
+    floor: float | None
+    signed: bool = False
+
+    @property
+    def colours(self) -> Colormap:
+        """Bright is good; of differences, one hue is better and the other worse."""
+        return colour_map(self.shown.higher_is_better, self.signed)
+
+    @property
+    def ink(self) -> str:
+        """The colour of lines and labels: light on the dark map, dark on that of differences."""
+        return INK if self.signed else "white"
+
+    def value(self, value: float) -> str:
+        """A value as it is written on a landscape."""
+        text = f"{value:{'+' if self.signed else ''}.{self.shown.decimals}f}"
+        return text.replace("-", "−")
+
+    def label(self, level: float) -> str:
+        """A contour line's label, with as many decimals as the distance to the next line needs."""
+        step = float(self.lines[1] - self.lines[0])
+        decimals = next(d for d in range(8) if abs(round(step, d) - step) < 1e-9)
+        if self.signed and abs(level) < 1e-9:
+            return "0"
+        return f"{level:{'+' if self.signed else ''}.{decimals}f}".replace("-", "−")
+
+    @property
+    def floor_is_on_it(self) -> bool:
+        """Whether some landscape may reach the floor."""
+        return self.floor is not None and self.filled[0] <= self.floor <= self.filled[-1]
+
+
+def surfaces(results: Results, metric: str, noise_rule: str, missing_rule: str) -> Surfaces:
+    """The landscape of every system that was evaluated on the grid, in printed units."""
+    found = []
+    for system in results.systems:
+        tables = [record.table for record in system.records]
+        one = landscape(tables, metric, noise_rule, missing_rule)
+        if one is not None:
+            values = one.values * view(metric).scale
+            found.append((system, Landscape(one.intensities, one.rates, values)))
+    return found
+
+
+def common_scale(metric: str, found: Surfaces, floors: Sequence[Floor]) -> Scale:
+    """The scale that holds every surface."""
+    shown = view(metric)
+    values = np.concatenate([one.values.ravel() for _, one in found])
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-9:  # a model that ignores its input: keep a scale with some width
+        low, high = low - 0.5 * shown.scale / 100, high + 0.5 * shown.scale / 100
+    steps = [1, 2, 2.5, 5, 10]
+    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(low, high))
+    lines = np.array(MaxNLocator(_LINES, steps=steps).tick_values(low, high))
+    constants = [floor.metrics[metric] * shown.scale for floor in floors]
+    best = max if shown.higher_is_better else min
+    return Scale(shown, filled, lines, best(constants) if constants else None)
+
+
+def differences(found: Surfaces, reference: str) -> Surfaces:
+    """Each system's landscape minus that of the reference model under the same training.
+
+    Args:
+        found: the landscapes.
+        reference: the reference model's title.
+
+    Returns:
+        The systems of other models whose training the reference has too; empty without it.
+    """
+    base = {
+        system.training: one
+        for system, one in found
+        if system.card.title == reference and system.plain
+    }
+    return [
+        (system, Landscape(one.intensities, one.rates, one.values - base[system.training].values))
+        for system, one in found
+        if system.card.title != reference and system.training in base
+    ]
+
+
+def signed_scale(metric: str, found: Surfaces) -> Scale:
+    """The scale that holds every difference, symmetric about zero."""
+    shown = view(metric)
+    largest = max(float(np.abs(one.values).max()) for _, one in found)
+    largest = max(largest, 0.5 * shown.scale / 100)
+    steps = [1, 2, 2.5, 5, 10]
+    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(-largest, largest))
+    lines = np.array(MaxNLocator(_LINES, steps=steps).tick_values(-largest, largest))
+    return Scale(shown, filled, lines, None, signed=True)
+
+
+def combined_figure(
+    results: Results, found: Surfaces, scale: Scale, title: str = "Reliability landscapes"
+) -> Figure:
+    """All systems side by side on one colour scale."""
+    columns = min(4, len(found))
+    lines = math.ceil(len(found) / columns)
+    titles = [wrap(system.label, 32) for system, _ in found]
+    side = 2.45
+    across, down = side + 0.28, side + 0.12 + _TITLE * max(map(len, titles))
+    facts = subtitle(results, [system for system, _ in found]) + _floor_notes([scale])
+    width = _LEFT + across * columns + (0.8 if scale.signed else 0.62)
+    head = Heading(f"{title}: {scale.shown.title}", facts, width)
+    figure = new_figure(width, _BELOW + down * lines + head.band - 0.1, layout=False)
+    for place, (_, one) in enumerate(found):
+        line, column = divmod(place, columns)
+        bottom = _BELOW + down * (lines - 1 - line)
+        axis = _panel(figure, _LEFT + across * column, bottom, side)
+        drawn = _draw(axis, one, scale)
+        axis.set_title("\n".join(titles[place]), loc="left", y=1.0, fontsize=10)
+        lowest, first = place + columns >= len(found), column == 0
+        axis.set(xlabel=LAMBDA if lowest else "", ylabel=ETA if first else "")
+        axis.tick_params(labelbottom=lowest, labelleft=first)
+        if place == columns - 1:  # beside the first row, exactly as high as its panels
+            _colour_bar(axis, drawn, scale)
+    head.put_on(figure)
+    return figure
+
+
+def _panel(figure: Figure, left: float, bottom: float, side: float) -> Axes:
+    """A square panel in a fixed place, in inches: no layout engine, it would double the time."""
+    width, height = figure.get_size_inches()
+    axis = figure.add_axes((left / width, bottom / height, side / width, side / height))
+    # Fixed places for the labels too: to find them is a third of matplotlib's drawing time.
+    axis.xaxis.set_label_coords(0.5, -0.25 / side)
+    axis.yaxis.set_label_coords(-0.36 / side, 0.5)
+    return axis
+
+
+def _floor_notes(scales: Sequence[Scale]) -> str:
+    if any(scale.floor_is_on_it for scale in scales):
+        return " · dashed: as good as the best constant prediction"
+    return ""
+
+
+def _draw(axis: Axes, one: Landscape, scale: Scale) -> QuadContourSet:
+    fine = one.refined(_FINE)
+    x, y, z = fine.intensities, fine.rates, fine.values.T
+    drawn = axis.contourf(x, y, z, levels=scale.filled, cmap=scale.colours)
+    drawn.set_edgecolor("face")  # no white hairlines between the steps in a PDF
+    # Zero is drawn thicker: in greyscale both ends of a map of differences look alike.
+    widths = [1.8 if scale.signed and abs(level) < 1e-9 else 0.9 for level in scale.lines]
+    ink, around = scale.ink, "white" if scale.signed else INK
+    lines = axis.contour(x, y, z, levels=scale.lines, colors=ink, linewidths=widths, alpha=0.9)
+    halo = [withStroke(linewidth=2.2, foreground=around, alpha=0.75)]
+    style: dict[str, Any] = {"color": ink, "fontweight": "bold", "path_effects": halo}
+    axis.set(xlim=(LEVELS[0], LEVELS[-1]), ylim=(LEVELS[0], LEVELS[-1]), aspect="equal")
+    places = label_places(lines, [STAR, (STAR[0] + 0.09, STAR[1])])
+    for text in axis.clabel(lines, fontsize=8, fmt=scale.label, manual=places):
+        text.set(**style)
+    if scale.floor is not None and scale.floor_is_on_it:
+        axis.contour(x, y, z, levels=[scale.floor], colors=_FLOOR_INK, **_FLOOR_LINE)
+    axis.plot(*STAR, marker="*", markersize=13, color="white", markeredgecolor=INK, zorder=5)
+    value = scale.value(one.at(*STAR))
+    where: dict[str, Any] = {
+        "xytext": (9, 0),
+        "textcoords": "offset points",
+        "va": "center",
+        "zorder": 6,
+    }
+    axis.annotate(value, STAR, fontsize=9, **where, **style)
+    axis.xaxis.set_major_locator(MultipleLocator(0.1))
+    axis.yaxis.set_major_locator(MultipleLocator(0.1))
+    axis.tick_params(length=3)
+    return drawn
+
+
+def label_places(
+    lines: QuadContourSet, taken: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """A place for the label of each contour line: on it, clear of the borders and of others.
+
+    A line that has no such place (it only cuts a corner) gets no label.
+    """
+    occupied = [np.array(place) for place in taken]
+    places = []
+    for segments in lines.allsegs:
+        points = np.concatenate([*segments, np.empty((0, 2))])
+        to_border = np.minimum(points - LEVELS[0], LEVELS[-1] - points).min(axis=1)
+        to_others = np.min([np.linalg.norm(points - o, axis=1) for o in occupied], axis=0)
+        room = np.minimum(to_border / _BORDER_ROOM, to_others / _LABEL_ROOM)
+        if len(points) and room.max() >= 1:
+            # Of the places with room the one nearest to the diagonal: labels then form a ladder.
+            off_diagonal = np.abs(points[:, 0] - points[:, 1])
+            chosen = points[np.where(room >= 1, off_diagonal, np.inf).argmin()]
+            occupied.append(chosen)
+            places.append((float(chosen[0]), float(chosen[1])))
+    return places
+
+
+def _colour_bar(axis: Axes, drawn: QuadContourSet, scale: Scale) -> None:
+    place = axis.inset_axes((1.05, 0.0, 0.05, 1.0))
+    bar = axis.figure.colorbar(drawn, cax=place, ticks=scale.lines)
+    bar.set_label(f"{scale.shown.unit}, difference" if scale.signed else scale.shown.unit)
+    bar.outline.set_visible(False)
+    if not scale.shown.higher_is_better:
+        bar.ax.invert_yaxis()  # good is up, whatever the metric
+    if scale.floor is not None and scale.floor_is_on_it:
+        bar.ax.axhline(scale.floor, color=_FLOOR_INK, linewidth=2)

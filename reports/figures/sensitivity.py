@@ -1,0 +1,145 @@
+"""How a metric depends on one number of the settings: Figure 4, the active experts k."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.style import Heading, new_figure, series_style, subtitle
+from reports.results import Results, System
+from reports.statistics.resampling import interval
+from reports.tables.measure import Measure, Question
+from reports.tables.robustness import blocks_of
+from reports.tables.variants import variants
+from reports.views import SELECTIONS, view
+
+_PANEL = (4.3, 3.0)
+"""Width and height of a panel, in inches."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One model under one training at several values of one setting.
+
+    Attributes:
+        setting: the setting's name: "model.topk".
+        plain: the system at the preset's value.
+        systems: value -> system, ascending; the plain one is among them.
+    """
+
+    setting: str
+    plain: System
+    systems: dict[float, System]
+
+    @property
+    def name(self) -> str:
+        """The setting without its section."""
+        return self.setting.split(".")[-1]
+
+
+def sweeps(results: Results) -> list[Sweep]:
+    """Every numeric setting that some model was trained at two or more further values of."""
+    found = []
+    for settings, systems in variants(results).items():
+        if len(settings) > 1:
+            continue
+        members: dict[str, list[System]] = defaultdict(list)
+        for system in systems:
+            members[_training(system)].append(system)
+        for group in members.values():
+            values = {_number(system, settings[0]): system for system in group}
+            plain = [system for system in group if system.plain]
+            ordered = {v: values[v] for v in sorted(v for v in values if v is not None)}
+            if plain and None not in values and len(values) >= 3:
+                found.append(Sweep(settings[0], plain[0], ordered))
+    return found
+
+
+def _training(system: System) -> str:
+    spec = system.records[0].spec
+    return json.dumps([spec.model, spec.preset, system.training])
+
+
+def _number(system: System, setting: str) -> float | None:
+    """The setting's value; None where it is no number."""
+    section, _, name = setting.partition(".")
+    spec = system.records[0].spec
+    value = (spec.model_config if section == "model" else spec.regime.identity()).get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...]) -> Figure:
+    """A panel for each headline metric: clean and Protocol III over the setting's values.
+
+    Args:
+        results: everything.
+        sweep: what is varied.
+        variant: (noise rule, missing rule, joint) of Protocol III; empty where no run has it.
+    """
+    metrics = SELECTIONS[results.task].grid
+    systems = list(sweep.systems.values())
+    measure = Measure(results, systems)
+    width = _PANEL[0] * max(2, len(metrics))
+    facts = (
+        f"{sweep.plain.label}, otherwise unchanged · {subtitle(results, systems)} · "
+        "bar: 95 % interval over test samples and seeds · points: seeds"
+    )
+    head = Heading(f"Sensitivity to {_spoken(sweep)}", facts, width)
+    figure = new_figure(width, _PANEL[1] + 0.25 + head.band)
+    axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for axis, metric in zip(axes, metrics, strict=True):
+        for place, (block, point) in enumerate(blocks_of(results, variant)):
+            question = Question(metric, (point,))
+            _draw(axis, measure, sweep, question, block, place)
+        axis.set(xlabel=_spoken(sweep), ylabel=view(metric).unit, title=view(metric).heading)
+        positions = np.arange(len(sweep.systems))
+        axis.set_xticks(positions, [f"{value:g}" for value in sweep.systems])
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
+        axis.margins(x=0.08)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower left", ncols=2, fontsize=9, handlelength=3)
+    head.put_on(figure)
+    return figure
+
+
+def _draw(
+    axis: Axes, measure: Measure, sweep: Sweep, question: Question, label: str, place: int
+) -> None:
+    scale = view(question.metric).scale
+    style = series_style(place)
+    samples = measure.samples(question)
+    positions, means, lows, highs = [], [], [], []
+    for position, system in enumerate(sweep.systems.values()):
+        per_seed = measure.per_seed(system, question) * scale
+        resampled = samples[position]
+        if not len(per_seed) or resampled is None:
+            continue
+        low, high = interval(resampled * scale)
+        shifted = position + 0.08 * (2 * place - 1)
+        positions.append(shifted)
+        means.append(float(per_seed.mean()))
+        lows.append(low)
+        highs.append(high)
+        axis.plot(
+            [shifted] * len(per_seed), per_seed, ".", color=style["color"], alpha=0.5, markersize=4
+        )
+    if means:
+        errors = _errors(means, lows, highs)
+        axis.errorbar(positions, means, errors, label=label, capsize=3, linewidth=1.6, **style)
+
+
+def _errors(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> np.ndarray:
+    """Distances to the interval's ends; none is negative, also where the mean lies outside."""
+    values = np.array(means)
+    return np.maximum(np.stack([values - np.array(lows), np.array(highs) - values]), 0.0)
+
+
+def _spoken(sweep: Sweep) -> str:
+    return "active experts k" if sweep.name == "topk" else sweep.name

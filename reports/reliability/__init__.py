@@ -1,0 +1,1 @@
+"""Does reliability mean anything? Scores, log-variance, the gate, and verdicts."""

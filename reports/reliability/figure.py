@@ -1,0 +1,251 @@
+"""The reliability panel: one system's scores, its log-variance and its gate, on one figure.
+
+Everything that tells two things apart does so twice: by colour and by dash, marker or sign.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from protocols.conditions import LEVELS
+from protocols.modalities import LETTERS, MODALITIES, Modality
+from reports.figures.landscapes import ETA, LAMBDA
+from reports.figures.style import COLOURS, INK, MUTED, Heading, new_figure, subtitle
+from reports.reliability.claims import answered_points
+from reports.reliability.gate import Effect, effect, pairs
+from reports.reliability.scores import by_subset, levels, scored
+from reports.reliability.uncertainty import Answered, answered, calibration
+from reports.results import Results, System
+from reports.statistics.ranks import risk_coverage
+from reports.views import SELECTIONS, View, view
+
+Panel = tuple[str, Callable[[Axes], None]]
+"""A title and what draws below it."""
+
+_SIDE = 2.6
+_ACROSS, _DOWN, _LEFT, _BELOW = _SIDE + 1.1, _SIDE + 0.85, 0.68, 0.5
+_GATE = "Gate on − off"
+_DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)))
+_MARKERS = ("o", "s", "^")
+
+
+def has_panel(results: Results) -> list[System]:
+    """The systems that have reliability scores, each of which gets a figure."""
+    return [system for system in results.systems if scored(system)]
+
+
+def reliability_figure(results: Results, system: System, noise_rule: str) -> Figure | None:
+    """The panels that a system's runs allow; None where they allow none."""
+    panels = [
+        *_score_panels(results, system, noise_rule),
+        *_uncertainty_panels(results, system),
+        *_gate_panels(results, system, noise_rule),
+    ]
+    if not panels:
+        return None
+    columns = 2 if len(panels) in (2, 4) else 3
+    lines = math.ceil(len(panels) / columns)
+    width = _LEFT + _ACROSS * columns
+    facts = f"{subtitle(results, [system])} · noise {noise_rule}"
+    if any(title.startswith(_GATE) for title, _ in panels):
+        facts += " · + gate helps, − gate hurts: 95 % band over all cells"
+    head = Heading(f"Reliability: {system.label}", facts, width)
+    height = _BELOW + _DOWN * lines + head.band - 0.35
+    figure = new_figure(width, height, layout=False)
+    for place, (title, draw) in enumerate(panels):
+        line, column = divmod(place, columns)
+        left, bottom = _LEFT + _ACROSS * column, _BELOW + _DOWN * (lines - 1 - line)
+        axis = figure.add_axes((left / width, bottom / height, _SIDE / width, _SIDE / height))
+        draw(axis)
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.tick_params(length=3)
+    head.put_on(figure)
+    return figure
+
+
+def _score_panels(results: Results, system: System, noise_rule: str) -> list[Panel]:
+    try:
+        curves = {m: _along_noise(system, noise_rule, m) for m in results.present}
+        shares = {m: _by_availability(system, m) for m in results.present}
+    except KeyError:  # Protocol II or I was not run
+        return []
+    return [
+        ("Scores under noise", lambda axis: _draw_curves(axis, curves)),
+        ("Scores by availability", lambda axis: _draw_availability(axis, shares)),
+    ]
+
+
+def _along_noise(system: System, noise_rule: str, modality: Modality) -> np.ndarray:
+    """(8, runs · draws · N) scores by λ."""
+    column = MODALITIES.index(modality)
+    found = [levels(table, noise_rule, column) for table in scored(system)]
+    return np.concatenate([one.swapaxes(0, 1).reshape(len(LEVELS), -1) for one in found], axis=1)
+
+
+def _by_availability(system: System, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of every sample and subset that has the modality, and that lacks it."""
+    column = MODALITIES.index(modality)
+    found = [by_subset(table, column, modality) for table in scored(system)]
+    return (
+        np.concatenate([scores[~lacks].ravel() for scores, lacks in found]),
+        np.concatenate([scores[lacks].ravel() for scores, lacks in found]),
+    )
+
+
+def _draw_curves(axis: Axes, curves: dict[Modality, np.ndarray]) -> None:
+    for place, (modality, scores) in enumerate(curves.items()):
+        low, high = np.quantile(scores, [0.1, 0.9], axis=1)
+        colour = COLOURS[place]
+        axis.fill_between(LEVELS, low, high, color=colour, alpha=0.15, linewidth=0)
+        axis.plot(
+            LEVELS,
+            scores.mean(axis=1),
+            color=colour,
+            linestyle=_DASHES[place],
+            marker=_MARKERS[place],
+            markersize=4.5,
+            label=f"$r_{LETTERS[modality]}$, {modality}",
+        )
+    axis.set(xlabel=LAMBDA, ylabel="$r_m$: mean, 10–90 %", ylim=(0, 1))
+    _plain(axis)
+    axis.legend(fontsize=8.5, handlelength=3)
+
+
+def _draw_availability(axis: Axes, shares: dict[Modality, tuple[np.ndarray, np.ndarray]]) -> None:
+    """For each modality the middle 80 % and the median of its score, available and missing."""
+    for place, sides in enumerate(shares.values()):
+        for shift, scores, filled in ((-0.16, sides[0], True), (0.16, sides[1], False)):
+            low, middle, high = np.quantile(scores, [0.1, 0.5, 0.9])
+            colour = COLOURS[place]
+            axis.plot([place + shift] * 2, [low, high], color=colour, linewidth=2.2)
+            axis.plot(
+                [place + shift],
+                [middle],
+                marker=_MARKERS[place],
+                markersize=7,
+                color=colour,
+                markerfacecolor=colour if filled else "white",
+                linestyle="none",
+            )
+    axis.set_xticks(range(len(shares)), [str(m) for m in shares])
+    axis.set_xlim(-0.5, len(shares) - 0.5)
+    axis.set(
+        xlabel="filled: available · open: missing", ylabel="$r_m$: median, 10–90 %", ylim=(0, 1)
+    )
+    _plain(axis)
+
+
+def _uncertainty_panels(results: Results, system: System) -> list[Panel]:
+    said = {name: answered(system, p) for name, p in answered_points(results).items()}
+    said = {name: runs for name, runs in said.items() if runs}
+    if not said:
+        return []
+    risk = "MAE" if results.task == "regression" else "error rate"
+
+    def draw_risk(axis: Axes) -> None:
+        for place, (name, runs) in enumerate(said.items()):
+            grid = np.linspace(0.02, 1, 99)
+            line: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)]}
+            marker: dict[str, Any] = {
+                "marker": _MARKERS[place % len(_MARKERS)],
+                "markevery": 14,
+                "markersize": 4.5,
+            }
+            for kind, dash in (("log-variance", "-"), ("oracle", (0, (1.2, 1.2)))):
+                curves = []
+                for one in runs:
+                    by = one.log_variance if kind == "log-variance" else one.risk
+                    curves.append(np.interp(grid, *risk_coverage(one.risk, by, one.weight)))
+                mean = np.mean(curves, axis=0)
+                axis.plot(grid, mean, linestyle=dash, label=f"{name}: {kind}", **line, **marker)
+            flat = float(np.mean([one.weight @ one.risk for one in runs]))
+            axis.axhline(flat, linewidth=0.9, linestyle=(0, (6, 3)), **line)
+        axis.set(xlabel="coverage (share of samples kept)", ylabel=f"{risk} of what is kept")
+        axis.set_xlim(0, 1)
+        axis.plot([], [], color=MUTED, linewidth=0.9, linestyle=(0, (6, 3)), label="random")
+        _plain(axis)
+        axis.legend(fontsize=7.5, handlelength=3)
+
+    panels: list[Panel] = [("Risk–coverage", draw_risk)]
+    if results.task == "regression":
+        panels.append(
+            ("Calibration of the log-variance", lambda axis: _draw_calibration(axis, said))
+        )
+    return panels
+
+
+def _draw_calibration(axis: Axes, said: dict[str, list[Answered]]) -> None:
+    top = 0.0
+    for place, (name, runs) in enumerate(said.items()):
+        for number, one in enumerate(runs):
+            predicted, observed = calibration(one.risk, one.log_variance, one.weight)
+            top = max(
+                top, float(observed.max()), min(float(predicted.max()), 2 * float(observed.max()))
+            )
+            axis.plot(
+                predicted,
+                observed,
+                color=COLOURS[place % len(COLOURS)],
+                marker=_MARKERS[place % 3],
+                markersize=4,
+                linestyle=_DASHES[place % 3],
+                linewidth=1.1,
+                alpha=0.85,
+                label="_" * (number > 0) + name,
+            )
+    axis.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+    axis.set(xlim=(0, 1.04 * top), ylim=(0, 1.04 * top))
+    axis.set(xlabel="predicted error (root mean σ²)", ylabel="observed error (RMSE)")
+    _plain(axis)
+    axis.legend(fontsize=8, handlelength=3)
+
+
+def _gate_panels(results: Results, system: System, noise_rule: str) -> list[Panel]:
+    panels: list[Panel] = []
+    for pair in pairs(results):
+        if pair.on.key != system.key:
+            continue
+        for noise, missing in results.variants("grid", "noise_rule", "missing_rule"):
+            for metric in SELECTIONS[results.task].grid if noise == noise_rule else ():
+                found = effect(pair, metric, noise, missing)
+                if found is not None:
+                    panels.append(_gate_panel(found, view(metric)))
+    return panels
+
+
+def _gate_panel(found: Effect, shown: View) -> Panel:
+    def draw(axis: Axes) -> None:
+        values = found.cells * shown.scale
+        reach = max(1.2 * float(np.abs(values).max()), 1e-9)
+        good = "PuOr" if shown.higher_is_better else "PuOr_r"
+        # Purple is where the gate helps; the signs say it again, and only where it is supported.
+        drawn = axis.pcolormesh(
+            LEVELS, LEVELS, values.T, cmap=good, norm=TwoSlopeNorm(0, -reach, reach)
+        )
+        for cells, sign in (
+            (found.better(shown.higher_is_better), "+"),
+            (found.worse(shown.higher_is_better), "−"),
+        ):
+            for row, column in zip(*np.nonzero(cells), strict=True):
+                place = (LEVELS[row], LEVELS[column])
+                text = axis.text(*place, sign, ha="center", va="center", fontsize=12, color=INK)
+                text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        axis.set(xlabel=LAMBDA, ylabel=ETA)
+        bar = axis.figure.colorbar(drawn, cax=axis.inset_axes((1.03, 0, 0.04, 1)))
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=7.5)
+
+    return f"{_GATE}: {shown.unit}", draw
+
+
+def _plain(axis: Axes) -> None:
+    axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
+    axis.spines[["top", "right"]].set_visible(False)

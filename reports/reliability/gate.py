@@ -1,0 +1,94 @@
+"""Gate on against gate off: QA-MoE with its quality gate, and the same without, cell by cell.
+
+The pair is found in the records: two systems that differ in nothing but the gate (and the seed).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.results import Results, System
+from reports.statistics.functionals import Estimate, answers, grid_points, mean, one
+from reports.statistics.resampling import simultaneous
+
+Array = NDArray[np.float64]
+
+SETTING, ON, OFF = "ablation", "none", "no_gate"
+"""QA-MoE's setting, and its values with and without the gate."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A system with the gate and the one without."""
+
+    on: System
+    off: System
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the gate does to a metric: on minus off, in the metric's raw unit.
+
+    Attributes:
+        mean: over the grid.
+        cells: (8, 8) by λ and η.
+        low, high: (8, 8), a 95 % band that holds all 64 cells at once.
+    """
+
+    mean: Estimate
+    cells: Array
+    low: Array
+    high: Array
+
+    def better(self, higher_is_better: bool) -> NDArray[np.bool_]:
+        """(8, 8) the cells in which the gate helps, as far as the band can tell."""
+        return self.low > 0 if higher_is_better else self.high < 0
+
+    def worse(self, higher_is_better: bool) -> NDArray[np.bool_]:
+        """(8, 8) the cells in which it hurts."""
+        return self.better(not higher_is_better)
+
+
+def pairs(results: Results) -> list[Pair]:
+    """Every pair among the systems, in their order."""
+    off = {_identity(s, ON): s for s in results.systems if _gate(s) == OFF}
+    return [
+        Pair(system, off[_identity(system, ON)])
+        for system in results.systems
+        if _gate(system) == ON and _identity(system, ON) in off
+    ]
+
+
+def _gate(system: System) -> object:
+    return system.records[0].spec.model_config.get(SETTING)
+
+
+def _identity(system: System, gate: str) -> str:
+    """All but the seed, as if the gate were set so."""
+    identity = system.records[0].spec.identity()
+    del identity["seed"]
+    identity["model_config"] = {**identity["model_config"], SETTING: gate}
+    return json.dumps(identity, sort_keys=True)
+
+
+@lru_cache(maxsize=64)  # a verdict, a table and a figure ask for the same
+def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effect | None:
+    """What the gate does on a grid; None where a side was not evaluated there."""
+    grid = grid_points(noise_rule, missing_rule)
+    asked = [mean(grid), *(one(point) for point in grid)]
+    on, off = (answers(system, metric, asked) for system in (pair.on, pair.off))
+    if on is None or off is None:
+        return None
+    values = on.per_seed.mean(axis=0) - off.per_seed.mean(axis=0)
+    samples = on.samples - off.samples
+    low, high = simultaneous(samples[:, 1:], values[1:])
+    side = round(len(grid) ** 0.5)
+    return Effect(
+        Estimate(values[:1], samples[:, 0]),
+        *(part.reshape(side, side) for part in (values[1:], low, high)),
+    )

@@ -1,0 +1,1 @@
+"""What the data support: resampling, permutation, sums over samples, summaries of a surface."""

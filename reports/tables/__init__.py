@@ -1,0 +1,1 @@
+"""Tables as data, and how they print: the paper's, and those that judge robustness."""

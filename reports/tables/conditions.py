@@ -1,0 +1,181 @@
+"""Conditions across: Protocol I fixed and random (Tables 2 and 3), Protocol II (Table 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from protocols.conditions import LEVELS
+from reports import captions
+from reports.published import Published
+from reports.statistics.points import Point
+from reports.tables.measure import Measure, PublishedValue, Question, Subject, rows
+from reports.tables.robustness import TRAINED, Sources, caption, full_name, table_name
+from reports.tables.specialists import PER_INTENSITY, PER_RATE, specialists
+from reports.tables.table import Column, Row, Table
+from reports.views import SELECTIONS, view
+
+_NOT_STATED = "training not stated"
+
+Asked = Sequence[tuple[str, tuple[Point, ...]]]
+"""Columns of conditions: a heading, and the points that are averaged under it."""
+
+
+def condition_tables(sources: Sources) -> list[Table]:
+    """Tables 2, 3 and 4, as far as the records allow; 3 and 4 for each rule of theirs."""
+    results = sources.results
+    tables = []
+    if results.compared.variants("I", "protocol"):
+        tables.append(fixed_table(sources.compared))
+    rules = {rule for (rule,) in results.variants("I", "missing_rule")} - {""}
+    tables += [random_table(sources, rule) for rule in sorted(rules)]
+    return tables + [noise_table(sources, rule) for (rule,) in results.variants("II", "noise_rule")]
+
+
+def fixed_table(sources: Sources) -> Table:
+    """Protocol I with fixed subsets (Table 2): both averages, without and with the full one."""
+    names = captions.subset_names(sources.results)
+    points = [Point("I", available=name) for name in names]
+    asked = [(captions.condition_name(n), (p,)) for n, p in zip(names, points, strict=True)]
+    few, every = len(points) - 1, len(points)
+    averages = [(f"Avg-{n}", tuple(points[:n])) for n in (few, every) if n > 1]
+    sentence = f"Avg-{few} leaves out the complete input, Avg-{every} has it."
+    return _by_condition(
+        sources,
+        ("table2-protocol-i-fixed", "Table 2: Protocol I, which modalities are available"),
+        SELECTIONS[sources.results.task].fixed,
+        [*asked, *averages],
+        partial(_fixed_published, sources.paper),
+        ("table2", _NOT_STATED),
+        "The paper does not say how the models of Table 2 were trained; its Avg column mixes "
+        "averages over 6 and over 7 subsets, so neither average has a published value here.",
+        (sentence,) if averages else (),
+    )
+
+
+def _fixed_published(paper: Published, title: str, regime: str, question: Question) -> float | None:
+    if len(question.points) > 1 or regime not in (*TRAINED, _NOT_STATED):
+        return None
+    condition = question.points[0].available
+    return paper.value("table2", title, condition, view(question.metric).paper_name)
+
+
+def random_table(sources: Sources, missing_rule: str) -> Table:
+    """Protocol I with a missing rate η (Table 3): specialists, and single checkpoints."""
+    points = [Point("I", "", missing_rule, rate=rate) for rate in LEVELS]
+    asked = [(f"η = {rate:g}", (p,)) for rate, p in zip(LEVELS, points, strict=True)]
+    return _by_condition(
+        _with_specialists(sources, specialists(sources.results, "missing", missing_rule)),
+        (
+            table_name("table3-protocol-i-random", missing_rule),
+            f"Table 3: Protocol I, random missing modalities ({missing_rule})",
+        ),
+        SELECTIONS[sources.results.task].random,
+        [*asked, ("Avg η > 0", tuple(points[1:]))],
+        partial(_random_published, sources.paper),
+        ("table3", PER_RATE),
+        "Table 3 trains one model for each missing rate and tests it at that rate: its values "
+        "stand beside such models only.",
+        _SPECIALISTS,
+    )
+
+
+def _random_published(
+    paper: Published, title: str, regime: str, question: Question
+) -> float | None:
+    name = view(question.metric).paper_name
+    if len(question.points) > 1:
+        return paper.value("table3", title, "Avg", name) if regime == PER_RATE else None
+    rate = f"{question.points[0].rate:g}"
+    return paper.value("table3", title, rate, name) if regime == PER_RATE else None
+
+
+def noise_table(sources: Sources, noise_rule: str) -> Table:
+    """Protocol II (Table 4), noise of intensity λ: specialists, and single checkpoints."""
+    full = full_name(sources.results)
+    points = [Point("II", noise_rule, intensity=level, available=full) for level in LEVELS]
+    asked = [(f"λ = {level:g}", (p,)) for level, p in zip(LEVELS, points, strict=True)]
+    return _by_condition(
+        _with_specialists(sources, specialists(sources.results, "noise", noise_rule)),
+        (
+            table_name("table4-protocol-ii", noise_rule),
+            f"Table 4: Protocol II, noise ({noise_rule})",
+        ),
+        SELECTIONS[sources.results.task].noise,
+        [*asked, ("Avg λ > 0", tuple(points[1:]))],
+        partial(_noise_published, sources.paper),
+        ("table4", _NOT_STATED),
+        "The paper says neither which noise rule nor which training is behind Table 4.",
+        _SPECIALISTS,
+    )
+
+
+def _noise_published(paper: Published, title: str, regime: str, question: Question) -> float | None:
+    name = view(question.metric).paper_name
+    if regime not in (*TRAINED, PER_INTENSITY, _NOT_STATED):
+        return None
+    condition = "Avg" if len(question.points) > 1 else f"{question.points[0].intensity:g}"
+    return paper.value("table4", title, condition, name)
+
+
+_SPECIALISTS = (
+    "A row of one model per level holds several trainings: each answers at the level that it was "
+    "trained for, at 0 the clean-trained one.",
+)
+
+
+def _with_specialists(sources: Sources, found: Sequence[Subject]) -> Sources:
+    """The compared systems, and below them the specialists."""
+    subjects = [*sources.compared.results.systems, *found]
+    return replace(sources, measure=Measure(sources.results, subjects))
+
+
+def _by_condition(
+    sources: Sources,
+    name_and_title: tuple[str, str],
+    metrics: Sequence[str],
+    asked: Asked,
+    published: PublishedValue,
+    nobody_ran: tuple[str, str],
+    note: str,
+    more_caption: tuple[str, ...] = (),
+) -> Table:
+    """A table of conditions across, and one section of systems for each metric.
+
+    Args:
+        sources: what the table is made of.
+        name_and_title: of the table.
+        metrics: the sections.
+        asked: the columns.
+        published: the number beside a cell.
+        nobody_ran: (table of the paper, name for its training) for models that are not among the
+            runs; a model that is, under a training that the numbers stand beside, has no such row.
+        note: what to know of the published numbers.
+        more_caption: sentences of this table only.
+    """
+    results, (source, training) = sources.results, nobody_ran
+    beside = (PER_RATE,) if training == PER_RATE else (*TRAINED, PER_INTENSITY)
+    done = {s.card.title for s in sources.measure.subjects if s.plain and s.training in beside}
+    titles = [title for title in sources.paper.models(source) if title not in done]
+    made: list[Row] = []
+    for metric in metrics:
+        made += rows(
+            sources.measure,
+            [Question(metric, points) for _, points in asked],
+            sources.floors,
+            published,
+            [(title, training) for title in titles],
+            section=view(metric).heading,
+        )
+    has_published = bool(sources.paper.models(source))
+    where = f"Table {source.removeprefix('table')}"
+    notes = (*captions.published_sentences(results, where), note) if has_published else ()
+    points = [point for _, points in asked for point in points]
+    return Table(
+        *name_and_title,
+        caption(sources, points, metrics, more_caption),
+        tuple(Column(heading) for heading, _ in asked),
+        tuple(made),
+        notes=notes,
+    )

@@ -1,0 +1,77 @@
+"""The λ×η grid of a system (the paper's Table 8): noise down, missing rate across."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from protocols.conditions import LEVELS
+from reports import captions
+from reports.results import System
+from reports.statistics.points import Point
+from reports.tables.measure import Question
+from reports.tables.robustness import Sources, table_name
+from reports.tables.table import Cell, Column, Row, Table
+from reports.views import SELECTIONS, View, view
+
+_PUBLISHED_REGIME = "spectrum"
+"""Table 8 is of a single checkpoint; its origin is the spectrum-trained row of Tables 5 and 6."""
+
+
+def grid_tables(everything: Sources) -> list[Table]:
+    """One table for each variant of the grid, metric and system that was evaluated there."""
+    sources = everything.compared
+    results = sources.results
+    found = []
+    for noise_rule, missing_rule in results.variants("grid", "noise_rule", "missing_rule"):
+        for metric in SELECTIONS[results.task].grid:
+            tables = [
+                grid_table(sources, system, metric, noise_rule, missing_rule)
+                for system in results.systems
+            ]
+            found += [t for t in tables if any(c.value is not None for c in t.rows[0].cells)]
+    return found
+
+
+def grid_table(
+    sources: Sources, system: System, metric: str, noise_rule: str, missing_rule: str
+) -> Table:
+    """The 64 cells of one system, with the published ones below where the paper has them."""
+    shown, results = view(metric), sources.results
+    made, points = [], []
+    for intensity in LEVELS:
+        row = [Point("grid", noise_rule, missing_rule, intensity, rate) for rate in LEVELS]
+        points += row
+        cells = tuple(_cell(sources, system, shown, point) for point in row)
+        made.append(Row(f"λ = {intensity:g}", cells, seeds=len(system.records)))
+    has_published = any(c.published is not None for row in made for c in row.cells)
+    made += [
+        Row(f.label, (_floor_cell(f.metrics[metric], shown),) * len(LEVELS), "floor")
+        for f in sources.floors
+    ]
+    source = "Table 8 (single checkpoint; its training is taken to be spectrum)"
+    return Table(
+        table_name("table8-grid", noise_rule, missing_rule, shown.title, system.key),
+        f"Table 8: λ×η grid of {system.label}: {shown.heading}",
+        (
+            *captions.common(results, points),
+            *captions.metric_note((metric,)),
+            *captions.floor_note(bool(sources.floors)),
+        ),
+        tuple(Column(f"η = {rate:g}") for rate in LEVELS),
+        tuple(made),
+        corner="Noise",
+        notes=captions.published_sentences(results, source) if has_published else (),
+    )
+
+
+def _cell(sources: Sources, system: System, shown: View, point: Point) -> Cell:
+    cell = sources.measure.cell(system, Question(shown.name, (point,)))
+    if not system.plain or system.regime.name != _PUBLISHED_REGIME:
+        return cell
+    condition = f"eta={point.rate:.1f},lambda={point.intensity:.1f}"
+    value = sources.paper.value("table8", system.card.title, condition, shown.paper_name)
+    return replace(cell, published=value)
+
+
+def _floor_cell(value: float, shown: View) -> Cell:
+    return Cell(value * shown.scale, decimals=shown.decimals)

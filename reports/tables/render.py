@@ -1,0 +1,289 @@
+"""Tables as Markdown, LaTeX (booktabs), HTML and CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from reports.tables.table import Line, Table, Text, lines, section_starts
+
+
+def markdown(table: Table, level: int = 3) -> str:
+    """GitHub-flavoured Markdown: heading, table, caption, notes."""
+    printed = lines(table)
+    heads = [_flat_heading(c.group, c.title) for c in table.columns]
+    width = len(heads) + 1 + table.has_seeds
+    rule = ["---"] + ["--:"] * (width - 1)
+    rows = [[table.corner, *(["Seeds"] if table.has_seeds else []), *heads], rule]
+    for line, starts in zip(printed, section_starts(printed), strict=True):
+        if starts:
+            rows.append([f"**{escape_markdown(line.section)}**", *[""] * (width - 1)])
+        texts = [_text_md(text, line.kind == "measured") for text in line.texts]
+        rows.append(_cells(table, line, _label_md(line), texts))
+    body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    notes = "".join(f"\n\n{escape_markdown(note)}" for note in table.notes)
+    caption = escape_markdown(" ".join(table.caption))
+    return f"{'#' * level} {escape_markdown(table.title)}\n\n{body}\n\n{caption}{notes}\n"
+
+
+def _flat_heading(group: str, title: str) -> str:
+    return escape_markdown(f"{group}: {title}" if group else title)
+
+
+def _label_md(line: Line) -> str:
+    label = escape_markdown(line.label)
+    return label if line.kind == "measured" else f"*{label}*"
+
+
+def _text_md(text: Text, upright: bool) -> str:
+    if not text.text:
+        return ""
+    if text.mark == "best":
+        return f"**{text.text}**"
+    if text.mark == "second":
+        return f"<ins>{text.text}</ins>"
+    return text.text if upright else f"*{text.text}*"
+
+
+def escape_markdown(text: str) -> str:
+    """Text for Markdown, table cells included."""
+    for character in "\\|*_<>":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+_LATEX: Mapping[str, str] = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": r"$-$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "∈": r"$\in$",
+    "→": r"$\rightarrow$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "↳": r"$\hookrightarrow$",
+    "λ": r"$\lambda$",
+    "η": r"$\eta$",
+    "σ": r"$\sigma$",
+    "ρ": r"$\rho$",
+    "·": r"$\cdot$",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "†": r"\textsuperscript{$\dagger$}",
+    "“": "``",
+    "”": "''",
+    "\N{NO-BREAK SPACE}": "~",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Text for LaTeX: its special characters, and the signs that our tables use.
+
+    Any other character outside ASCII is written by its code point, so that a title in any script
+    compiles with every engine.
+    """
+    return "".join(map(_latex_character, text))
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    accented_latin = "À" <= character <= "ž"  # which LaTeX reads as UTF-8 since 2018
+    if character.isascii() or accented_latin:
+        return character
+    return f"[U+{ord(character):04X}]"
+
+
+def latex(table: Table) -> str:
+    """A ``table`` environment; it needs the packages booktabs and graphicx.
+
+    Standard deviations are subscripts, and a table that is still too wide is scaled to the line.
+    """
+    printed = lines(table)
+    stub = 1 + table.has_seeds
+    width = stub + len(table.columns)
+    heads = [escape_latex(c.title) for c in table.columns]
+    out = [
+        r"\begin{table}[htbp]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\belowcaptionskip}{4pt}",
+        rf"\caption{{{escape_latex(table.title + '. ' + ' '.join(table.caption))}}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        r"\toprule",
+        *_latex_groups(table, stub),
+        _latex_row([escape_latex(table.corner), *(["Seeds"] if stub > 1 else []), *heads]),
+        r"\midrule",
+    ]
+    for place, (line, starts) in enumerate(zip(printed, section_starts(printed), strict=True)):
+        if starts:
+            out += [r"\addlinespace"] if place else []
+            out.append(
+                rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape_latex(line.section)}}}}} \\"
+            )
+        out.append(
+            _latex_row(_cells(table, line, _label_latex(line), map(_text_latex, line.texts)))
+        )
+    out += [r"\bottomrule", r"\end{tabular}}"]
+    out += [rf"\par\smallskip {escape_latex(note)}" for note in table.notes]
+    return "\n".join([*out, r"\end{table}"]) + "\n"
+
+
+def _latex_groups(table: Table, stub: int) -> list[str]:
+    if not any(group for group, _ in table.groups):
+        return []
+    cells, rules, first = [""] * stub, [], stub + 1
+    for group, count in table.groups:
+        cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(group)}}}")
+        if group:
+            rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
+        first += count
+    return [_latex_row(cells), "".join(rules)]
+
+
+def _label_latex(line: Line) -> str:
+    label = escape_latex(line.label)
+    return label if line.kind == "measured" else rf"\textit{{{label}}}"
+
+
+def _text_latex(text: Text) -> str:
+    command = {"best": r"\textbf{%s}", "second": r"\underline{%s}"}.get(text.mark, "%s")
+    value, plus_minus, spread = text.text.partition(" ± ")
+    shown = escape_latex(value)
+    if plus_minus:
+        number = re.match(r"[\d.]*", spread)
+        assert number is not None
+        shown += rf"$_{{\pm {number[0]}}}$" + escape_latex(spread[number.end() :])
+    return command % shown
+
+
+def _latex_row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def html_table(table: Table, anchors: Mapping[str, str] | None = None) -> str:
+    """A ``<section>`` with heading, table, caption and notes; styled by :data:`STYLE`.
+
+    What there is to say of a number beyond what is printed is in its cell's ``data-more``.
+
+    Args:
+        table: the table.
+        anchors: row label -> the id of the element that tells where the row's numbers come from.
+    """
+    printed = lines(table)
+    stub = 1 + table.has_seeds
+    out = [f'<section id="{html.escape(table.name)}"><h3>{html.escape(table.title)}</h3>']
+    out.append('<div class="scroll"><table><thead>')
+    if any(group for group, _ in table.groups):
+        groups = "".join(
+            f'<th class="group" colspan="{count}">{html.escape(group)}</th>'
+            for group, count in table.groups
+        )
+        out.append(f'<tr><th colspan="{stub}"></th>{groups}</tr>')
+    heads = [table.corner, *(["Seeds"] if stub > 1 else []), *(c.title for c in table.columns)]
+    out.append(
+        "<tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in heads) + "</tr></thead><tbody>"
+    )
+    for line, starts in zip(printed, section_starts(printed), strict=True):
+        if starts:
+            width = stub + len(table.columns)
+            out.append(
+                f'<tr class="section"><th colspan="{width}">{html.escape(line.section)}</th></tr>'
+            )
+        label = html.escape(line.label)
+        anchor = (anchors or {}).get(line.label, "") if line.kind == "measured" else ""
+        if anchor:
+            label = f'<a href="#{html.escape(anchor)}">{label}</a>'
+        label, *rest = _cells(table, line, label, map(_cell_html, line.texts))
+        cells = "".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in rest)
+        out.append(f'<tr class="{line.kind}"><th>{label}</th>{cells}</tr>')
+    out.append("</tbody></table></div>")
+    out.append(f'<p class="caption">{html.escape(" ".join(table.caption))}</p>')
+    out += [f'<p class="caption">{html.escape(note)}</p>' for note in table.notes]
+    return "\n".join([*out, "</section>"]) + "\n"
+
+
+def _cell_html(text: Text) -> str:
+    more = f' data-more="{html.escape(text.more)}"' if text.more else ""
+    return f"<td{more}>{_text_html(text)}</td>"
+
+
+def _text_html(text: Text) -> str:
+    tag = {"best": "strong", "second": "u"}.get(text.mark)
+    escaped = html.escape(text.text)
+    return f"<{tag}>{escaped}</{tag}>" if tag else escaped
+
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;margin:2rem auto;
+max-width:90rem;padding:0 1rem}
+h3{margin:2rem 0 .6rem;font-size:1.1rem}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;border-top:2px solid #222;border-bottom:2px solid #222;
+font-variant-numeric:tabular-nums;font-size:.9rem}
+th,td{padding:.28rem .6rem;text-align:right;white-space:nowrap;font-weight:400}
+thead th{font-weight:600}thead tr:last-child th{border-bottom:1px solid #222}
+th.group{text-align:center;border-bottom:1px solid #999}
+tr>th:first-child{text-align:left}
+tr.section th{font-weight:600;padding-top:.7rem}
+tr.floor,tr.published,tr.beside{color:#595959;font-style:italic}
+tr.beside th:first-child{padding-left:1.6rem}
+strong{font-weight:700}
+.caption{color:#444;font-size:.85rem;max-width:60rem}
+"""
+
+
+def html_page(title: str, body: str) -> str:
+    """A whole page around one or more sections; it loads nothing."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>\n{body}</body></html>\n"
+    )
+
+
+def csv_text(table: Table) -> str:
+    """Long form for programs: a line for each cell, numbers unrounded, missing ones empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("value", "std", "n", "published", "difference", "low", "high", "mark", "text")
+    writer.writerow(["section", "row", "kind", "group", "column", *names])
+    for row in table.rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            ends = cell.interval or (None, None)
+            known = [cell.value, cell.std, cell.n or None, cell.published, cell.difference, *ends]
+            plain = ["" if v is None else repr(v) for v in known]
+            place = [row.section, row.label, row.kind, column.group, column.title]
+            writer.writerow([*place, *plain, cell.mark, cell.text])
+    return out.getvalue()
+
+
+def _cells(table: Table, line: Line, label: str, texts: Iterable[str]) -> list[str]:
+    return [label, *([line.seeds] if table.has_seeds else []), *texts]
+
+
+RENDERERS: Mapping[str, Callable[[Table], str]] = {
+    ".md": markdown,
+    ".tex": latex,
+    ".csv": csv_text,
+    ".html": lambda table: html_page(table.title, html_table(table)),
+}
+"""File suffix -> what writes it."""

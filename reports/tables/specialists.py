@@ -1,0 +1,97 @@
+"""Specialists: one model for each level of one degradation, as Tables 3 and 4 train them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.records import RunRecord
+from reports.cards import Card
+from reports.results import Results, System
+from reports.statistics.points import Point
+
+PER_RATE = "one model per rate"
+PER_INTENSITY = "one model per intensity"
+
+Degradation = Literal["missing", "noise"]
+
+
+@dataclass(frozen=True)
+class Specialists:
+    """A model's runs, each of which answers only at the level that it was trained for.
+
+    Attributes:
+        degradation: what the levels are of.
+        by_level: missing rate or noise intensity -> the system trained for it; at 0 the clean one.
+    """
+
+    degradation: Degradation
+    by_level: Mapping[float, System]
+
+    @property
+    def _any(self) -> System:
+        return self.by_level[max(self.by_level)]
+
+    @property
+    def label(self) -> str:
+        """The row's name; settings that depart from the preset are in it."""
+        system, level = self._any, self._any.training
+        named_by_table = (f"regime.{name}" for name in ("missing_rule", "noise_rule"))
+        changes = {k: v for k, v in system.changes.items() if k not in named_by_table}
+        details = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in changes.items())
+        title = system.label.partition(f" · {level}")[0]
+        return f"{title} · {self.training}" + (f" ({details})" if details else "")
+
+    @property
+    def card(self) -> Card:
+        """The model's card."""
+        return self._any.card
+
+    @property
+    def plain(self) -> bool:
+        """Whether every setting but the rule of the degradation is its preset's."""
+        return not any(key.startswith("model.") for key in self._any.changes)
+
+    @property
+    def training(self) -> str:
+        """How they were trained."""
+        return PER_RATE if self.degradation == "missing" else PER_INTENSITY
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that some level has."""
+        return tuple(sorted({seed for system in self.by_level.values() for seed in system.seeds}))
+
+    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+        """The runs trained for the condition's level; none where nobody trained for it."""
+        level = point.rate if self.degradation == "missing" else point.intensity
+        found = self.by_level.get(level)
+        return found.records if found else ()
+
+
+def specialists(results: Results, degradation: Degradation, rule: str) -> list[Specialists]:
+    """The specialists for one degradation under one missing or noise rule, a group per setting."""
+    trained: dict[str, dict[float, System]] = defaultdict(dict)
+    clean: dict[str, System] = {}
+    for system in results.systems:
+        regime = system.regime
+        if regime.kind == "clean":
+            clean[_setting(system)] = system
+        elif regime.kind == degradation == "missing" and regime.missing_rule == rule:
+            trained[_setting(system)][regime.rate] = system
+        elif regime.kind == degradation == "noise" and regime.noise_rule == rule:
+            trained[_setting(system)][regime.intensity] = system
+    return [
+        Specialists(degradation, ({0.0: clean[setting]} if setting in clean else {}) | levels)
+        for setting, levels in trained.items()
+    ]
+
+
+def _setting(system: System) -> str:
+    """What specialists share: everything but regime and seed."""
+    identity = system.records[0].spec.identity()
+    del identity["seed"], identity["regime"]
+    return json.dumps(identity, sort_keys=True)

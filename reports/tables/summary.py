@@ -1,0 +1,160 @@
+"""The robustness summary: each system's λ×η grid in a few numbers, with intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from protocols.conditions import LEVELS
+from reports import captions
+from reports.results import System
+from reports.statistics.functionals import (
+    Estimate,
+    Functional,
+    answers,
+    area,
+    grid_points,
+    mean,
+    one,
+)
+from reports.statistics.resampling import over_seeds
+from reports.statistics.summaries import (
+    Place,
+    cliff,
+    non_monotone,
+    relative_drop,
+    steps_of,
+    worst_cell,
+)
+from reports.tables.measure import Question
+from reports.tables.robustness import Sources, table_name
+from reports.tables.table import Cell, Column, Row, Table
+from reports.views import SELECTIONS, View, view
+
+_CORNER = f"({LEVELS[-1]:g}, {LEVELS[-1]:g})"
+_COLUMNS = (
+    Column("Grid mean"),
+    Column("Area in λ"),
+    Column("Area in η"),
+    Column(f"Drop at {_CORNER}, %"),
+    Column("value", "Worst cell"),
+    Column("(λ, η)", "Worst cell"),
+    Column("loss", "Steepest step"),
+    Column("(λ, η) → (λ, η)", "Steepest step"),
+    Column("Non-monotone steps"),
+)
+_MEANING = (
+    "Area: under the curve in λ with nothing missing, and in η without noise, divided by its "
+    "width. Drop: relative loss against clean. Steepest step and non-monotone steps: between "
+    "neighbouring cells, away from clean; a step is non-monotone where more degradation scores "
+    f"better, of {steps_of(np.zeros((len(LEVELS),) * 2))}. Worst cell and steps are of the mean "
+    "over seeds."
+)
+
+
+def summary_tables(everything: Sources) -> list[Table]:
+    """A table for each variant of the grid that runs were evaluated on."""
+    sources = everything.compared
+    variants = sources.results.variants("grid", "noise_rule", "missing_rule")
+    return [_table(sources, *variant) for variant in variants]
+
+
+def _table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
+    results = sources.results
+    metrics = SELECTIONS[results.task].grid
+    made = []
+    for metric in metrics:
+        for system in results.systems:
+            cells = _cells(sources, system, metric, noise_rule, missing_rule)
+            seeds = len(system.records)
+            made.append(Row(system.label, cells, section=view(metric).heading, seeds=seeds))
+        for floor in sources.floors:
+            cells = _constant(floor.metrics[metric], view(metric))
+            made.append(Row(floor.label, cells, "floor", view(metric).heading))
+    return Table(
+        table_name("robustness-summary", noise_rule, missing_rule),
+        "Robustness summary of the λ×η grid",
+        (
+            *captions.common(results, grid_points(noise_rule, missing_rule)),
+            _MEANING,
+            captions.INTERVALS,
+            *captions.metric_note(metrics),
+            *captions.floor_note(bool(sources.floors)),
+        ),
+        _COLUMNS,
+        tuple(made),
+    )
+
+
+def _cells(
+    sources: Sources,
+    system: System,
+    metric: str,
+    noise_rule: str,
+    missing_rule: str,
+) -> tuple[Cell, ...]:
+    shown = view(metric)
+    grid = grid_points(noise_rule, missing_rule)
+    found = answers(system, metric, _functionals(noise_rule, missing_rule))
+    surface = [sources.measure.per_seed(system, Question(metric, (point,))) for point in grid]
+    if found is None or not all(len(values) for values in surface):
+        return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
+    per_seed, resampled = found.per_seed, found.resampled
+    estimates = [
+        Estimate(per_seed[:, q], over_seeds(resampled[:, :, q], found.stream)) for q in range(3)
+    ]
+    drop = Estimate(
+        relative_drop(per_seed[:, 3], per_seed[:, 4], shown.higher_is_better),
+        over_seeds(
+            relative_drop(resampled[:, :, 3], resampled[:, :, 4], shown.higher_is_better),
+            found.stream,
+        ),
+    )
+    values = np.array([v.mean() for v in surface]).reshape(len(LEVELS), len(LEVELS))
+    return (
+        *(_with_interval(one, shown.scale, shown.decimals) for one in estimates),
+        _with_interval(drop, 100.0, 1),
+        *_of_surface(values, shown, len(per_seed)),
+    )
+
+
+def _functionals(noise_rule: str, missing_rule: str) -> list[Functional]:
+    """Grid mean, area in λ, area in η, clean, corner."""
+    grid = grid_points(noise_rule, missing_rule)
+    width = len(LEVELS)
+    return [mean(grid), area(grid[::width]), area(grid[:width]), one(grid[0]), one(grid[-1])]
+
+
+def _of_surface(surface: np.ndarray, shown: View, seeds: int) -> tuple[Cell, ...]:
+    worst = worst_cell(surface, shown.higher_is_better)
+    step = cliff(surface, shown.higher_is_better)
+    return (
+        Cell(float(surface[worst]) * shown.scale, None, seeds, decimals=shown.decimals),
+        Cell(text=_at(worst)),
+        Cell(step.loss * shown.scale, None, seeds, decimals=shown.decimals),
+        Cell(text=f"{_at(step.start)} → {_at(step.end)}"),
+        Cell(float(non_monotone(surface, shown.higher_is_better)), None, seeds, decimals=0),
+    )
+
+
+def _constant(value: float, shown: View) -> tuple[Cell, ...]:
+    """A floor: the same everywhere."""
+    same, empty = Cell(value * shown.scale, decimals=shown.decimals), Cell(text="–")
+    zero = Cell(0.0, decimals=shown.decimals)
+    return (same, same, same, Cell(0.0), same, empty, zero, empty, Cell(0.0, decimals=0))
+
+
+def _with_interval(estimate: Estimate, scale: float, decimals: int) -> Cell:
+    if np.isnan(estimate.samples).any():  # a drop from a clean value of 0
+        return Cell(text="–")
+    low, high = estimate.interval
+    return Cell(
+        estimate.value * scale,
+        None if estimate.std is None else estimate.std * scale,
+        len(estimate.per_seed),
+        decimals=decimals,
+        interval=(low * scale, high * scale),
+    )
+
+
+def _at(place: Place) -> str:
+    return f"({LEVELS[place[0]]:g}, {LEVELS[place[1]]:g})"

@@ -1,0 +1,157 @@
+"""The report as one HTML file that loads nothing: every table and figure, and where numbers come
+from.
+
+The template, its style and its script are in ``web/``; all of them and the figures are put into the
+file, so it can be mailed, archived, or opened without a network.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from protocols.availability import MASK_COUNT, subsets
+from reports.captions import data_sentence
+from reports.results import Results, System
+from reports.tables.render import html_table
+from reports.tables.table import Table
+from reports.web.heatmap import Board, anchor_of
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure's place in a report.
+
+    Attributes:
+        name: its file name without the suffix.
+        title: its heading.
+        caption: what is on it.
+        headline: whether it is the report's first picture.
+    """
+
+    name: str
+    title: str
+    caption: str
+    headline: bool = False
+    suffixes: tuple[str, ...] = (".png", ".pdf")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a page shows, in its order.
+
+    Attributes:
+        leaderboards: the first tables, which a reader can sort.
+        boards: the landscapes that say their values.
+        pictures: the figures; their PNG files are in ``folder``.
+        tables: the other tables.
+        grids: the long tables, folded away.
+        folder: where the figures' files are.
+    """
+
+    leaderboards: Sequence[Table]
+    boards: Sequence[Board]
+    pictures: Sequence[Picture]
+    tables: Sequence[Table]
+    grids: Sequence[Table]
+    folder: Path
+
+
+def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
+    """The whole page.
+
+    Args:
+        results: what it is about.
+        contents: what it shows.
+        links: run id -> the address of the run in MLflow, for those that have one.
+
+    Raises:
+        OSError: where a figure's file cannot be read.
+    """
+    anchors = {system.label: anchor_of(results, system) for system in results.systems}
+    shown = [
+        {"name": p.name, "title": p.title, "caption": p.caption, "data": _embedded(contents, p)}
+        for p in contents.pictures
+    ]
+    return _template().render(
+        style=Markup(_source("page.css")),  # our own files, not a user's
+        script=Markup(_source("page.js")),
+        dataset=results.dataset,
+        synthetic=results.synthetic,
+        facts=_facts(results),
+        runs=len(results.records),
+        systems=len(results.systems),
+        problems=[(i, " ".join(why.split())) for i, why in sorted(results.problems.items())],
+        leaderboards=[_table(table, anchors) for table in contents.leaderboards],
+        boards=contents.boards,
+        pictures=shown,
+        tables=[(t.name, t.title, _table(t, anchors)) for t in contents.tables],
+        grids=[(t.name, t.title, _table(t, anchors)) for t in contents.grids],
+        provenance=[_origin(results, system, links) for system in results.systems],
+        sha256=results.data_sha256,
+        commits=sorted({_commit(r.environment) for r in results.records}),
+        linked=bool(links),
+    )
+
+
+def _facts(results: Results) -> str:
+    """The data; and how many subsets they have where modalities are absent."""
+    masks = subsets(results.present)
+    if len(masks) == MASK_COUNT:
+        return data_sentence(results)
+    return f"{data_sentence(results)} {len(masks)} availability subsets instead of {MASK_COUNT}."
+
+
+def _table(table: Table, anchors: Mapping[str, str]) -> Markup:
+    return Markup(html_table(table, anchors))  # escaped by html_table
+
+
+def _embedded(contents: Contents, picture: Picture) -> str:
+    """The PNG as a data address."""
+    content = (contents.folder / f"{picture.name}.png").read_bytes()
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[str, Any]:
+    """Where a system's numbers come from."""
+    return {
+        "anchor": anchor_of(results, system),
+        "label": system.label,
+        "source": system.card.source,
+        "runs": [
+            {
+                "id": record.run_id,
+                "seed": record.spec.seed,
+                "preset": record.spec.preset,
+                "epochs": record.spec.training.get("epochs", ""),
+                "commit": _commit(record.environment),
+                "device": record.environment.get("device") or "unknown",
+                "finished": record.environment.get("finished", ""),
+                "link": links.get(record.run_id, ""),
+            }
+            for record in system.records
+        ],
+    }
+
+
+def _commit(environment: Mapping[str, Any]) -> str:
+    commit = str(environment.get("commit") or "unknown")[:10]
+    return commit + (" + changes" if environment.get("dirty") else "")
+
+
+@cache
+def _template() -> Any:
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return made.from_string(_source("page.html"))
+
+
+def _source(name: str) -> str:
+    return files("reports.web").joinpath(name).read_text(encoding="utf-8")
