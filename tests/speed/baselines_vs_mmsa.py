@@ -2,41 +2,74 @@
 
     python -m tests.speed.baselines_vs_mmsa --mmsa-python VENV/bin/python
 
-As ``mult_vs_mmsa``: each side is a process with the same number of threads, they take turns, and
-first both predict one batch with the same weights. Training is at the package's batch size, with
-every term of the method's loss; evaluation at the best of a few. MISA's BERT is replaced by the
-features themselves, on both sides.
+The interpreter given must be able to import MMSA; the project does not depend on it. Each side is
+a process of its own with the same number of threads, and they take turns, so that a busy machine
+slows both. First both predict one batch with the same weights: the comparison is of equals.
+Training is at the package's batch size, with every stage and every term of the method's loss;
+evaluation at the best of a few. The BERT of MISA and MMIM is replaced by the features themselves,
+on both sides.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from tests.speed.mult_vs_mmsa import EVAL_BATCHES, Side, same_predictions
+WORKER = Path(__file__).with_name("mmsa_worker.py")
+TRAIN_BATCHES = {"mult": 16, "tfn": 32, "lmf": 64, "misa": 16, "mmim": 32}
+EVAL_BATCHES = (16, 32, 64)
 
-WORKER = Path(__file__).with_name("baselines_worker.py")
-TRAIN_BATCHES = {"tfn": 32, "lmf": 64, "misa": 16}
+
+class Side:
+    """A running worker."""
+
+    def __init__(self, *command: str) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+    def ask(self, **request: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.process.args} stopped; its message is above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def compare(name: str, ours: Side, theirs: Side, options: argparse.Namespace) -> list[str]:
+def same_predictions(ours: Side, theirs: Side) -> float:
+    """The largest difference of the two models' predictions with the same weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "weights.pt")
+        ours.ask(do="share", path=path)
+        theirs.ask(do="share", path=path)
+    pairs = zip(*(side.ask(do="predict", batch=8) for side in (ours, theirs)), strict=True)
+    return max(abs(a - b) for a, b in pairs)
+
+
+def compare(name: str, sides: dict[str, Side], options: argparse.Namespace) -> list[str]:
     """The rows of one model: rates, and the ratio turn by turn."""
     batches = {"train": (TRAIN_BATCHES[name],), "eval": EVAL_BATCHES}
     rows = []
     for do, sizes in batches.items():
-        rates: dict[tuple[str, int], list[float]] = {}
+        rates: dict[str, dict[int, list[float]]] = {who: {b: [] for b in sizes} for who in sides}
         for _ in range(options.repeats):
             for batch in sizes:
-                for who, side in (("ours", ours), ("mmsa", theirs)):
+                for who, side in sides.items():
                     request = {"seconds": options.seconds, "clock": options.clock}
-                    rate = side.ask(do=do, batch=batch, **request)
-                    rates.setdefault((who, batch), []).append(rate)
-        best = {
-            who: max((r for (w, _), r in rates.items() if w == who), key=statistics.median)
-            for who in ("ours", "mmsa")
-        }
+                    rates[who][batch].append(side.ask(do=do, batch=batch, **request))
+        best = {who: max(found.values(), key=statistics.median) for who, found in rates.items()}
         turns = [a / b for a, b in zip(best["ours"], best["mmsa"], strict=True)]
         medians = [statistics.median(best[who]) for who in ("ours", "mmsa")]
         rows.append(
@@ -61,14 +94,18 @@ def main() -> None:
     print(f"samples/s, {options.threads} thread(s), {options.clock} clock")
     print("model  do          ours      mmsa   ratio   turns", flush=True)
     for name in options.models.split(","):
-        rest = [str(WORKER), "ours", name, str(options.threads)]
-        ours = Side([sys.executable, *rest])
-        theirs = Side([options.mmsa_python, rest[0], "theirs", *rest[2:]])
-        difference = same_predictions(ours, theirs)
-        for row in compare(name, ours, theirs, options):
+        rest = (name, str(options.threads))
+        sides = {
+            "ours": Side(sys.executable, str(WORKER), "ours", *rest),
+            "mmsa": Side(options.mmsa_python, str(WORKER), "theirs", *rest),
+        }
+        difference = same_predictions(*sides.values())
+        for row in compare(name, sides, options):
             print(row, flush=True)
         print(f"{name:6} largest difference of predictions, same weights: {difference:.1e}")
-        for side in (ours, theirs):
+        memory = ", ".join(f"{who} {side.ask(do='memory'):.0f} MiB" for who, side in sides.items())
+        print(f"{name:6} peak resident memory: {memory}", flush=True)
+        for side in sides.values():
             side.close()
 
 
