@@ -40,6 +40,8 @@ from protocols.conditions import Condition
 if TYPE_CHECKING:
     from benchmark.data.inputs import InputForm
 
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, where it is there
+
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
 HISTORY = "history.csv"
@@ -68,7 +70,7 @@ class RunRecord:
     @cached_property
     def spec(self) -> RunSpec:
         """What was run."""
-        return RunSpec.from_dict(yaml.safe_load((self.path / CONFIG).read_text()))
+        return RunSpec.from_dict(yaml.load((self.path / CONFIG).read_text(), _SafeLoader))
 
     @cached_property
     def environment(self) -> dict[str, Any]:
