@@ -33,3 +33,14 @@ TRACKING_URI = Annotated[
         help="MLflow store; by default SQLite in the runs folder; 'none' leaves MLflow alone.",
     ),
 ]
+PRESET = Annotated[str | None, typer.Option(help="paper (default), official, ...")]
+EPOCHS = Annotated[int | None, typer.Option(help="Short for training.epochs.")]
+EXPERIMENT = Annotated[
+    str | None, typer.Option(help="MLflow experiment (default: the data set's name).")
+]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+WORKERS = Annotated[
+    int | None,
+    typer.Option(min=1, help="Runs at a time (default: one per CPU core, one on a GPU)."),
+]
+THREADS = Annotated[int, typer.Option(min=1, help="CPU threads per run.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.options import DATA_DIR, RUNS_DIR
+from benchmark.options import DATA_DIR, DEVICE, RUNS_DIR
 
 if TYPE_CHECKING:
     from benchmark.efficiency.measure import Efficiency
@@ -22,7 +22,7 @@ def efficiency(
     ] = None,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DEVICE = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all).")] = None,
     passes: Annotated[int, typer.Option(min=20, help="Timed passes at a batch of 16.")] = 100,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.errors import BenchmarkError
-from benchmark.options import RUNS_DIR
+from benchmark.options import DEVICE, RUNS_DIR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def predict(
         Path | None, typer.Option(help="CSV file to write (default: the terminal).")
     ] = None,
     runs_dir: RUNS_DIR = Path("runs"),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DEVICE = "auto",
 ) -> None:
     """Predict new samples with a run's checkpoint: value, uncertainty, reliabilities, as CSV.
 

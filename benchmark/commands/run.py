@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.errors import BenchmarkError
-from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
+from benchmark.options import (
+    DATA_DIR,
+    DEVICE,
+    EPOCHS,
+    EXPERIMENT,
+    PRESET,
+    RUNS_DIR,
+    THREADS,
+    TRACKING_URI,
+    WORKERS,
+)
 
 if TYPE_CHECKING:
     from benchmark.plan import PlanConfig, Product
@@ -25,8 +35,8 @@ def run(
         ),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Integers with commas (default 1111).")] = None,
-    preset: Annotated[str | None, typer.Option(help="paper (default), official, ...")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Short for training.epochs.")] = None,
+    preset: PRESET = None,
+    epochs: EPOCHS = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,15 +53,10 @@ def run(
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
     tracking_uri: TRACKING_URI = None,
-    experiment: Annotated[
-        str | None, typer.Option(help="MLflow experiment (default: the data set's name).")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs at a time (default: one per CPU core, one on a GPU)."),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads per run.")] = 1,
+    experiment: EXPERIMENT = None,
+    device: DEVICE = "auto",
+    workers: WORKERS = None,
+    threads: THREADS = 1,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and an estimate.")] = False,
 ) -> None:
     """Train and evaluate models under degraded inputs; finished runs are never repeated.

@@ -9,7 +9,17 @@ import typer
 
 from benchmark.commands.run import find_plan, names, number, read_request, seeds_of
 from benchmark.errors import BenchmarkError
-from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
+from benchmark.options import (
+    DATA_DIR,
+    DEVICE,
+    EPOCHS,
+    EXPERIMENT,
+    PRESET,
+    RUNS_DIR,
+    THREADS,
+    TRACKING_URI,
+    WORKERS,
+)
 
 
 def search(
@@ -33,8 +43,8 @@ def search(
     seeds: Annotated[
         str | None, typer.Option(help="Seeds of each trial, averaged (default 1111).")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="paper (default), official, ...")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Short for training.epochs.")] = None,
+    preset: PRESET = None,
+    epochs: EPOCHS = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="One fixed setting, as in benchmark run. Repeatable."),
@@ -52,15 +62,10 @@ def search(
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
     tracking_uri: TRACKING_URI = None,
-    experiment: Annotated[
-        str | None, typer.Option(help="MLflow experiment (default: the data set's name).")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs at a time (default: one per CPU core, one on a GPU)."),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads per run.")] = 1,
+    experiment: EXPERIMENT = None,
+    device: DEVICE = "auto",
+    workers: WORKERS = None,
+    threads: THREADS = 1,
 ) -> None:
     """Tune a model on validation. A trial is a run: what is trained already is not trained again.
 

@@ -172,7 +172,8 @@ def _uncertainty_panels(results: Results, system: System) -> list[Panel]:
         axis.set_xlim(0, 1)
         axis.plot([], [], color=MUTED, linewidth=0.9, linestyle=(0, (6, 3)), label="random")
         _plain(axis)
-        axis.legend(fontsize=7.5, handlelength=3)
+        axis.set_ylim(0, 1.55 * axis.get_ylim()[1])  # room for the legend above the curves
+        axis.legend(fontsize=7.5, handlelength=3, loc="upper left")
 
     panels: list[Panel] = [("Risk–coverage", draw_risk)]
     if results.task == "regression":
