@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.records import RunStore
 from tests.tiny import tiny_data_dir
 
 # A test run in the background inherits that SIGINT is ignored, and what it starts would as well.
@@ -24,3 +25,11 @@ def _one_thread() -> None:
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with ``tiny`` (sentiment) and ``tiny-cls`` (three classes)."""
     return tiny_data_dir(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    """An empty store of runs."""
+    made = RunStore(tmp_path / "runs")
+    made.prepare()
+    return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,13 +26,6 @@ from tests.test_statistics import labels
 
 Y = labels(60)
 SPREAD = np.random.default_rng(0).uniform(-0.05, 0.05, 60)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    made = RunStore(tmp_path / "runs")
-    made.prepare()
-    return made
 
 
 def off(error: float) -> Predict:

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -62,13 +61,6 @@ class Tree(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.open[-1].children.append(Node("", {}, data))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    made = RunStore(tmp_path / "runs")
-    made.prepare()
-    return made
 
 
 def address(seed: int) -> tuple[str, str]:

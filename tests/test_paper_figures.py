@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,13 +19,6 @@ from reports.figures.style import drawing
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 QAMOE = {"topk": 3, "ablation": "none"}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    made = RunStore(tmp_path / "runs")
-    made.prepare()
-    return made
 
 
 def test_the_difference_is_taken_under_the_same_training(store: RunStore) -> None:

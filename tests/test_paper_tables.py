@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from benchmark.records import RunStore
@@ -16,13 +14,6 @@ from tests.report_records import LABEL, add, cell, labels_of, make_spec, make_ta
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 QAMOE = {"topk": 3, "ablation": "none"}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    made = RunStore(tmp_path / "runs")
-    made.prepare()
-    return made
 
 
 def off(error: float):

@@ -35,13 +35,6 @@ from tests.report_records import (
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    made = RunStore(tmp_path / "runs")
-    made.prepare()
-    return made
-
-
 def test_two_settings_of_a_model_never_share_a_cell(store: RunStore) -> None:
     specs = [
         make_spec("qamoe", config={"topk": 3}),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -30,13 +28,6 @@ from tests.report_records import (
     one,
     sources,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    made = RunStore(tmp_path / "runs")
-    made.prepare()
-    return made
 
 
 def test_mean_and_spread_over_seeds(store: RunStore) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -32,13 +30,6 @@ from tests.report_records import (
 )
 from tests.report_records import one as results_of
 from tests.test_statistics import labels, noisy
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    made = RunStore(tmp_path / "runs")
-    made.prepare()
-    return made
 
 
 def plane(slope: float = 1.0, start: float = 1.0) -> np.ndarray:

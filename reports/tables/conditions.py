@@ -84,11 +84,10 @@ def random_table(sources: Sources, missing_rule: str) -> Table:
 def _random_published(
     paper: Published, title: str, regime: str, question: Question
 ) -> float | None:
-    name = view(question.metric).paper_name
-    if len(question.points) > 1:
-        return paper.value("table3", title, "Avg", name) if regime == PER_RATE else None
-    rate = f"{question.points[0].rate:g}"
-    return paper.value("table3", title, rate, name) if regime == PER_RATE else None
+    if regime != PER_RATE:
+        return None
+    column = "Avg" if len(question.points) > 1 else f"{question.points[0].rate:g}"
+    return paper.value("table3", title, column, view(question.metric).paper_name)
 
 
 def noise_table(sources: Sources, noise_rule: str) -> Table:
