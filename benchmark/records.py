@@ -106,7 +106,11 @@ class RunRecord:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
-        return pd.DataFrame(json.loads((self.path / METRICS).read_text())["rows"])
+        return pd.DataFrame(self._summary["rows"])
+
+    @cached_property
+    def _summary(self) -> Any:
+        return json.loads((self.path / METRICS).read_text())
 
     def covers(self, conditions: tuple[Condition, ...]) -> bool:
         """Whether its table, of the present version, has every one of the rows."""
@@ -116,8 +120,7 @@ class RunRecord:
         """Whether ``metrics.json`` was made from the present table by the present definitions."""
         if not (self.path / METRICS).is_file():
             return False
-        values = json.loads((self.path / METRICS).read_text())
-        made_from = (values["conditions"], values["metric_version"])
+        made_from = (self._summary["conditions"], self._summary["metric_version"])
         return made_from == (len(self.table.conditions), METRIC_VERSION[self.table.task])
 
 

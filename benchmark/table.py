@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,21 @@ when its run is asked for again."""
 
 JointKey = tuple[str, int]
 """(joint distribution, draw): the key of Protocol III's per-sample levels."""
+
+
+class RowIndex:
+    """Condition -> row. Tables of the same conditions share one, so what is worked out for an index
+    (which rows a condition of a protocol mixes) holds for all of them. Equal to itself only."""
+
+    def __init__(self, conditions: tuple[Condition, ...]) -> None:
+        self.rows = {condition: row for row, condition in enumerate(conditions)}
+        self.draws = 1 + max(condition.draw for condition in conditions)
+
+
+@lru_cache(maxsize=16)
+def row_index(conditions: tuple[Condition, ...]) -> RowIndex:
+    """The index of these conditions, the same object whenever they are the same."""
+    return RowIndex(conditions)
 
 
 @dataclass(frozen=True)
@@ -59,17 +75,21 @@ class PredictionTable:
     version: int = TABLE_VERSION
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_row", {c: i for i, c in enumerate(self.conditions)})
-        object.__setattr__(self, "_draws", 1 + max(c.draw for c in self.conditions))
+        object.__setattr__(self, "_index", row_index(self.conditions))
+
+    @property
+    def index(self) -> RowIndex:
+        """Where each condition's row is; shared by all tables of these conditions."""
+        found: RowIndex = self._index  # type: ignore[attr-defined]
+        return found
 
     def row(self, condition: Condition) -> int:
         """The row of a condition. Raises KeyError where the table does not cover it."""
-        rows: dict[Condition, int] = self._row  # type: ignore[attr-defined]
-        return rows[condition]
+        return self.index.rows[condition]
 
     def covers(self, conditions: tuple[Condition, ...]) -> bool:
         """Whether every one of the conditions has its row."""
-        return set(conditions) <= set(self.conditions)
+        return self.index.rows.keys() >= set(conditions)
 
     @property
     def noise_rules(self) -> tuple[str, ...]:
@@ -79,8 +99,7 @@ class PredictionTable:
     @property
     def draws(self) -> int:
         """The number of corruption draws."""
-        draws: int = self._draws  # type: ignore[attr-defined]
-        return draws
+        return self.index.draws
 
     @property
     def joints(self) -> tuple[str, ...]:

@@ -28,9 +28,7 @@ from protocols.regimes import REGIME_KINDS, Regime
 from reports.cards import Card, CardLookup, installed
 from reports.labels import Described, labels
 from reports.statistics.points import Point
-
-KEYS = ("protocol", "noise_rule", "missing_rule", "intensity", "rate", "available")
-"""The columns that say which condition a row of the frame is about."""
+from reports.worked import KEYS, Worked
 
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, AssertionError, zipfile.BadZipFile)
 
@@ -96,6 +94,7 @@ class Results:
         frame: a row per run and condition: run_id, system, model, title, source, regime, preset,
             seed, dataset, data_sha256, the columns of :data:`KEYS`, and the metrics.
         problems: run id -> why a run is not among the systems.
+        worked: what all parts of the data set's results share.
     """
 
     dataset: str
@@ -103,6 +102,7 @@ class Results:
     systems: tuple[System, ...]
     frame: pd.DataFrame
     problems: Mapping[str, str]
+    worked: Worked
 
     @property
     def records(self) -> list[RunRecord]:
@@ -134,16 +134,6 @@ class Results:
         """Whether all modalities have the same steps; None where no record says it."""
         said = {r.environment["aligned"] for r in self.records if "aligned" in r.environment}
         return said.pop() if len(said) == 1 else None
-
-    @cached_property
-    def values(self) -> dict[tuple[Any, ...], dict[str, float]]:
-        """(run id, *KEYS) -> metric -> value: the frame, for looking up single cells."""
-        metrics = self.frame.columns[list(self.frame.columns).index(KEYS[-1]) + 1 :]
-        keys = self.frame[["run_id", *KEYS]].itertuples(index=False, name=None)
-        rows = (
-            {str(k): v for k, v in row.items()} for row in self.frame[metrics].to_dict("records")
-        )
-        return dict(zip(keys, rows, strict=True))
 
     @cached_property
     def compared(self) -> Results:
@@ -251,12 +241,8 @@ def _results(
     ]
     ordered = tuple(sorted(systems, key=_order))
     rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
-    frame = pd.concat(
-        [_rows(system, record, rules) for system in ordered for record in system.records]
-    )
-    return Results(
-        name, records[0].spec.data_sha256, ordered, frame.reset_index(drop=True), problems
-    )
+    frame = _frame([(system, record) for system in ordered for record in system.records], rules)
+    return Results(name, records[0].spec.data_sha256, ordered, frame, problems, Worked(frame))
 
 
 def _require_one_content(name: str, records: Sequence[RunRecord]) -> None:
@@ -294,11 +280,22 @@ def _order(system: System) -> tuple[Any, ...]:
     return system.card.title.lower(), kind, regime.rate, regime.intensity, system.label
 
 
-def _rows(system: System, record: RunRecord, rules: Sequence[MissingRule]) -> pd.DataFrame:
-    """A run's rows of the frame; ``rules`` are the missing rules that specialists trained under."""
-    metrics = record.metrics if record.metrics_are_current() else summarise(record.table)
-    metrics = with_missing_rules(metrics, record.table, rules)
-    facts = {
+def _frame(runs: Sequence[tuple[System, RunRecord]], rules: Sequence[MissingRule]) -> pd.DataFrame:
+    """A row per run and condition; ``rules``: the missing rules that specialists trained under."""
+    found = []
+    for _, record in runs:
+        metrics = record.metrics if record.metrics_are_current() else summarise(record.table)
+        found.append(with_missing_rules(metrics, record.table, rules))
+    facts = pd.DataFrame([_facts(system, record) for system, record in runs])
+    metrics = pd.concat(found, ignore_index=True)
+    rest = [column for column in metrics.columns if column not in KEYS]
+    sizes = [len(one) for one in found]
+    repeated = facts.loc[np.repeat(facts.index, sizes)].reset_index(drop=True)
+    return pd.concat([repeated, metrics[[*KEYS, *rest]]], axis=1)
+
+
+def _facts(system: System, record: RunRecord) -> dict[str, Any]:
+    return {
         "run_id": record.run_id,
         "system": system.key,
         "model": record.spec.model,
@@ -310,7 +307,3 @@ def _rows(system: System, record: RunRecord, rules: Sequence[MissingRule]) -> pd
         "dataset": record.spec.dataset,
         "data_sha256": record.spec.data_sha256,
     }
-    rest = [c for c in metrics.columns if c not in KEYS]
-    return pd.concat(
-        [pd.DataFrame([facts] * len(metrics), index=metrics.index), metrics[[*KEYS, *rest]]], axis=1
-    )

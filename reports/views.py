@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from benchmark.interface import Task
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES
@@ -55,6 +56,7 @@ class View:
         return PAPER_NAMES.get(self.name, "")
 
 
+@cache
 def view(metric: str) -> View:
     """The view of a metric."""
     raw = metric in _RAW

@@ -64,7 +64,7 @@ def test_relative_drop_points_the_same_way_for_every_metric() -> None:
 
 def test_areas_weigh_by_the_trapezoid_rule() -> None:
     points = [Point("II", intensity=level) for level in LEVELS]
-    weights = np.array(list(area(points).values()))
+    weights = np.array([weight for _, weight in area(points)])
     assert weights.sum() == pytest.approx(1.0)
     curve = np.random.default_rng(0).normal(size=8)
     assert weights @ curve == pytest.approx(np.trapezoid(curve, LEVELS) / 0.7)
@@ -82,8 +82,8 @@ def test_functionals_equal_the_read_outs_and_a_plain_loop(store: RunStore, metri
     results = system_of(store, [noisy(1), noisy(2)], y)
     grid = grid_points("seed_a1", "bernoulli")
     third = Point("III", "seed_a1", "bernoulli", available=JOINT)
-    weighed = {grid[9]: 0.25, grid[60]: 0.75}
-    found = answers(results.systems[0], metric, [mean(grid), weighed, one(third)])
+    weighed = ((grid[9], 0.25), (grid[60], 0.75))
+    found = answers(results.systems[0], metric, mean(grid), weighed, one(third))
     assert found is not None
     tables = [record.table for record in results.systems[0].records]
 

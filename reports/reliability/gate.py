@@ -81,7 +81,7 @@ def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effec
     """What the gate does on a grid; None where a side was not evaluated there."""
     grid = grid_points(noise_rule, missing_rule)
     asked = [mean(grid), *(one(point) for point in grid)]
-    on, off = (answers(system, metric, asked) for system in (pair.on, pair.off))
+    on, off = (answers(system, metric, *asked) for system in (pair.on, pair.off))
     if on is None or off is None:
         return None
     values = on.per_seed.mean(axis=0) - off.per_seed.mean(axis=0)

@@ -6,8 +6,9 @@ more mean over samples then, and a whole area costs what one cell costs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ from reports.statistics.sums import MEANS, terms
 
 Array = NDArray[np.float64]
 
-Functional = Mapping[Point, float]
-"""A condition's weight in the sum."""
+Functional = tuple[tuple[Point, float], ...]
+"""Conditions, each with its weight in the sum."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,19 @@ class Answers:
     stream: int
     terms: Array
 
-    @property
+    @cached_property
     def per_seed(self) -> Array:
         """(S, Q) values."""
         return np.asarray(self.terms.mean(axis=-1))
 
-    @property
+    @cached_property
     def resampled(self) -> Array:
         """(RESAMPLES, S, Q) values of each run; the draw of runs is not applied yet."""
         runs, count, size = self.terms.shape
         values = resample_counts(size) @ self.terms.reshape(-1, size).T / size
         return np.asarray(values.reshape(-1, runs, count))
 
-    @property
+    @cached_property
     def samples(self) -> Array:
         """(RESAMPLES, Q) values of the mean over runs."""
         values = self.resampled
@@ -91,7 +92,8 @@ class Answers:
         return np.asarray(self.terms.mean(axis=0).T)
 
 
-def answers(system: System, metric: str, functionals: Sequence[Functional]) -> Answers | None:
+@lru_cache(maxsize=256)  # leaderboards, differences and summaries ask for the same
+def answers(system: System, metric: str, *functionals: Functional) -> Answers | None:
     """A system's functionals; None where no run covers all of their conditions.
 
     How many samples count (those not labelled 0, for ``acc2_non0``) is held fixed in resamples.
@@ -115,11 +117,11 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
     weights = np.zeros((len(functionals), len(table.conditions)))
     mixed = np.zeros((len(functionals), len(table.label)))
     for q, functional in enumerate(functionals):
-        for point, weight in functional.items():
+        for point, weight in functional:
             if point.protocol == "III":  # each sample has its own weights on the subsets
                 mixed[q] += weight * sample_terms(table, metric, point)[..., 0].mean(axis=0)
             else:
-                rows, shares = row_weights(table, point)
+                rows, shares = row_weights(table.index, table.present, point)
                 np.add.at(weights[q], rows, weight * shares)
     used = weights.any(axis=0)
     if used.any():
@@ -131,12 +133,12 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
 
 def one(point: Point) -> Functional:
     """The value at one condition."""
-    return {point: 1.0}
+    return ((point, 1.0),)
 
 
 def mean(points: Sequence[Point]) -> Functional:
     """The mean over conditions."""
-    return {point: 1 / len(points) for point in points}
+    return tuple((point, 1 / len(points)) for point in points)
 
 
 def area(points: Sequence[Point], levels: Sequence[float] = LEVELS) -> Functional:
@@ -149,7 +151,7 @@ def area(points: Sequence[Point], levels: Sequence[float] = LEVELS) -> Functiona
     weights = np.zeros(len(x))
     weights[:-1] += widths
     weights[1:] += widths
-    return dict(zip(points, weights.tolist(), strict=True))
+    return tuple(zip(points, weights.tolist(), strict=True))
 
 
 def grid_points(noise_rule: str, missing_rule: str) -> list[Point]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.table import PredictionTable
+from benchmark.table import PredictionTable, RowIndex
 from protocols.availability import mask_named, mask_of, subsets
 from protocols.conditions import Condition, at_joint, at_level
 from protocols.missing import availability_weights
@@ -59,7 +59,7 @@ def sample_terms(table: PredictionTable, metric: str, point: Point) -> Array:
     draws = []
     for rows, weights in weighted_rows(table, point):
         found = terms(metric, table.prediction[rows], table.label)
-        draws.append(np.einsum("mn,mnk->nk", weights, found))
+        draws.append(found[0] if len(rows) == 1 else np.einsum("mn,mnk->nk", weights, found))
     return np.stack(draws)
 
 
@@ -81,11 +81,15 @@ def weighted_rows(table: PredictionTable, point: Point) -> list[tuple[list[int],
     ]
 
 
-def row_weights(table: PredictionTable, point: Point) -> tuple[list[int], Array]:
+@lru_cache(maxsize=2048)  # all the runs of a report have one index, or a few
+def row_weights(
+    index: RowIndex, present: tuple[Modality, ...], point: Point
+) -> tuple[NDArray[np.intp], Array]:
     """A point as weights on rows of a table: its expectation over draws and what is missing.
 
     Args:
-        table: the table.
+        index: the table's rows.
+        present: the modalities that the data set has.
         point: any condition but Protocol III's, where each sample has weights of its own.
 
     Returns:
@@ -94,13 +98,13 @@ def row_weights(table: PredictionTable, point: Point) -> tuple[list[int], Array]
     Raises:
         KeyError: where the table does not cover the point.
     """
-    draws = _conditions(point, table.draws, table.present)
+    draws = _conditions(point, index.draws, present)
     masks = [condition.mask for condition in draws[0]]
     shares = np.ones(1)
     if point.missing_rule:
-        shares = subset_weights(point.missing_rule, np.array([point.rate]), table.present)[0, masks]
-    rows = [table.row(condition) for conditions in draws for condition in conditions]
-    return rows, np.tile(shares, len(draws)) / len(draws)
+        shares = subset_weights(point.missing_rule, np.array([point.rate]), present)[0, masks]
+    rows = [index.rows[condition] for conditions in draws for condition in conditions]
+    return np.array(rows), np.tile(shares, len(draws)) / len(draws)
 
 
 @lru_cache(maxsize=1024)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from benchmark.table import PredictionTable
+from benchmark.table import PredictionTable, RowIndex
 from protocols.availability import subsets
 from protocols.conditions import LEVELS, at_level
 from reports.statistics.points import subset_weights
@@ -59,19 +61,23 @@ def surface(
         (8, len(rates)), equal to :func:`benchmark.readouts.cell` at each point.
     """
     masks = subsets(table.present)
+    rows = _grid_rows(table.index, noise_rule, masks)
+    if rows is None:
+        return None
     shares = subset_weights(missing_rule, rates, table.present)[:, list(masks)]
-    found = []
-    for level in LEVELS:
-        by_draw = []
-        for draw in range(table.draws if level > 0 else 1):
-            conditions = [at_level(noise_rule, draw, level, m) for m in masks]  # type: ignore[arg-type]
-            if not table.covers(tuple(conditions)):
-                return None
-            prediction = table.prediction[[table.row(c) for c in conditions]]
-            sums = terms(metric, prediction, table.label).sum(axis=-2)
-            by_draw.append(combine(metric, shares @ sums))
-        found.append(np.mean(by_draw, axis=0))
-    return np.array(found)
+    sums = terms(metric, table.prediction[rows], table.label).sum(axis=-2)
+    return np.asarray(combine(metric, shares @ sums).mean(axis=1))
+
+
+@lru_cache(maxsize=64)
+def _grid_rows(index: RowIndex, noise_rule: str, masks: tuple[int, ...]) -> NDArray[np.intp] | None:
+    """(8, D, M) rows by level, draw and subset; None where one is missing."""
+    cells = product(LEVELS, range(index.draws), masks)
+    conditions = [at_level(noise_rule, draw, level, mask) for level, draw, mask in cells]  # type: ignore[arg-type]
+    if not index.rows.keys() >= set(conditions):
+        return None
+    rows = np.array([index.rows[condition] for condition in conditions])
+    return rows.reshape(len(LEVELS), index.draws, len(masks))
 
 
 def landscape(

@@ -126,7 +126,7 @@ def _table(sources: Sources, metric: str) -> Table:
     results, shown = sources.results, view(metric)
     asked = conditions(results)
     answer = {
-        (system.key, name): answers(system, metric, [functional])
+        (system.key, name): answers(system, metric, functional)
         for system in results.systems
         for name, functional in asked.items()
     }
@@ -151,7 +151,7 @@ def _table(sources: Sources, metric: str) -> Table:
         for section in groups
         for system in section.others
     ]
-    points = [point for functional in asked.values() for point in functional]
+    points = [point for functional in asked.values() for point, _ in functional]
     family = f"Holm's correction over the {len(tests)} tests of this table."
     return Table(
         table_name("paired-differences", shown.title),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -58,7 +59,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Measure:
-    """Answers questions about systems; bootstrap values are kept, as tables share conditions.
+    """Answers questions about systems; resamples are kept, as tables and figures share conditions.
 
     Attributes:
         results: the records.
@@ -67,7 +68,6 @@ class Measure:
 
     results: Results
     subjects: Sequence[Subject] = ()
-    _samples: dict[tuple[str, Point], list[Array | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subjects", tuple(self.subjects) or self.results.systems)
@@ -89,14 +89,14 @@ class Measure:
         for seed in system.seeds:
             rows = [self._row(system, point, seed) for point in question.points]
             found = [row[question.metric] for row in rows if row is not None]
-            if len(found) == len(question.points) and not np.isnan(found).any():
-                values.append(float(np.mean(found)))
+            if len(found) == len(question.points) and not any(map(math.isnan, found)):
+                values.append(math.fsum(found) / len(found))
         return np.array(values)
 
     def _row(self, system: Subject, point: Point, seed: int) -> dict[str, float] | None:
         """The metrics of a seed's run at a point."""
         run_ids = [r.run_id for r in system.runs_at(point) if r.spec.seed == seed]
-        return self.results.values.get((*run_ids, *point.key))
+        return self.results.worked.values.get((*run_ids, *point.key))
 
     def _undefined(self, system: Subject, question: Question) -> bool:
         """Whether a correlation is 0 only because the prediction was constant, for some seed."""
@@ -116,11 +116,19 @@ class Measure:
         return answers
 
     def _at(self, metric: str, point: Point) -> list[Array | None]:
-        if (metric, point) not in self._samples:
-            tables = [[r.table for r in one.runs_at(point)] for one in self.subjects]
-            streams = [stream_of(one.label) for one in self.subjects]
-            self._samples[metric, point] = bootstrap(tables, metric, point, streams)
-        return self._samples[metric, point]
+        kept = self.results.worked.resampled
+        runs = [one.runs_at(point) for one in self.subjects]
+        keys = [
+            (metric, point, one.label, tuple(record.run_id for record in records))
+            for one, records in zip(self.subjects, runs, strict=True)
+        ]
+        new = [place for place, key in enumerate(keys) if key not in kept]
+        if new:
+            tables = [[record.table for record in runs[place]] for place in new]
+            streams = [stream_of(self.subjects[place].label) for place in new]
+            made = bootstrap(tables, metric, point, streams)
+            kept.update(zip((keys[place] for place in new), made, strict=True))
+        return [kept[key] for key in keys]
 
     def column(self, question: Question) -> list[Cell]:
         """A cell for each system, with the marks that the test samples support."""

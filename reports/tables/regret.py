@@ -108,11 +108,11 @@ def _points(rule: str) -> list[Point]:
 def _cells(results: Results, family: Family, shown: View, rule: str) -> tuple[Cell, ...]:
     functionals: list[Functional] = [one(point) for point in _points(rule)]
     sign = -1 if shown.higher_is_better else 1
-    one_for_all = answers(family.spectrum, shown.name, functionals)
+    one_for_all = answers(family.spectrum, shown.name, *functionals)
     cells, samples, values = [], [], []
     for q, rate in enumerate(LEVELS):
         system = family.specialists.get(rate)
-        own = system and answers(system, shown.name, functionals[q : q + 1])
+        own = system and answers(system, shown.name, functionals[q])
         if not own or one_for_all is None:
             cells.append(Cell(decimals=shown.decimals))
             continue

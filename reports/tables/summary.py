@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from protocols.conditions import LEVELS
@@ -16,6 +18,7 @@ from reports.statistics.functionals import (
     mean,
     one,
 )
+from reports.statistics.points import Point
 from reports.statistics.resampling import over_seeds
 from reports.statistics.summaries import (
     Place,
@@ -94,18 +97,20 @@ def _cells(
 ) -> tuple[Cell, ...]:
     shown = view(metric)
     grid = grid_points(noise_rule, missing_rule)
-    found = answers(system, metric, _functionals(noise_rule, missing_rule))
+    whole = answers(system, metric, mean(grid))
+    found = answers(system, metric, *_functionals(grid))
     surface = [sources.measure.per_seed(system, Question(metric, (point,))) for point in grid]
-    if found is None or not all(len(values) for values in surface):
+    if whole is None or found is None or not all(len(values) for values in surface):
         return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
     per_seed, resampled = found.per_seed, found.resampled
-    estimates = [
-        Estimate(per_seed[:, q], over_seeds(resampled[:, :, q], found.stream)) for q in range(3)
-    ]
+    estimates = [Estimate(whole.per_seed[:, 0], whole.samples[:, 0])]
+    estimates += [Estimate(per_seed[:, q], found.samples[:, q]) for q in (_IN_LAMBDA, _IN_ETA)]
     drop = Estimate(
-        relative_drop(per_seed[:, 3], per_seed[:, 4], shown.higher_is_better),
+        relative_drop(per_seed[:, _CLEAN], per_seed[:, _CORNER_CELL], shown.higher_is_better),
         over_seeds(
-            relative_drop(resampled[:, :, 3], resampled[:, :, 4], shown.higher_is_better),
+            relative_drop(
+                resampled[..., _CLEAN], resampled[..., _CORNER_CELL], shown.higher_is_better
+            ),
             found.stream,
         ),
     )
@@ -117,11 +122,13 @@ def _cells(
     )
 
 
-def _functionals(noise_rule: str, missing_rule: str) -> list[Functional]:
-    """Grid mean, area in λ, area in η, clean, corner."""
-    grid = grid_points(noise_rule, missing_rule)
+_IN_LAMBDA, _IN_ETA, _CLEAN, _CORNER_CELL = range(4)
+
+
+def _functionals(grid: Sequence[Point]) -> list[Functional]:
+    """Area in λ, area in η, clean, corner."""
     width = len(LEVELS)
-    return [mean(grid), area(grid[::width]), area(grid[:width]), one(grid[0]), one(grid[-1])]
+    return [area(grid[::width]), area(grid[:width]), one(grid[0]), one(grid[-1])]
 
 
 def _of_surface(surface: np.ndarray, shown: View, seeds: int) -> tuple[Cell, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.colors import Normalize, to_hex
+import numpy as np
+from matplotlib.colors import Colormap
 
 from protocols.conditions import LEVELS
 from reports.figures.landscapes import STAR
@@ -92,10 +94,14 @@ def _board(sources: Sources, metric: str, variant: tuple[str, ...], several: boo
         return None
     values = [cell.value or 0.0 for _, cells in found for cell in cells]
     low, high = min(values), max(values)
-    colours, scale = colour_map(shown.higher_is_better), Normalize(low, max(high, low + 1e-9))
+    colours = colour_map(shown.higher_is_better)
+
+    def scale(value: float) -> float:
+        return (value - low) / max(high - low, 1e-9)
+
     rules = f" ({', '.join(variant)})" if several else ""
     bad, good = (low, high) if shown.higher_is_better else (high, low)
-    ramp = [to_hex(colours(scale(bad + (good - bad) * step / 12))) for step in range(13)]
+    ramp = _hex(colours, [scale(bad + (good - bad) * step / 12) for step in range(13)])
     return Board(
         table_name("board", *variant, shown.title),
         shown.heading + rules,
@@ -106,11 +112,17 @@ def _board(sources: Sources, metric: str, variant: tuple[str, ...], several: boo
             Heatmap(
                 system.label,
                 anchor_of(results, system),
-                _squares(cells, shown, [to_hex(colours(scale(c.value or 0.0))) for c in cells]),
+                _squares(cells, shown, _hex(colours, [scale(c.value or 0.0) for c in cells])),
             )
             for system, cells in found
         ),
     )
+
+
+def _hex(colours: Colormap, places: Sequence[float]) -> list[str]:
+    """Places on a colour map as "#rrggbb"; all at once, as one by one they take a second."""
+    levels = np.rint(255 * colours(np.array(places))[:, :3]).astype(int)
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in levels.tolist()]
 
 
 def _squares(cells: list[Cell], shown: View, colours: list[str]) -> tuple[tuple[Square, ...], ...]:

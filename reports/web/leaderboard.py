@@ -40,7 +40,7 @@ def _table(sources: Sources, shown: View) -> Table:
     for floor in sources.floors:
         constant = Cell(floor.metrics[shown.name] * shown.scale, decimals=shown.decimals)
         made.append(Row(floor.label, (constant,) * len(asked), "floor"))
-    points = [point for functional in asked.values() for point in functional]
+    points = [point for functional in asked.values() for point, _ in functional]
     return Table(
         table_name("leaderboard", shown.title),
         f"Leaderboard: {shown.heading}",
@@ -94,7 +94,7 @@ def _unless_only(rules: Sequence[object], name: str) -> str:
 
 
 def _column(results: Results, shown: View, functional: Functional) -> list[Cell]:
-    found = [answers(system, shown.name, [functional]) for system in results.systems]
+    found = [answers(system, shown.name, functional) for system in results.systems]
     cells = []
     for answer in found:
         if answer is None:

@@ -1,0 +1,39 @@
+"""What is worked out once for a data set's results and shared by every part of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.statistics.points import Point
+
+KEYS = ("protocol", "noise_rule", "missing_rule", "intensity", "rate", "available")
+"""The columns that say which condition a row of the frame is about."""
+
+
+@dataclass(frozen=True, eq=False)
+class Worked:
+    """What is worked out once for all parts of a data set's results.
+
+    Attributes:
+        frame: every row.
+        resampled: (metric, condition, subject, its runs' ids) -> the values under every resample.
+    """
+
+    frame: pd.DataFrame
+    resampled: dict[tuple[str, Point, str, tuple[str, ...]], np.ndarray | None] = field(
+        default_factory=dict
+    )
+
+    @cached_property
+    def values(self) -> dict[tuple[Any, ...], dict[str, float]]:
+        """(run id, *KEYS) -> metric -> value: the frame, for looking up single cells."""
+        metrics = list(self.frame.columns)[list(self.frame.columns).index(KEYS[-1]) + 1 :]
+        keys = self.frame[["run_id", *KEYS]].itertuples(index=False, name=None)
+        rows = self.frame[metrics].to_numpy(dtype=np.float64).tolist()
+        found = (dict(zip(metrics, row, strict=True)) for row in rows)
+        return dict(zip(keys, found, strict=True))
