@@ -12,10 +12,10 @@ from protocols.availability import mask_of
 from protocols.conditions import at_level
 from reports.figures.curves import MOST_CURVES, curve_groups
 from reports.figures.landscapes import differences, signed_scale, surfaces
-from reports.figures.paper import difference_figures, routing_figures, sensitivity_figures
 from reports.figures.routing import contexts, routing_of
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
+from reports.pictures import routing_figures, sensitivity_figures, without_resamples
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 QAMOE = {"topk": 3, "ablation": "none"}
@@ -37,8 +37,13 @@ def test_the_difference_is_taken_under_the_same_training(store: RunStore) -> Non
     assert (scale.label(0.0), scale.label(-0.2), scale.value(0.4)) == ("0", "−0.2", "+0.400")
     assert differences(found, "nobody") == []
     with drawing():
-        names = [picture.name for picture, _ in difference_figures(sources(one(store)))]
-    assert names == ["figures3-6-difference-seed-a1-acc7", "figures3-6-difference-seed-a1-mae"]
+        jobs = without_resamples(sources(one(store)))
+        names = [picture.name for job in jobs for picture, _ in job()]
+    assert names == [
+        f"figures3-6-{what}-seed-a1-{metric}"
+        for metric in ("acc7", "mae")
+        for what in ("landscapes", "difference")
+    ]
 
 
 def test_a_sweep_has_the_plain_value_in_its_place(store: RunStore) -> None:

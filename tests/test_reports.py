@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,11 @@ from benchmark.errors import BenchmarkError
 from benchmark.records import METRICS, PREDICTIONS, RunStore
 from protocols.conditions import Condition
 from protocols.regimes import Regime
-from reports.build import _figures, build
+from reports.build import build
 from reports.cards import Card, installed
-from reports.figures.drawing import start_writing
+from reports.figures.drawing import Drawn, drawn
 from reports.figures.style import drawing, line_styles
+from reports.pictures import with_resamples, without_resamples
 from reports.results import load
 from reports.tables.robustness import main_table
 from tests.report_records import (
@@ -208,13 +212,13 @@ def test_figures_written_by_children_are_those_written_here(
 ) -> None:
     add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["grid"]))
     measured = sources(one(store))
+    jobs = [*without_resamples(measured), *with_resamples(measured)]
     written = []
     for count in (1, 3):
         folder = tmp_path / str(count)
         folder.mkdir()
-        with drawing():
-            pending = start_writing(_figures(measured), folder, count)
-            pictures = [figure.wait() for figure in pending]
+        with drawing(), drawn(jobs, folder, count) as pictures_of:
+            pictures = pictures_of()
         files = sorted(folder.iterdir())
         assert {p.name for p in files} == {p.name + s for p in pictures for s in p.suffixes}
         written.append([path.read_bytes() for path in files])
@@ -223,10 +227,24 @@ def test_figures_written_by_children_are_those_written_here(
 
 def test_a_child_that_cannot_write_is_the_users_error(store: RunStore, tmp_path: Path) -> None:
     add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["grid"]))
-    with drawing():
-        pending = start_writing(_figures(sources(one(store))), tmp_path / "nowhere", 9)
-        with pytest.raises(OSError, match="nowhere"):
-            pending[0].wait()
-        for figure in pending[1:]:
-            assert figure.child is not None
-            figure.child.join()
+    jobs = without_resamples(sources(one(store)))
+    with (
+        drawing(),
+        drawn(jobs, tmp_path / "nowhere", 9) as pictures,
+        pytest.raises(OSError, match="nowhere"),
+    ):
+        pictures()
+
+
+def test_what_a_killed_child_leaves_is_drawn_here(store: RunStore, tmp_path: Path) -> None:
+    add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["grid"]))
+    here = os.getpid()
+
+    def deadly() -> Iterator[Drawn]:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from without_resamples(sources(one(store)))[0]()
+
+    with drawing(), drawn([deadly, deadly], tmp_path, 2) as pictures:
+        names = {picture.name for picture in pictures()}
+    assert {path.stem for path in tmp_path.glob("*.png")} == names != set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 
 from protocols.conditions import LEVELS
 from reports.figures.landscapes import ETA, LAMBDA
-from reports.figures.style import MUTED, Heading, line_styles, new_figure, subtitle
+from reports.figures.layout import Frame, Heading, Legend, new_figure
+from reports.figures.style import MUTED, line_styles, subtitle
 from reports.floors import Floor
 from reports.results import Results
 from reports.statistics.points import Point
@@ -22,6 +22,7 @@ from reports.tables.robustness import full_name
 from reports.views import SELECTIONS, View, view
 
 _WIDTH = 9.6
+_FLOOR = "best floor"
 _DODGE = 0.05
 """The width, in λ or η, over which the systems at one level are set side by side."""
 
@@ -59,22 +60,17 @@ def curves_figure(
     )
     note = " · bar: 95 % interval over test samples and seeds"
     head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, _WIDTH)
-    figure = new_figure(_WIDTH, 2.9 * len(metrics))  # its height is set when the legend is known
-    axes = figure.subplots(len(metrics), 2, sharex=True, sharey="row", squeeze=False)
+    legend = Legend([*(system.label for system in results.systems), _FLOOR], _WIDTH)
+    frame = Frame(0.65, legend.height + 0.45, 0.1, head.band, (0.15, 0.2))
+    figure = new_figure(_WIDTH, frame.below + frame.above + 2.7 * len(metrics))
+    axes = frame.panels(figure, len(metrics), 2, sharex=True, sharey="row")
     for row, metric in zip(axes, metrics, strict=True):
         for axis, (_, points) in zip(row, paths, strict=True):
             _panel(axis, measure, floors, view(metric), points)
         row[0].set_ylabel(view(metric).unit)
     for axis, (title, _) in zip(axes[-1], paths, strict=True):
         axis.set_xlabel(title)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    widest = 0.75 + max(map(len, names)) / 16  # inches, at about 16 characters to the inch
-    columns = max(1, min(int(_WIDTH / widest), math.ceil(len(names) / 2)))
-    rows = math.ceil(len(names) / columns)
-    figure.set_figheight(2.9 * len(metrics) + 0.5 + 0.2 * rows + head.band)
-    figure.legend(
-        handles, names, loc="outside lower left", ncols=columns, fontsize=9, handlelength=3.4
-    )
+    legend.put_on(figure, axes[0, 0])
     head.put_on(figure)
     return figure
 
@@ -100,7 +96,7 @@ def _panel(
     best = max if shown.higher_is_better else min
     if floors:
         value = best(floor.metrics[shown.name] for floor in floors) * shown.scale
-        axis.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (1, 2)), label="best floor")
+        axis.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (1, 2)), label=_FLOOR)
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_xticks(np.array(LEVELS))

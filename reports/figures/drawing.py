@@ -1,18 +1,19 @@
-"""Write figures to files, several at once: each by a process of its own, one for each core.
+"""Draw figures and write them to files, in processes beside the one that makes the tables.
 
-Making a figure is quick, saving it as PNG and PDF is most of a report's time. A child of ``fork``
-has the finished figure in its memory, so nothing is sent to it and nothing comes back but files.
+A process begun with ``fork`` has the results in its memory already, so nothing is sent to it; what
+comes back are names. They give way to the tables, which the rest of a report waits for.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,84 +23,87 @@ from matplotlib.figure import Figure
 from reports.figures.style import DPI
 from reports.web.page import Picture
 
+Drawn = tuple[Picture, Figure]
+Job = Callable[[], Iterable[Drawn]]
+"""Draws figures, one after the other."""
 
-@dataclass(frozen=True)
-class Pending:
-    """A figure that is being written.
-
-    Attributes:
-        picture: its place in the report.
-        figure: what is drawn.
-        folder: where its files go.
-        child: the process that writes it; None where it is done.
-    """
-
-    picture: Picture
-    figure: Figure
-    folder: Path
-    child: BaseProcess | None
-
-    def wait(self) -> Picture:
-        """Until it is written. Raises OSError where it cannot be: by trying once more here."""
-        if self.child is not None:
-            self.child.join()
-            if self.child.exitcode:
-                write_figure(self.picture, self.figure, self.folder)
-        return self.picture
+_GIVE_WAY = 5
+"""What is added to the niceness of a drawing process."""
 
 
-def start_writing(
-    drawn: Iterable[tuple[Picture, Figure]], folder: Path, processes: int | None = None
-) -> list[Pending]:
-    """Begin to write figures as they are made; the last few may still be under way on return.
+@contextmanager
+def drawn(
+    jobs: Sequence[Job], folder: Path, processes: int | None = None
+) -> Iterator[Callable[[], list[Picture]]]:
+    """Begin to draw; other work may be done meanwhile.
 
     Args:
-        drawn: the figures, each made when it is asked for.
+        jobs: what is drawn.
         folder: where the files go.
         processes: at a time; by default one for each core that this process may use, and none but
             this one where the system has no ``fork``.
 
-    Raises:
-        OSError: where a file cannot be written.
+    Yields:
+        What waits for the figures and says their places in the report, in the jobs' order. It
+        raises OSError where a file cannot be written.
     """
-    count = _cores() if processes is None else processes
-    found: list[Pending] = []
-    running: deque[Pending] = deque()
-    for picture, figure in drawn:
-        if count < 2:
-            write_figure(picture, figure, folder)
-            found.append(Pending(picture, figure, folder, None))
-            continue
-        while len(running) >= count:
-            running.popleft().wait()
-        child = multiprocessing.get_context("fork").Process(
-            target=_write_in_child, args=(picture, figure, folder)
-        )
-        child.start()
-        running.append(Pending(picture, figure, folder, child))
-        found.append(running[-1])
-    return found
+    count = min(_cores() if processes is None else processes, len(jobs))
+    if count < 2:
+        yield lambda: [picture for job in jobs for picture in _draw(job, folder)]
+        return
+    with ProcessPoolExecutor(
+        count, multiprocessing.get_context("fork"), _inherit, (jobs, folder)
+    ) as pool:
+        pending = [pool.submit(_draw_inherited, place) for place in range(len(jobs))]
+
+        def wait() -> list[Picture]:
+            found: list[Picture] = []
+            for job, one in zip(jobs, pending, strict=True):
+                found += _result(one, job, folder)
+            return found
+
+        try:
+            yield wait
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error nobody looks at the rest
 
 
-def write_figure(picture: Picture, figure: Figure, folder: Path) -> None:
-    """Save a figure in each of its forms. Raises OSError where it cannot."""
-    for place, suffix in enumerate(picture.suffixes):
-        if place:  # everything has its place: laying it out again would double the time
-            figure.set_layout_engine("none")
-        # Without a date the same records give the same file.
-        options: dict[str, Any] = (
-            {"metadata": {"CreationDate": None}}
-            if suffix == ".pdf"
-            else {"dpi": DPI, "pil_kwargs": {"compress_level": 3}}  # half the time, a little larger
-        )
-        figure.savefig(folder / f"{picture.name}{suffix}", **options)
-
-
-def _write_in_child(picture: Picture, figure: Figure, folder: Path) -> None:
+def _result(pending: Future[list[Picture]], job: Job, folder: Path) -> list[Picture]:
     try:
-        write_figure(picture, figure, folder)
-    except OSError:
-        sys.exit(1)  # the parent tries again, and its error is the one that is told
+        return pending.result()
+    except BrokenProcessPool:  # killed, for its memory say: this process has time for it now
+        return _draw(job, folder)
+
+
+_inherited: tuple[Sequence[Job], Path]
+
+
+def _inherit(jobs: Sequence[Job], folder: Path) -> None:
+    global _inherited  # a task is sent as a number, as a job cannot be
+    _inherited = (jobs, folder)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    os.nice(_GIVE_WAY)
+
+
+def _draw_inherited(place: int) -> list[Picture]:
+    jobs, folder = _inherited
+    return _draw(jobs[place], folder)
+
+
+def _draw(job: Job, folder: Path) -> list[Picture]:
+    """Draw and write a job's figures. Raises OSError where that cannot be."""
+    pictures = []
+    for picture, figure in job():
+        for suffix in picture.suffixes:
+            # Without a date the same records give the same file.
+            options: dict[str, Any] = (
+                {"metadata": {"CreationDate": None}}
+                if suffix == ".pdf"
+                else {"dpi": DPI, "pil_kwargs": {"compress_level": 3}}  # half the time
+            )
+            figure.savefig(folder / f"{picture.name}{suffix}", **options)
+        pictures.append(picture)
+    return pictures
 
 
 def _cores() -> int:

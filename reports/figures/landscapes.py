@@ -13,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator, MultipleLocator
+from matplotlib.ticker import MaxNLocator
 
 from protocols.conditions import LEVELS
-from reports.figures.style import INK, Heading, colour_map, new_figure, subtitle
+from reports.figures.layout import Heading, axes_at, inches, new_figure
+from reports.figures.style import INK, MUTED, colour_map, subtitle
 from reports.floors import Floor
 from reports.results import Results, System
 from reports.statistics.surface import Landscape, landscape
@@ -30,10 +32,15 @@ LAMBDA, ETA = "noise intensity λ", "missing rate η"
 _FLOOR_INK = "#ffb000"  # light, as floors lie where the colours are dark; dashed for greyscale
 _FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
 _FILLED, _LINES, _FINE = 32, 8, 113
-_LEFT, _BELOW, _TITLE = 0.62, 0.5, 0.28
-"""Inches for what stands left of a panel, below it, and for a line of title above it."""
+_SIDE, _LEFT, _BELOW, _TITLE = 2.45, 0.62, 0.5, 0.28
+"""Inches: a panel, what stands left of it, below it, and a line of title above it."""
 
-_BORDER_ROOM, _LABEL_ROOM = 0.045, 0.085
+_BORDER_ROOM, _LABEL_ROOM, _BESIDE = 0.16, 0.3, 0.32
+"""Inches from a contour's label to the border and to another label; the star's number beside it."""
+
+_TICK = 3 / 72
+_TICK_LINE: dict[str, Any] = {"color": MUTED, "linewidth": 0.8}
+_LOW, _HIGH = LEVELS[0], LEVELS[-1]
 
 Surfaces = Sequence[tuple[System, Landscape]]
 
@@ -152,35 +159,26 @@ def combined_figure(
     columns = min(4, len(found))
     lines = math.ceil(len(found) / columns)
     titles = [wrap(system.label, 32) for system, _ in found]
-    side = 2.45
-    across, down = side + 0.28, side + 0.12 + _TITLE * max(map(len, titles))
+    across, down = _SIDE + 0.28, _SIDE + 0.12 + _TITLE * max(map(len, titles))
     facts = subtitle(results, [system for system, _ in found]) + _floor_notes([scale])
     width = _LEFT + across * columns + (0.8 if scale.signed else 0.62)
     head = Heading(f"{title}: {scale.shown.title}", facts, width)
-    figure = new_figure(width, _BELOW + down * lines + head.band - 0.1, layout=False)
+    figure = new_figure(width, _BELOW + down * lines + head.band - 0.1)
+    sheet = inches(figure)
     for place, (_, one) in enumerate(found):
         line, column = divmod(place, columns)
-        bottom = _BELOW + down * (lines - 1 - line)
-        axis = _panel(figure, _LEFT + across * column, bottom, side)
-        drawn = _draw(axis, one, scale)
-        axis.set_title("\n".join(titles[place]), loc="left", y=1.0, fontsize=10)
-        lowest, first = place + columns >= len(found), column == 0
-        axis.set(xlabel=LAMBDA if lowest else "", ylabel=ETA if first else "")
-        axis.tick_params(labelbottom=lowest, labelleft=first)
+        square = Square(_LEFT + across * column, _BELOW + down * (lines - 1 - line), _SIDE)
+        drawn = _draw(sheet, square, one, scale)
+        sheet.text(square.left, square.top + 0.06, "\n".join(titles[place]), fontsize=10)
+        if place + columns >= len(found):
+            _ticks_below(sheet, square)
+        if column == 0:
+            _ticks_left(sheet, square)
         if place == columns - 1:  # beside the first row, exactly as high as its panels
-            _colour_bar(axis, drawn, scale)
+            bar = axes_at(figure, square.right + 0.12, square.bottom, 0.12, _SIDE)
+            _colour_bar(bar, drawn, scale)
     head.put_on(figure)
     return figure
-
-
-def _panel(figure: Figure, left: float, bottom: float, side: float) -> Axes:
-    """A square panel in a fixed place, in inches: no layout engine, it would double the time."""
-    width, height = figure.get_size_inches()
-    axis = figure.add_axes((left / width, bottom / height, side / width, side / height))
-    # Fixed places for the labels too: to find them is a third of matplotlib's drawing time.
-    axis.xaxis.set_label_coords(0.5, -0.25 / side)
-    axis.yaxis.set_label_coords(-0.36 / side, 0.5)
-    return axis
 
 
 def _floor_notes(scales: Sequence[Scale]) -> str:
@@ -189,64 +187,101 @@ def _floor_notes(scales: Sequence[Scale]) -> str:
     return ""
 
 
-def _draw(axis: Axes, one: Landscape, scale: Scale) -> QuadContourSet:
+@dataclass(frozen=True)
+class Square:
+    """A panel on a sheet that is measured in inches; λ to the right, η up."""
+
+    left: float
+    bottom: float
+    side: float
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.left + self.side
+
+    @property
+    def top(self) -> float:
+        """Its upper edge."""
+        return self.bottom + self.side
+
+    def place(self, levels: np.ndarray) -> np.ndarray:
+        """(..., 2) pairs (λ, η) to inches on the sheet."""
+        return np.asarray((levels - _LOW) / (_HIGH - _LOW) * self.side + (self.left, self.bottom))
+
+
+def _draw(sheet: Axes, square: Square, one: Landscape, scale: Scale) -> QuadContourSet:
     fine = one.refined(_FINE)
-    x, y, z = fine.intensities, fine.rates, fine.values.T
-    drawn = axis.contourf(x, y, z, levels=scale.filled, cmap=scale.colours)
+    x = square.place(np.stack([fine.intensities] * 2, axis=-1))[:, 0]
+    y = square.place(np.stack([fine.rates] * 2, axis=-1))[:, 1]
+    z = fine.values.T
+    drawn = sheet.contourf(x, y, z, levels=scale.filled, cmap=scale.colours)
     drawn.set_edgecolor("face")  # no white hairlines between the steps in a PDF
     # Zero is drawn thicker: in greyscale both ends of a map of differences look alike.
     widths = [1.8 if scale.signed and abs(level) < 1e-9 else 0.9 for level in scale.lines]
     ink, around = scale.ink, "white" if scale.signed else INK
-    lines = axis.contour(x, y, z, levels=scale.lines, colors=ink, linewidths=widths, alpha=0.9)
+    lines = sheet.contour(x, y, z, levels=scale.lines, colors=ink, linewidths=widths, alpha=0.9)
     halo = [withStroke(linewidth=2.2, foreground=around, alpha=0.75)]
     style: dict[str, Any] = {"color": ink, "fontweight": "bold", "path_effects": halo}
-    axis.set(xlim=(LEVELS[0], LEVELS[-1]), ylim=(LEVELS[0], LEVELS[-1]), aspect="equal")
-    places = label_places(lines, [STAR, (STAR[0] + 0.09, STAR[1])])
-    for text in axis.clabel(lines, fontsize=8, fmt=scale.label, manual=places):
-        text.set(**style)
     if scale.floor is not None and scale.floor_is_on_it:
-        axis.contour(x, y, z, levels=[scale.floor], colors=_FLOOR_INK, **_FLOOR_LINE)
-    axis.plot(*STAR, marker="*", markersize=13, color="white", markeredgecolor=INK, zorder=5)
+        sheet.contour(x, y, z, levels=[scale.floor], colors=_FLOOR_INK, **_FLOOR_LINE)
+    frame = Rectangle((square.left, square.bottom), square.side, square.side, fill=False)
+    sheet.add_patch(frame).set(edgecolor=MUTED, linewidth=0.8, zorder=4)
+    star = square.place(np.array(STAR))
+    places = label_places(lines, square, [star, star + np.array([_BESIDE, 0.0])])
+    for text in sheet.clabel(lines, fontsize=8, fmt=scale.label, manual=places):
+        text.set(**style)
+    sheet.plot(*star, marker="*", markersize=13, color="white", markeredgecolor=INK, zorder=5)
     value = scale.value(one.at(*STAR))
-    where: dict[str, Any] = {
-        "xytext": (9, 0),
-        "textcoords": "offset points",
-        "va": "center",
-        "zorder": 6,
-    }
-    axis.annotate(value, STAR, fontsize=9, **where, **style)
-    axis.xaxis.set_major_locator(MultipleLocator(0.1))
-    axis.yaxis.set_major_locator(MultipleLocator(0.1))
-    axis.tick_params(length=3)
+    sheet.text(star[0] + 0.125, star[1], value, fontsize=9, va="center", zorder=6, **style)
     return drawn
 
 
+def _ticks_below(sheet: Axes, square: Square) -> None:
+    for level in LEVELS:
+        x = float(square.place(np.array([level, 0.0]))[0])
+        sheet.plot([x, x], [square.bottom, square.bottom - _TICK], **_TICK_LINE)
+        sheet.text(x, square.bottom - 0.09, f"{level:.1f}", ha="center", va="top")
+    middle = square.left + square.side / 2
+    sheet.text(middle, square.bottom - 0.25, LAMBDA, ha="center", va="top", fontsize=10)
+
+
+def _ticks_left(sheet: Axes, square: Square) -> None:
+    for level in LEVELS:
+        y = float(square.place(np.array([0.0, level]))[1])
+        sheet.plot([square.left, square.left - _TICK], [y, y], **_TICK_LINE)
+        sheet.text(square.left - 0.09, y, f"{level:.1f}", ha="right", va="center")
+    middle = square.bottom + square.side / 2
+    where: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 10}
+    sheet.text(square.left - 0.36, middle, ETA, **where)
+
+
 def label_places(
-    lines: QuadContourSet, taken: Sequence[tuple[float, float]]
+    lines: QuadContourSet, square: Square, taken: Sequence[np.ndarray]
 ) -> list[tuple[float, float]]:
     """A place for the label of each contour line: on it, clear of the borders and of others.
 
     A line that has no such place (it only cuts a corner) gets no label.
     """
-    occupied = [np.array(place) for place in taken]
+    occupied = list(taken)
+    low, high = np.array([square.left, square.bottom]), np.array([square.right, square.top])
     places = []
     for segments in lines.allsegs:
         points = np.concatenate([*segments, np.empty((0, 2))])
-        to_border = np.minimum(points - LEVELS[0], LEVELS[-1] - points).min(axis=1)
+        to_border = np.minimum(points - low, high - points).min(axis=1)
         to_others = np.min([np.linalg.norm(points - o, axis=1) for o in occupied], axis=0)
         room = np.minimum(to_border / _BORDER_ROOM, to_others / _LABEL_ROOM)
         if len(points) and room.max() >= 1:
             # Of the places with room the one nearest to the diagonal: labels then form a ladder.
-            off_diagonal = np.abs(points[:, 0] - points[:, 1])
+            off_diagonal = np.abs(np.diff(points - low, axis=1)[:, 0])
             chosen = points[np.where(room >= 1, off_diagonal, np.inf).argmin()]
             occupied.append(chosen)
             places.append((float(chosen[0]), float(chosen[1])))
     return places
 
 
-def _colour_bar(axis: Axes, drawn: QuadContourSet, scale: Scale) -> None:
-    place = axis.inset_axes((1.05, 0.0, 0.05, 1.0))
-    bar = axis.figure.colorbar(drawn, cax=place, ticks=scale.lines)
+def _colour_bar(axes: Axes, drawn: QuadContourSet, scale: Scale) -> None:
+    bar = axes.figure.colorbar(drawn, cax=axes, ticks=scale.lines)
     bar.set_label(f"{scale.shown.unit}, difference" if scale.signed else scale.shown.unit)
     bar.outline.set_visible(False)
     if not scale.shown.higher_is_better:

@@ -17,8 +17,12 @@ from protocols.availability import mask_of
 from protocols.conditions import at_level
 from protocols.degradation import NoiseRule
 from protocols.modalities import MODALITIES, Modality
-from reports.figures.style import Heading, colour_map, new_figure, subtitle
+from reports.figures.layout import Frame, Heading, new_figure
+from reports.figures.style import colour_map, subtitle
 from reports.results import Results, System
+
+_BAR = 1.0
+"""Inches for the colour bar."""
 
 INTENSITIES = (0.3, 0.7)
 
@@ -87,21 +91,23 @@ def routing_figure(results: Results, system: System, noise_rule: str) -> Figure 
     if record is None or routing is None:
         return None
     count, rows, experts = routing.weights.shape
-    width = 1.5 + count * max(2.4, 0.46 * experts) + 0.6
+    left = 0.25 + max(map(len, routing.contexts)) / 13.5  # at about 13.5 characters to the inch
+    width = left + count * max(2.4, 0.46 * experts) + _BAR
     facts = (
         f"{system.label}, seed {record.spec.seed} · {subtitle(results, [system], seeds=False)} · "
         f"noise rule {noise_rule} · mean weight over test samples"
     )
     head = Heading("Routing by the condition of the input", facts, width)
-    figure = new_figure(width, 1.1 + 0.34 * rows + head.band)
-    axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    frame = Frame(left, 0.5, _BAR, head.band + 0.3, (0.15, 0))
+    figure = new_figure(width, frame.below + 0.34 * rows + frame.above)
+    axes = frame.panels(figure, 1, count, sharey=True)[0]
     top = float(routing.weights.max())
     for axis, modality, weights in zip(axes, routing.present, routing.weights, strict=True):
         image = _heat(axis, weights, top)
         axis.set_title(modality, loc="left")
         axis.set_xlabel("expert")
     axes[0].set_yticks(range(rows), routing.contexts)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
+    bar = figure.colorbar(image, cax=axes[-1].inset_axes((1.05, 0.0, 0.06, 1.0)))
     bar.set_label("weight")
     bar.outline.set_visible(False)
     head.put_on(figure)

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import Heading, new_figure, series_style, subtitle
+from reports.figures.layout import Frame, Heading, Legend, new_figure
+from reports.figures.style import series_style, subtitle
 from reports.results import Results, System
 from reports.statistics.resampling import interval
 from reports.tables.measure import Measure, Question
@@ -91,10 +92,13 @@ def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...])
         "bar: 95 % interval over test samples and seeds · points: seeds"
     )
     head = Heading(f"Sensitivity to {_spoken(sweep)}", facts, width)
+    blocks = blocks_of(results, variant)
+    legend = Legend([block for block, _ in blocks], width, handle=3)
+    frame = Frame(0.65, legend.height + 0.5, 0.1, head.band + 0.25, (0.7, 0))
     figure = new_figure(width, _PANEL[1] + 0.25 + head.band)
-    axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+    axes = frame.panels(figure, 1, len(metrics))[0]
     for axis, metric in zip(axes, metrics, strict=True):
-        for place, (block, point) in enumerate(blocks_of(results, variant)):
+        for place, (block, point) in enumerate(blocks):
             question = Question(metric, (point,))
             _draw(axis, measure, sweep, question, block, place)
         axis.set(xlabel=_spoken(sweep), ylabel=view(metric).unit, title=view(metric).heading)
@@ -103,8 +107,7 @@ def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...])
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
         axis.margins(x=0.08)
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower left", ncols=2, fontsize=9, handlelength=3)
+    legend.put_on(figure, axes[0])
     head.put_on(figure)
     return figure
 

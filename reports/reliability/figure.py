@@ -6,7 +6,7 @@ Everything that tells two things apart does so twice: by colour and by dash, mar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from protocols.conditions import LEVELS
-from protocols.modalities import LETTERS, MODALITIES, Modality
+from protocols.modalities import MODALITIES, Modality
 from reports.figures.landscapes import ETA, LAMBDA
-from reports.figures.style import COLOURS, INK, MUTED, Heading, new_figure, subtitle
+from reports.figures.layout import Heading, new_figure, panel
+from reports.figures.style import COLOURS, INK, MUTED, subtitle
 from reports.reliability.claims import answered_points
 from reports.reliability.gate import Effect, effect, pairs
 from reports.reliability.scores import by_subset, levels, scored
@@ -34,6 +35,8 @@ _SIDE = 2.6
 _ACROSS, _DOWN, _LEFT, _BELOW = _SIDE + 1.1, _SIDE + 0.85, 0.68, 0.5
 _GATE = "Gate on − off"
 _DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)))
+# No mathtext: its parser would be built anew in every process that writes a figure.
+_SCORE: Mapping[Modality, str] = {"text": "rₜ", "audio": "rₐ", "vision": "rᵥ"}
 _MARKERS = ("o", "s", "^")
 
 
@@ -59,11 +62,11 @@ def reliability_figure(results: Results, system: System, noise_rule: str) -> Fig
         facts += " · + gate helps, − gate hurts: 95 % band over all cells"
     head = Heading(f"Reliability: {system.label}", facts, width)
     height = _BELOW + _DOWN * lines + head.band - 0.35
-    figure = new_figure(width, height, layout=False)
+    figure = new_figure(width, height)
     for place, (title, draw) in enumerate(panels):
         line, column = divmod(place, columns)
         left, bottom = _LEFT + _ACROSS * column, _BELOW + _DOWN * (lines - 1 - line)
-        axis = figure.add_axes((left / width, bottom / height, _SIDE / width, _SIDE / height))
+        axis = panel(figure, left, bottom, _SIDE, _SIDE)
         draw(axis)
         axis.set_title(title, loc="left", fontsize=10)
         axis.tick_params(length=3)
@@ -112,9 +115,9 @@ def _draw_curves(axis: Axes, curves: dict[Modality, np.ndarray]) -> None:
             linestyle=_DASHES[place],
             marker=_MARKERS[place],
             markersize=4.5,
-            label=f"$r_{LETTERS[modality]}$, {modality}",
+            label=f"{_SCORE[modality]}, {modality}",
         )
-    axis.set(xlabel=LAMBDA, ylabel="$r_m$: mean, 10–90 %", ylim=(0, 1))
+    axis.set(xlabel=LAMBDA, ylabel="rₘ: mean, 10–90 %", ylim=(0, 1))
     _plain(axis)
     axis.legend(fontsize=8.5, handlelength=3)
 
@@ -137,9 +140,7 @@ def _draw_availability(axis: Axes, shares: dict[Modality, tuple[np.ndarray, np.n
             )
     axis.set_xticks(range(len(shares)), [str(m) for m in shares])
     axis.set_xlim(-0.5, len(shares) - 0.5)
-    axis.set(
-        xlabel="filled: available · open: missing", ylabel="$r_m$: median, 10–90 %", ylim=(0, 1)
-    )
+    axis.set(xlabel="filled: available · open: missing", ylabel="rₘ: median, 10–90 %", ylim=(0, 1))
     _plain(axis)
 
 
