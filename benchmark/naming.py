@@ -47,6 +47,17 @@ def source_quality(model: str) -> str | None:
     return card.source if card is not None else None
 
 
+def described(model: str, preset: str) -> dict[str, Any]:
+    """What a record keeps of a model, so that a report can name it where it is not installed.
+
+    Returns:
+        "title", "source" (how well the original is known), "settings" (all, under the preset).
+    """
+    card = model_class(model).card
+    settings = preset_settings(model).get(preset)
+    return {"title": card.title, "source": card.source, "settings": settings}
+
+
 def shown(settings: Mapping[str, Any]) -> str:
     """Settings in one line, without their sections: "topk=8, scope=sample"."""
     return ", ".join(f"{key.split('.')[-1]}={_short(value)}" for key, value in settings.items())

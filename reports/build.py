@@ -82,7 +82,7 @@ def build(
         store: the runs.
         dataset: a data set's name, or None for all.
         out: each report goes into a folder of its data set's name in here.
-        cards: where the titles of models come from.
+        cards: where the titles of models come from; records say those of others.
         links: run id -> its address in MLflow.
         only: the runs that it is about, as for :func:`reports.results.load`.
 

@@ -25,7 +25,7 @@ from benchmark.records import RunRecord, RunStore
 from protocols.missing import MissingRule
 from protocols.modalities import Modality
 from protocols.regimes import REGIME_KINDS, Regime
-from reports.cards import Card, CardLookup, installed
+from reports.cards import Card, CardLookup, installed, recorded
 from reports.labels import Described, labels
 from reports.statistics.points import Point
 from reports.worked import KEYS, Worked
@@ -170,7 +170,7 @@ def load(
     Args:
         store: the runs.
         dataset: only this data set; None for all that have records.
-        cards: where the titles of models come from.
+        cards: where the titles of models come from; records say those of others.
         only: the runs that the report is about -> what is known to be wrong with a run, or "".
             None for all runs of the store.
 
@@ -233,8 +233,10 @@ def _results(
     for record in records:
         groups[_system_identity(record)].append(record)
     members = [sorted(group, key=lambda r: r.spec.seed) for group in groups.values()]
-    found = {r.spec.model: cards(r.spec.model) for r in records}
-    described = [Described(group[0].spec, found[group[0].spec.model]) for group in members]
+    described = [
+        Described(group[0].spec, cards(group[0].spec.model) or recorded(group[0]))
+        for group in members
+    ]
     systems = [
         System(*name, one.card, one.spec.regime, tuple(group))
         for group, one, name in zip(members, described, labels(described), strict=True)

@@ -104,6 +104,9 @@ def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:
     assert record.spec == spec
     assert record.environment["data_sha256"] == tiny.sha256
     assert record.environment["floors"].keys() == {"mean", "median"}
+    facts = record.environment["model"]
+    assert facts["title"] == "QA-MoE"
+    assert facts["settings"].keys() == record.spec.model_config.keys()
     assert len(record.history) == 2
     assert set(record.metrics["protocol"]) == {"clean", "I", "II", "III", "grid"}
     assert [e.kind for e in events if e.kind != "step"][:3] == ["started", "epoch", "epoch"]

@@ -19,7 +19,7 @@ from benchmark.records import METRICS, PREDICTIONS, RunStore
 from protocols.conditions import Condition
 from protocols.regimes import Regime
 from reports.build import build
-from reports.cards import Card, installed
+from reports.cards import installed
 from reports.figures.drawing import Drawn, drawn
 from reports.figures.style import drawing, line_styles
 from reports.pictures import with_resamples, without_resamples
@@ -116,10 +116,26 @@ def test_no_records_says_what_to_run(store: RunStore) -> None:
         load(store, "mosi", card)
 
 
-def test_a_model_that_is_not_installed_keeps_its_plain_name() -> None:
-    assert installed("nobody-has-this") == Card("nobody-has-this")
-    assert installed("qamoe").title == "QA-MoE"
-    assert "topk" in installed("qamoe").presets["paper"]
+def test_installed_models_are_known_by_their_cards() -> None:
+    assert installed("nobody-has-this") is None
+    card = installed("qamoe")
+    assert card is not None
+    assert card.title == "QA-MoE"
+    assert "topk" in card.presets["paper"]
+
+
+def test_a_model_that_is_not_installed_is_named_by_its_records(store: RunStore) -> None:
+    kept = {"title": "Gone", "source": "reconstruction", "settings": {"width": 8, "depth": 2}}
+    for width in (8, 16):
+        spec = make_spec("gone", config={"width": width, "depth": 2})
+        add(store, spec, make_table(LABEL, off_by(0.5)), model=kept)
+    add(store, make_spec("older"), make_table(LABEL, off_by(0.5)))
+    (results,) = load(store, None, lambda name: None)
+    assert {system.label: system.plain for system in results.systems} == {
+        "Gone (reconstruction) · clean": True,
+        "Gone (reconstruction) · clean (width=16)": False,
+        "older · clean": True,
+    }
 
 
 def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None:

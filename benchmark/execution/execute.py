@@ -20,6 +20,7 @@ from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
 from benchmark.execution.events import Event, Listener
 from benchmark.interface import MultimodalModel
+from benchmark.naming import described
 from benchmark.predict import fill_table
 from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore, replace_file
 from benchmark.registry import model_class
@@ -152,6 +153,7 @@ def _train_and_commit(
     environment = {
         **describe(device),
         **_data_facts(dataset),
+        "model": described(spec.model, spec.preset),
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "seconds_training": round(trained - started, 3),
         "seconds_table": round(time.perf_counter() - trained, 3),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmark.efficiency.flops import BertBase
 from benchmark.efficiency.measure import Efficiency
 from benchmark.naming import changed_settings, preset_settings, shown
-from reports.cards import installed
+from reports.cards import Card, installed
 from reports.labels import slug
 from reports.published import Published
 from reports.tables.robustness import Sources
@@ -49,7 +49,7 @@ def _table(sources: Sources, found: Sequence[Efficiency], several: bool) -> Tabl
     first, paper = found[0], sources.paper
     where = f"{first.device}, {first.threads} CPU thread{'s' if first.threads > 1 else ''}"
     made = [Row(_label(one), _cells(one, paper)) for one in found]
-    done = {installed(one.model).title for one in found}
+    done = {_card(one).title for one in found}
     made += [
         Row(f"published: {title}", _printed(paper, title), "published")
         for title in paper.efficiency
@@ -78,8 +78,12 @@ def _table(sources: Sources, found: Sequence[Efficiency], several: bool) -> Tabl
     )
 
 
+def _card(one: Efficiency) -> Card:
+    return installed(one.model) or Card(one.model)
+
+
 def _label(one: Efficiency) -> str:
-    card = installed(one.model)
+    card = _card(one)
     preset = "" if one.preset == "paper" else f" [{one.preset}]"
     usual = preset_settings(one.model).get(one.preset)
     changed = shown(changed_settings(one.model_config, usual))
@@ -88,7 +92,7 @@ def _label(one: Efficiency) -> str:
 
 
 def _cells(one: Efficiency, paper: Published) -> tuple[Cell, ...]:
-    printed = paper.efficiency.get(installed(one.model).title, {})
+    printed = paper.efficiency.get(_card(one).title, {})
     bert = BertBase()
     encoder = bert.flops(one.text_tokens)
     on_gpu = one.peak_memory_mb is not None  # as the paper's: a CPU's time is no counterpart
