@@ -10,7 +10,7 @@ from reports.published import published
 from reports.results import load
 from reports.statistics.points import Point
 from reports.tables.conditions import condition_tables, fixed_table, noise_table
-from reports.tables.grid import grid_table
+from reports.tables.grid import grid_table, grid_tables
 from reports.tables.measure import Measure, Question
 from reports.tables.robustness import clean_tables, main_table, main_tables
 from reports.tables.table import Cell
@@ -207,6 +207,16 @@ def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
         "Floors are missing",
     ):
         assert part in caption
+
+
+def test_a_caption_is_about_the_systems_that_its_table_shows(store: RunStore) -> None:
+    for name, seed in (("alpha", 1), ("beta", 2)):
+        add(store, make_spec(name, seed=seed), make_table(LABEL, off_by(0.5)))
+    of_alpha, of_beta = (" ".join(t.caption) for t in grid_tables(sources(one(store)))[:2])
+    assert "One seed (1)." in of_alpha
+    assert "Reconstructed" not in of_alpha
+    assert "One seed (2)." in of_beta
+    assert "Reconstructed without the authors' source: Beta." in of_beta
 
 
 def test_fewer_modalities_give_fewer_subsets_and_a_warning(store: RunStore) -> None:

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -184,6 +185,12 @@ def test_latex_has_a_cell_for_each_column_and_balanced_braces() -> None:
     assert r"\textbf{41.2$_{\pm 0.5}$}" in text
     assert r"\underline{1.000 (n=1)}" in text
     assert r"$-$12.4" in text
+
+
+def test_latex_numbers_tables_itself() -> None:
+    text = latex(replace(example(), title="Table 6: ablations"))
+    assert r"\caption{Ablations (Table 6 of the QA-MoE paper). " in text
+    assert r"\caption{Robustness summary. " in latex(replace(example(), title="Robustness summary"))
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")

@@ -46,10 +46,9 @@ def mechanism_tables(everything: Sources) -> list[Table]:
 def _verdict_table(everything: Sources, noise_rule: str) -> Table:
     """Of the systems that are compared; the other side of a gate may be a variant of one."""
     results = everything.compared.results
+    systems = [system for system in results.systems if scored(system)]
     made = []
-    for system in results.systems:
-        if not scored(system):
-            continue
+    for system in systems:
         claims = claims_of(everything.results, system, noise_rule)
         for claim in claims:
             needs = f"{'>' if claim.above else '<'} {claim.threshold:g}"
@@ -62,7 +61,7 @@ def _verdict_table(everything: Sources, noise_rule: str) -> Table:
         table_name("reliability-verdicts", noise_rule),
         "Does reliability mean anything? Verdicts",
         (
-            *captions.common(results, [Point("II", noise_rule)]),
+            *captions.common(results.only(systems), [Point("II", noise_rule)]),
             "A claim is supported where the whole 95 % interval lies on the side that the claim "
             "needs, contradicted where it lies on the other, else undecided. First Spearman's "
             "correlation of r_m with λ, then the AUROC of 1 − r_m for m missing, then the share "
@@ -78,17 +77,17 @@ def _verdict_table(everything: Sources, noise_rule: str) -> Table:
 
 def _score_table(sources: Sources, noise_rule: str) -> Table:
     results = sources.results
+    systems = [system for system in results.systems if scored(system)]
     made = []
-    for system in results.systems:
-        if scored(system):
-            found = [follows(system, noise_rule, modality) for modality in results.present]
-            cells = tuple(cell for one in found for cell in _score_cells(one))
-            made.append(Row(system.label, cells, seeds=len(system.records)))
+    for system in systems:
+        found = [follows(system, noise_rule, modality) for modality in results.present]
+        cells = tuple(cell for one in found for cell in _score_cells(one))
+        made.append(Row(system.label, cells, seeds=len(system.records)))
     return Table(
         table_name("reliability-scores", noise_rule),
         "Reliability scores under noise and missing modalities",
         (
-            *captions.common(results, [Point("II", noise_rule)]),
+            *captions.common(results.only(systems), [Point("II", noise_rule)]),
             f"Means of r_m on clean input, at λ = {_TOP} with everything available, and without "
             "noise over the subsets that lack m. ρ: Spearman's correlation of r_m with λ over all "
             "samples and levels. AUROC: of 1 − r_m for m missing, without noise, each subset "
@@ -134,7 +133,7 @@ def _uncertainty_table(sources: Sources, systems: Sequence[System]) -> Table:
         "uncertainty",
         "What the log-variance is worth",
         (
-            *captions.common(results, list(asked.values())),
+            *captions.common(results.only(systems), list(asked.values())),
             f"AURC: area under the risk–coverage curve of {error}, ranked by s; beside it a random "
             "ranking (the mean risk), one by the error itself, and how far s gets from the one to "
             f"the other. ρ: Spearman's correlation of s with {error}. {likelihood}",
@@ -170,9 +169,11 @@ def _worth_cells(found: Worth | None) -> tuple[Cell, ...]:
 
 def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
     results = sources.results
+    found_pairs = pairs(results)
+    systems = [system for pair in found_pairs for system in (pair.on, pair.off)]
     made = []
     for metric in SELECTIONS[results.task].grid:
-        for pair in pairs(results):
+        for pair in found_pairs:
             found = effect(pair, metric, noise_rule, missing_rule)
             cells = _gate_cells(found, view(metric))
             made.append(Row(pair.on.label, cells, section=view(metric).heading, seeds=_seeds(pair)))
@@ -180,7 +181,7 @@ def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
         table_name("gate", noise_rule, missing_rule),
         "Gate on minus gate off, at every cell of the λ×η grid",
         (
-            *captions.common(results, grid_points(noise_rule, missing_rule)),
+            *captions.common(results.only(systems), grid_points(noise_rule, missing_rule)),
             "Differences to the same model trained without the gate (r_m = 1), paired by sample. "
             "The grid mean has its own 95 % interval; for single cells the intervals are a band "
             "that holds all 64 at once with 95 %, and a cell counts as better or worse where the "

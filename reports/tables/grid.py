@@ -53,7 +53,7 @@ def grid_table(
         table_name("table8-grid", noise_rule, missing_rule, shown.title, system.key),
         f"Table 8: λ×η grid of {system.label}: {shown.heading}",
         (
-            *captions.common(results, points),
+            *captions.common(results.only([system]), points),
             *captions.metric_note((metric,)),
             *captions.floor_note(bool(sources.floors)),
         ),

@@ -85,11 +85,14 @@ def _table(sources: Sources, found: list[Family], rule: str) -> Table:
         for metric in metrics
         for family in found
     ]
+    systems = [
+        system for family in found for system in (family.spectrum, *family.specialists.values())
+    ]
     return Table(
         table_name("one-checkpoint-regret", rule),
         "One-checkpoint regret: a spectrum checkpoint against the specialist of each missing rate",
         (
-            *captions.common(results, _points(rule)),
+            *captions.common(results.only(systems), _points(rule)),
             "Regret: what the one checkpoint loses to the model trained for that missing rate "
             "(for clean input at η = 0); negative where it is better than the specialist. Mean: "
             "over the rates above 0 that have a specialist.",

@@ -124,7 +124,7 @@ def latex(table: Table) -> str:
     out = [
         r"\begin{table}[htbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\belowcaptionskip}{4pt}",
-        rf"\caption{{{escape_latex(table.title + '. ' + ' '.join(table.caption))}}}",
+        rf"\caption{{{escape_latex(' '.join([_unnumbered(table.title) + '.', *table.caption]))}}}",
         rf"\label{{tab:{table.name}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
@@ -145,6 +145,14 @@ def latex(table: Table) -> str:
     out += [r"\bottomrule", r"\end{tabular}}"]
     out += [rf"\par\smallskip {escape_latex(note)}" for note in table.notes]
     return "\n".join([*out, r"\end{table}"]) + "\n"
+
+
+def _unnumbered(title: str) -> str:
+    """LaTeX numbers tables itself: "Table 2: which" -> "Which (Table 2 of the QA-MoE paper)"."""
+    found = re.fullmatch(r"(Table \d+): (.*)", title)
+    if found is None:
+        return title
+    return f"{found[2][0].upper()}{found[2][1:]} ({found[1]} of the QA-MoE paper)"
 
 
 def _latex_groups(table: Table, stub: int) -> list[str]:

@@ -190,8 +190,9 @@ def caption(
     sources: Sources, points: Iterable[Point], metrics: Sequence[str], more: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The sentences under a table: common ones, its own, and what its marks mean."""
+    asked = list(points)
     return (
-        *captions.common(sources.results, points),
+        *captions.common(_shown(sources, asked), asked),
         *more,
         *captions.metric_note(metrics),
         *captions.floor_note(bool(sources.floors)),
@@ -212,3 +213,11 @@ def full_name(results: Results) -> str:
 def table_name(base: str, *variant: str) -> str:
     """A file name: the variant's parts without those that are usual."""
     return slug(" ".join([base, *(part for part in variant if part not in _USUAL)]))
+
+
+def _shown(sources: Sources, points: Sequence[Point]) -> Results:
+    """The results of the systems that answer for a row of the table."""
+    subjects = sources.measure.subjects
+    runs = {run.run_id for one in subjects for point in points for run in one.runs_at(point)}
+    every = sources.results
+    return every.only([s for s in every.systems if runs & {r.run_id for r in s.records}])
