@@ -1,0 +1,136 @@
+"""Search: failures, pruning, the storage."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import yaml
+
+from benchmark.data.registry import load_dataset
+from benchmark.errors import BenchmarkError
+from benchmark.execution.execute import execute
+from benchmark.execution.executor import Execution
+from benchmark.plan import PlanConfig, plan_runs
+from benchmark.records import VALIDATION, RunStore
+from benchmark.search import plan as search_module
+from benchmark.search.report import best_yaml, ranked
+from benchmark.search.session import SearchSession
+from benchmark.search.study import Study
+from tests.searches import planned, searched
+
+
+def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, monkeypatch) -> None:
+    space = {"training.learning_rate": [1e-3, 1e30], "model.topk": [2, 3, 99]}
+    plan = planned(data_dir, space)
+    real = search_module.run_supply.__globals__["execute"]
+
+    def short_of_memory(spec, *rest):
+        if spec.model_config["topk"] == 3 and spec.training["learning_rate"] == 1e-3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(spec, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.execution.executor.execute", short_of_memory)
+        trials = searched(plan, data_dir, tmp_path).trials()
+    reasons = {tuple(t.settings.values()): t.reason for t in trials if t.state == "failed"}
+    assert reasons.keys() == {(1e-3, 3), (1e30, 2), (1e30, 3), (1e-3, 99), (1e30, 99)}
+    assert "OutOfMemoryError" in reasons[1e-3, 3]
+    assert "DivergedError" in reasons[1e30, 2]
+    assert "topk" in reasons[1e-3, 99]
+    (whole,) = (t for t in trials if t.state == "done")
+    assert tuple(whole.settings.values()) == (1e-3, 2)
+    # with memory for it, the trial is done after all; what diverged is left
+    again = searched(plan, data_dir, tmp_path).trials()
+    assert len(again) == 7
+    assert {tuple(t.settings.values()) for t in again if t.state == "done"} == {
+        (1e-3, 2),
+        (1e-3, 3),
+    }
+    assert len(ranked(again, minimise=True)) == 6
+
+
+def test_a_pruned_trial_leaves_its_state_and_can_be_benchmarked(
+    data_dir, tmp_path, monkeypatch
+) -> None:
+    space = {"training.learning_rate": {"low": 1e-4, "high": 1e-3, "log": True}}
+    plan = planned(data_dir, space, training={"epochs": 4})
+    report = Study.report
+
+    def prune_the_second(study, number, epoch, value):
+        report(study, number, epoch, value)
+        return number == 1 and epoch == 2
+
+    monkeypatch.setattr(Study, "report", prune_the_second)
+    study = searched(plan, data_dir, tmp_path, count=3)
+    assert [t.state for t in study.trials()] == ["done", "pruned", "done"]
+    pruned = study.trials()[1]
+    store = RunStore(tmp_path)
+    (run_id,) = pruned.run_ids
+    assert not store.is_trained(run_id)
+    state = torch.load(store.partial(run_id) / "resume.pt", weights_only=True)
+    assert state["epoch"] == 1  # the end of the last complete epoch before the pruning one
+    (spec,) = plan.specs(pruned.settings)
+    tiny = load_dataset("tiny", data_dir)
+    conditions = plan.objective.conditions()
+    events = []
+    execute(spec, tiny, (), store, events.append, validation=conditions)
+    assert [e.done for e in events if e.kind == "epoch"] == [2, 3, 4]
+    once = RunStore(tmp_path / "once")
+    execute(spec, tiny, (), once, lambda event: None, validation=conditions)
+    for record in (store, once):
+        assert (record.path(run_id) / VALIDATION).read_bytes() == (
+            once.path(run_id) / VALIDATION
+        ).read_bytes()
+
+
+def test_tpe_prunes_by_the_median_and_a_grid_does_not(data_dir, tmp_path) -> None:
+    endless = planned(data_dir, {"training.learning_rate": {"low": 1e-4, "high": 1e-3}})
+    for plan, expected in ((endless, True), (planned(data_dir), False)):
+        study = Study(plan.name, plan.space, True, None, tmp_path)
+        study.begin(7)
+        pruned = []
+        for value in (1.0, 1.1, 1.2, 1.3, 1.4, 1.15, 1.35):
+            trial = study.claim(7)
+            if trial is None:  # the grid has two points
+                break
+            pruned.append(study.report(trial.number, 3, value))
+            study.finish(trial.number, value)
+        study.close()
+        assert pruned == [False] * 6 + [True] if expected else [False] * 2
+
+
+def test_sqlite_is_for_one_worker(data_dir, tmp_path) -> None:
+    plan = planned(data_dir)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    two = Execution("tiny", data_dir, tmp_path, "cpu", 2)
+    with pytest.raises(BenchmarkError, match="one process write at a time"):
+        SearchSession(plan, two, None, url, True)
+    one = Execution("tiny", data_dir, tmp_path, "cpu", 1)
+    session = SearchSession(plan, one, None, url, True)
+    assert session.carry_out()
+    assert len(session.study.trials()) == 2
+    with pytest.raises(BenchmarkError, match="cannot be opened"):
+        SearchSession(plan, one, None, "nosuch://x", True)
+
+
+def test_a_journal_cut_short_is_mended_and_forgotten_on_request(data_dir, tmp_path) -> None:
+    plan = planned(data_dir)
+    trials = searched(plan, data_dir, tmp_path).trials()
+    with (tmp_path / "optuna.journal").open("a") as journal:
+        journal.write('{"op_code": 5, "wor')
+    again = searched(plan, data_dir, tmp_path)
+    assert [t.value for t in again.trials()] == [t.value for t in trials]
+    fresh = Study(plan.name, plan.space, True, None, tmp_path, resume=False)
+    assert fresh.trials() == []
+    fresh.close()
+
+
+def test_the_best_settings_are_a_request(data_dir, tmp_path) -> None:
+    plan = planned(data_dir, seeds=(1, 2), evaluation={"draws": 3})
+    study = searched(plan, data_dir, tmp_path, count=1)
+    (best,) = study.trials()
+    text = best_yaml(plan, best)
+    assert repr(best.value) in text
+    request = PlanConfig(**yaml.safe_load(text))
+    specs = plan_runs(request, plan.dataset)
+    assert tuple(spec.run_id for spec in specs) == best.run_ids
