@@ -28,7 +28,8 @@ from benchmark.predict import batch_size_for, predict
 from benchmark.records import CHECKPOINT, CONFIG, INPUTS
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
-from protocols.availability import as_masks, name_of
+from protocols.availability import name_of
+from protocols.missing import as_masks
 from protocols.modalities import MODALITIES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.errors import BenchmarkError, unknown
 from protocols.conditions import Joint
-from protocols.degradation import NoiseRule
+from protocols.rules import NoiseRule
 
 Selection = Literal["mae", "acc"]
 ObjectiveName = Literal["grid", "clean", "I", "II", "III"]

@@ -14,9 +14,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from protocols.modalities import Modalities, Modality
-
-Task = Literal["regression", "classification"]
+from protocols.modalities import Modalities, Modality, Task
 
 
 @dataclass(frozen=True)

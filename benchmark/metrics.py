@@ -30,7 +30,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmark.interface import Task
+from protocols.modalities import Task
 
 Array = NDArray[np.float64]
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.interface import Preset
 from benchmark.registry import model_class
+from benchmark.settings import DEFAULT_PRESET, departures, shown
 from benchmark.spec import RunSpec
-from protocols.regimes import Regime
-
-DEFAULT_PRESET = "paper"
-_IN_THE_REGIMES_NAME = ("kind", "rate", "intensity")
 
 
 def run_title(spec: RunSpec) -> str:
@@ -58,54 +53,12 @@ def described(model: str, preset: str) -> dict[str, Any]:
     return {"title": card.title, "source": card.source, "settings": settings}
 
 
-def shown(settings: Mapping[str, Any]) -> str:
-    """Settings in one line, without their sections: "topk=8, scope=sample"."""
-    return ", ".join(f"{key.split('.')[-1]}={_short(value)}" for key, value in settings.items())
-
-
 def preset_settings(model: str) -> dict[str, dict[str, Any]]:
     """Preset -> the model's complete settings under it; nothing for a model not installed."""
     try:
         kind = model_class(model)
     except BenchmarkError:
         return {}
-    return {
-        preset: kind.Config(**changes.model).model_dump(mode="json")
-        for preset, changes in {DEFAULT_PRESET: Preset(), **kind.presets}.items()
-    }
-
-
-def departures(spec: RunSpec, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings of the model and the regime that are not their defaults.
-
-    Args:
-        spec: the run.
-        defaults: the model's settings under the run's preset; None where they are not known.
-
-    Returns:
-        "model.topk" or "regime.scope" -> value.
-    """
-    changes = changed_settings(spec.model_config, defaults)
-    regime, usual = spec.regime.identity(), Regime(spec.regime.kind).identity()
-    return changes | {
-        f"regime.{key}": value
-        for key, value in regime.items()
-        if key not in _IN_THE_REGIMES_NAME and value != usual[key]
-    }
-
-
-def changed_settings(
-    model_config: Mapping[str, Any], defaults: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The model's settings that are not the defaults; none where those are not known."""
-    if defaults is None:
-        return {}
-    return {
-        f"model.{key}": value
-        for key, value in model_config.items()
-        if json.dumps(value) != json.dumps(defaults.get(key))
-    }
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    presets: dict[str, Mapping[str, Any]] = {DEFAULT_PRESET: {}}
+    presets |= {name: preset.model for name, preset in kind.presets.items()}
+    return {name: kind.Config(**made).model_dump(mode="json") for name, made in presets.items()}

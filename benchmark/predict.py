@@ -19,11 +19,13 @@ from torch import Tensor
 from benchmark.data.dataset import Split
 from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output
 from benchmark.table import PredictionTable
-from protocols.availability import as_bools, contains
-from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint, joint_levels
-from protocols.degradation import NoiseRule, degrade, keyed_noise
-from protocols.draws import NO_NOISE
+from protocols.availability import contains
+from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint
+from protocols.degradation import degrade, keyed_noise
+from protocols.draws import NO_NOISE, joint_levels
+from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities, Modality
+from protocols.rules import NoiseRule
 
 CPU_BATCH = 64
 CUDA_BATCH = 2048

@@ -12,21 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from benchmark.metrics import evaluate
 from benchmark.table import PredictionTable
-from protocols.availability import as_masks, mask_of, name_of, subsets
+from protocols.availability import mask_of, name_of, subsets
 from protocols.conditions import LEVELS, Condition, Joint, at_joint, at_level
-from protocols.degradation import NoiseRule
-from protocols.draws import missing_uniforms
-from protocols.missing import (
-    MissingRule,
-    availability_weights,
-    draw_availability,
-    share_over_batches,
-)
+from protocols.expectation import availability_weights
+from protocols.rules import MissingRule, NoiseRule
 
 Weights = NDArray[np.float64]
 Metrics = dict[str, float]
@@ -39,7 +32,7 @@ def clean(table: PredictionTable) -> Metrics:
 
 def at(table: PredictionTable, rule: NoiseRule, intensity: float, mask: int) -> Metrics:
     """The metrics at noise intensity λ with exactly the modalities of ``mask`` available."""
-    return _mean(
+    return mean_over(
         evaluate(table.task, table.prediction[table.row(c)], table.label)
         for c in _distinct(at_level(rule, d, intensity, mask) for d in range(table.draws))
     )
@@ -64,43 +57,12 @@ def cell(
     Raises:
         KeyError: where the table has no rows at this level.
     """
-    weights = availability_weights(missing_rule, rate, table.present).numpy()
+    weights = availability_weights(missing_rule, rate, table.present)
     weights = np.broadcast_to(weights, (len(table.label), len(weights)))
-    return _mean(
+    return mean_over(
         _weighted(table, [at_level(rule, d, intensity, m) for m in subsets(table.present)], weights)
         for d in _draws_at(table, intensity)
     )
-
-
-def cell_single_draw(
-    table: PredictionTable,
-    rule: NoiseRule,
-    intensity: float,
-    rate: float,
-    missing_rule: MissingRule = "bernoulli",
-    draws: int | None = None,
-    batch_size: int = 16,
-) -> Metrics:
-    """The metrics at (λ, η) with one drawn subset per sample, as the field evaluates.
-
-    Kept beside the exact :func:`cell` for comparison; it converges to it as draws grow. The
-    missing draw is keyed like the noise draw. ``batch_size`` groups samples for imder_batch.
-    """
-    results = []
-    for draw in range(draws or table.draws):
-        uniforms = missing_uniforms(draw, "test", table.sample_ids)
-        if missing_rule == "imder_batch":
-            uniforms = share_over_batches(uniforms, batch_size)
-        masks = as_masks(draw_availability(missing_rule, rate, uniforms, table.present)).numpy()
-        noise_draw = draw % table.draws
-        rows = {
-            m: table.row(at_level(rule, noise_draw, intensity, m))
-            for m in np.unique(masks).tolist()
-        }
-        index = np.array([rows[m] for m in masks.tolist()])
-        drawn = table.prediction[index, np.arange(len(index))]
-        results.append(evaluate(table.task, drawn, table.label))
-    return _mean(iter(results))
 
 
 def protocol_three(
@@ -112,12 +74,12 @@ def protocol_three(
     """Protocol III: each sample at its own (λ_i, η_i), exact over what is missing at η_i."""
 
     def of_draw(draw: int) -> Metrics:
-        rates = torch.from_numpy(table.joint_levels[joint, draw][1])
-        weights = availability_weights(missing_rule, rates, table.present).numpy()
+        rates = table.joint_levels[joint, draw][1]
+        weights = availability_weights(missing_rule, rates, table.present)
         conditions = [at_joint(rule, draw, joint, m) for m in subsets(table.present)]
         return _weighted(table, conditions, weights)
 
-    return _mean(of_draw(draw) for draw in range(table.draws))
+    return mean_over(of_draw(draw) for draw in range(table.draws))
 
 
 def summarise(
@@ -230,6 +192,7 @@ def _full_name(table: PredictionTable) -> str:
     return name_of(mask_of(table.present))
 
 
-def _mean(results: Iterator[Metrics]) -> Metrics:
+def mean_over(results: Iterator[Metrics]) -> Metrics:
+    """Each metric's mean over draws."""
     frame = pd.DataFrame(list(results))
     return {str(name): float(value) for name, value in frame.mean().items()}

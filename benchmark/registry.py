@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError, unknown
-from benchmark.interface import MultimodalModel
+
+if TYPE_CHECKING:  # names cost no torch, a class does
+    from benchmark.interface import MultimodalModel
 
 GROUP = "benchmark.models"
 
@@ -26,6 +29,8 @@ def model_class(name: str) -> type[MultimodalModel]:
     Raises:
         BenchmarkError: for an unknown name, or an entry that cannot be imported or is no model.
     """
+    from benchmark.interface import MultimodalModel
+
     entries = _entries()
     if name not in entries:
         raise unknown("model", name, entries)

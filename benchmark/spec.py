@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmark.interface import Task
 from protocols.conditions import PROTOCOL_VERSIONS
+from protocols.modalities import Task
 from protocols.regimes import Regime
 
 

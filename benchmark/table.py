@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.interface import Task
 from protocols.conditions import Condition
-from protocols.modalities import MODALITIES, Modality
+from protocols.modalities import MODALITIES, Modality, Task
 
 FloatArray = NDArray[np.float32]
 TABLE_VERSION = 2

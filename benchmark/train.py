@@ -23,7 +23,8 @@ from benchmark.interface import MultimodalModel, Phase, Progress
 from benchmark.metrics import LOWER_IS_BETTER, evaluate
 from benchmark.predict import batch_size_for, predict
 from protocols.modalities import Modalities
-from protocols.regimes import Regime, degrade_training_batch, degrade_validation_split
+from protocols.regimes import Regime
+from protocols.training import degrade_training_batch, degrade_validation_split
 
 State = dict[str, Any]
 

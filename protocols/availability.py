@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor
-
 from protocols.modalities import LETTERS, MODALITIES, Modality
 
 MASK_COUNT = 2 ** len(MODALITIES)
@@ -43,14 +40,3 @@ def mask_named(name: str) -> int:
         if name_of(mask) == name:
             return mask
     raise ValueError(f"'{name}' names no subset of t, a, v")
-
-
-def as_bools(mask: int) -> Tensor:
-    """A mask as a (3,) bool tensor in the order t, a, v."""
-    return torch.tensor([contains(mask, m) for m in MODALITIES])
-
-
-def as_masks(available: Tensor) -> Tensor:
-    """(N, 3) bool availability -> (N,) long bit masks."""
-    weights = torch.tensor([1, 2, 4], device=available.device)
-    return (available.long() * weights).sum(-1)

@@ -12,14 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from torch import Tensor
-
 from protocols.availability import mask_of, subsets
-from protocols.degradation import DEGRADATION_VERSION, NoiseRule
-from protocols.draws import DRAW_VERSION, intensity_uniforms
-from protocols.missing import MISSING_VERSION
 from protocols.modalities import Modality
-from protocols.regimes import REGIME_VERSION
+from protocols.rules import RULE_VERSIONS, NoiseRule
 
 Protocol = Literal["I", "II", "III", "grid"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -34,10 +29,7 @@ PROTOCOL_VERSIONS: dict[str, int] = {
     "II": 1,
     "III": 1,
     "grid": 1,
-    "degradation": DEGRADATION_VERSION,
-    "missing": MISSING_VERSION,
-    "draw": DRAW_VERSION,
-    "regime": REGIME_VERSION,
+    **RULE_VERSIONS,
 }
 """What the numbers mean, by version. All of them enter a run's identity: a change of meaning
 makes a new run, so numbers of different meanings never share a cell."""
@@ -118,11 +110,3 @@ def conditions_of(
                 else:
                     found |= {at_level(rule, draw, x, mask) for x in LEVELS for mask in masks}
     return tuple(sorted(found))
-
-
-def joint_levels(
-    joint: Joint, draw: int, split: str, sample_ids: Sequence[str]
-) -> tuple[Tensor, Tensor]:
-    """Protocol III's per-sample λ_i and η_i of a draw: two (N,) float32 tensors."""
-    drawn = intensity_uniforms(draw, split, sample_ids) * JOINTS[joint]
-    return drawn[:, 0], drawn[:, 1]

@@ -13,18 +13,14 @@ zeroed. Three noise rules say what noise is:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from protocols.draws import NoiseDraw, gaussian_noise, token_uniforms
 from protocols.modalities import MODALITIES, Modalities, Modality
-
-NoiseRule = Literal["seed_a1", "gaussian_all", "gaussian_av"]
-NOISE_RULES: tuple[NoiseRule, ...] = get_args(NoiseRule)
-
-DEGRADATION_VERSION = 1
+from protocols.rules import NoiseRule
 
 _GAUSSIAN: dict[NoiseRule, tuple[Modality, ...]] = {
     "seed_a1": ("audio", "vision"),

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protocols.conditions import JOINTS, Joint
 from protocols.missing import UNIFORMS_PER_SAMPLE
 from protocols.modalities import MODALITIES, Modality
-
-DRAW_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,14 @@ def missing_uniforms(draw_seed: int, split: str, sample_ids: Sequence[str]) -> T
 def intensity_uniforms(draw_seed: int, split: str, sample_ids: Sequence[str]) -> Tensor:
     """Uniforms behind each sample's (λ_i, η_i) of Protocol III, (N, 2) float32."""
     return _uniforms(draw_seed, split, sample_ids, "joint", "intensity", 2)
+
+
+def joint_levels(
+    joint: Joint, draw: int, split: str, sample_ids: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Protocol III's per-sample λ_i and η_i of a draw: two (N,) float32 tensors."""
+    drawn = intensity_uniforms(draw, split, sample_ids) * JOINTS[joint]
+    return drawn[:, 0], drawn[:, 1]
 
 
 def _uniforms(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the names of modalities are for everybody, also for who reads records only
+    import torch
+    from torch import Tensor
+
+Task = Literal["regression", "classification"]
+"""What a label is: a sentiment, or a class."""
 
 Modality = Literal["text", "audio", "vision"]
 

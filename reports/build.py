@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.efficiency.measure import Efficiency, kept
+from benchmark.efficiency.kept import Efficiency, kept
 from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
-from reports.cards import CardLookup, installed
 from reports.figures.drawing import drawn
 from reports.figures.style import drawing
 from reports.pictures import with_resamples, without_resamples
@@ -72,7 +71,6 @@ def build(
     store: RunStore,
     dataset: str | None,
     out: Path,
-    cards: CardLookup = installed,
     links: Mapping[str, str] | None = None,
     only: Mapping[str, str] | None = None,
 ) -> list[ReportPaths]:
@@ -82,7 +80,6 @@ def build(
         store: the runs.
         dataset: a data set's name, or None for all.
         out: each report goes into a folder of its data set's name in here.
-        cards: where the titles of models come from; records say those of others.
         links: run id -> its address in MLflow.
         only: the runs that it is about, as for :func:`reports.results.load`.
 
@@ -93,7 +90,7 @@ def build(
     measured = kept(store)
     return [
         write(results, out / results.dataset, links or {}, measured)
-        for results in load(store, dataset, cards, only)
+        for results in load(store, dataset, only)
     ]
 
 

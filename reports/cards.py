@@ -1,13 +1,10 @@
-"""What a report must know of a model: its title, how well its source is known, its defaults."""
+"""What a report must know of a model: each record keeps it, so no model need be installed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from benchmark.records import RunRecord
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,41 +13,26 @@ class Card:
 
     Attributes:
         title: the name as tables print it.
-        source: how well the original is known; empty where nothing says it.
-        presets: preset -> the model's complete settings under it; what departs from them is named
-            in the system's label.
+        source: how well the original is known; empty where the record does not say it.
+        settings: all the model's settings under its preset; what departs from them is named in the
+            system's label. None where the record does not say them.
     """
 
     title: str
     source: str = ""
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, name: str, facts: Mapping[str, Any] | None) -> Card:
+        """The card of what a record keeps of its model (:func:`benchmark.naming.described`)."""
+        return cls(**facts) if facts else cls(name)
 
     @property
     def reconstruction(self) -> bool:
         """Whether the method was rebuilt without its source, which every number must say."""
         return self.source == "reconstruction"
 
-
-CardLookup = Callable[[str], Card | None]
-
-
-def installed(name: str) -> Card | None:
-    """The card of a registered model; None for one that is not installed."""
-    from benchmark.errors import BenchmarkError
-    from benchmark.naming import preset_settings
-    from benchmark.registry import model_class
-
-    try:
-        kind = model_class(name)
-    except BenchmarkError:
-        return None
-    return Card(kind.card.title, kind.card.source, preset_settings(name))
-
-
-def recorded(run: RunRecord) -> Card:
-    """The card as a run's record keeps it, for a model that is not installed here."""
-    facts = run.environment.get("model")
-    if not facts:
-        return Card(run.spec.model)
-    presets = {} if facts["settings"] is None else {run.spec.preset: facts["settings"]}
-    return Card(facts["title"], facts["source"], presets)
+    @property
+    def name(self) -> str:
+        """The title, which says so where the method is a reconstruction."""
+        return f"{self.title} (reconstruction)" if self.reconstruction else self.title

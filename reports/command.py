@@ -44,7 +44,6 @@ def report(
     from benchmark.records import RunStore
     from reports.attach import attach
     from reports.build import build
-    from reports.cards import installed
     from reports.choice import Only, links_of, of_experiment
     from reports.choice import from_mlflow as fetched
 
@@ -62,7 +61,7 @@ def report(
         links = links_of(store, tracking_uri)
         if experiment is not None:
             only = of_experiment(store, experiment)
-    for built in build(store, dataset, out, installed, links, only):
+    for built in build(store, dataset, out, links, only):
         show(built, console)
         attach(built, store, tracking_uri, say)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.naming import DEFAULT_PRESET, departures, shown
+from benchmark.settings import DEFAULT_PRESET, departures, shown
 from benchmark.spec import RunSpec
 from reports.cards import Card
 
@@ -30,7 +30,7 @@ def labels(systems: Sequence[Described]) -> list[tuple[str, str, dict[str, Any]]
     regime setting that departs from the preset's; and where two systems would still read alike,
     the settings in which they differ.
     """
-    departed = [departures(one.spec, one.card.presets.get(one.spec.preset)) for one in systems]
+    departed = [departures(one.spec, one.card.settings) for one in systems]
     names = [_label(one, changes) for one, changes in zip(systems, departed, strict=True)]
     alike = {name for name, count in Counter(names).items() if count > 1}
     for name in alike:
@@ -51,9 +51,7 @@ def labels(systems: Sequence[Described]) -> list[tuple[str, str, dict[str, Any]]
 
 
 def _label(system: Described, changes: Mapping[str, Any]) -> str:
-    title = system.card.title
-    if system.card.reconstruction:
-        title += " (reconstruction)"
+    title = system.card.name
     if system.spec.preset != DEFAULT_PRESET:
         title += f" [{system.spec.preset}]"
     details = shown(changes)

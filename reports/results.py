@@ -19,13 +19,12 @@ import pandas as pd
 import yaml
 
 from benchmark.errors import BenchmarkError
-from benchmark.interface import Task
 from benchmark.readouts import summarise, with_missing_rules
 from benchmark.records import RunRecord, RunStore
-from protocols.missing import MissingRule
-from protocols.modalities import Modality
+from protocols.modalities import Modality, Task
 from protocols.regimes import REGIME_KINDS, Regime
-from reports.cards import Card, CardLookup, installed, recorded
+from protocols.rules import MissingRule
+from reports.cards import Card
 from reports.labels import Described, labels
 from reports.statistics.points import Point
 from reports.worked import KEYS, Worked
@@ -162,7 +161,6 @@ class Results:
 def load(
     store: RunStore,
     dataset: str | None = None,
-    cards: CardLookup = installed,
     only: Mapping[str, str] | None = None,
 ) -> list[Results]:
     """Read the records of a store: one :class:`Results` for each data set.
@@ -170,7 +168,6 @@ def load(
     Args:
         store: the runs.
         dataset: only this data set; None for all that have records.
-        cards: where the titles of models come from; records say those of others.
         only: the runs that the report is about -> what is known to be wrong with a run, or "".
             None for all runs of the store.
 
@@ -195,7 +192,7 @@ def load(
     names = sorted(by_dataset) if dataset is None else [dataset]
     if not by_dataset or not set(names) <= set(by_dataset):
         raise _nothing(store, dataset, sorted(by_dataset), problems)
-    return [_results(name, by_dataset[name], problems, cards) for name in names]
+    return [_results(name, by_dataset[name], problems) for name in names]
 
 
 def _readable(store: RunStore) -> tuple[list[RunRecord], dict[str, str]]:
@@ -225,18 +222,13 @@ def _nothing(
     )
 
 
-def _results(
-    name: str, records: list[RunRecord], problems: Mapping[str, str], cards: CardLookup
-) -> Results:
+def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -> Results:
     _require_one_content(name, records)
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[_system_identity(record)].append(record)
     members = [sorted(group, key=lambda r: r.spec.seed) for group in groups.values()]
-    described = [
-        Described(group[0].spec, cards(group[0].spec.model) or recorded(group[0]))
-        for group in members
-    ]
+    described = [Described(group[0].spec, _card(group[0])) for group in members]
     systems = [
         System(*name, one.card, one.spec.regime, tuple(group))
         for group, one, name in zip(members, described, labels(described), strict=True)
@@ -245,6 +237,10 @@ def _results(
     rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
     frame = _frame([(system, record) for system in ordered for record in system.records], rules)
     return Results(name, records[0].spec.data_sha256, ordered, frame, problems, Worked(frame))
+
+
+def _card(record: RunRecord) -> Card:
+    return Card.of(record.spec.model, record.environment.get("model"))
 
 
 def _require_one_content(name: str, records: Sequence[RunRecord]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from benchmark.interface import Task
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES
+from protocols.modalities import Task
 
 _RAW = frozenset({"mae", "corr"})
 _OTHER_TITLES: Mapping[str, str] = {

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmark.data.dataset import Dataset, Split
-from benchmark.interface import DataSpec, Task
-from protocols.modalities import MODALITIES, Modalities, Modality
+from benchmark.interface import DataSpec
+from protocols.modalities import MODALITIES, Modalities, Modality, Task
 
 WIDTHS: dict[Modality, int] = {"text": 12, "audio": 5, "vision": 7}
 LENGTHS: dict[Modality, int] = {"text": 6, "audio": 9, "vision": 4}

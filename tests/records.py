@@ -9,15 +9,15 @@ import pandas as pd
 from safetensors.numpy import save
 
 from benchmark.config import TrainingConfig
-from benchmark.interface import Task
 from benchmark.metrics import PRIMARY
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
-from protocols.conditions import PROTOCOLS, Condition, Joint, Protocol, conditions_of, joint_levels
-from protocols.degradation import NoiseRule
-from protocols.modalities import MODALITIES, Modality
+from protocols.conditions import PROTOCOLS, Condition, Joint, Protocol, conditions_of
+from protocols.draws import joint_levels
+from protocols.modalities import MODALITIES, Modality, Task
 from protocols.regimes import Regime
+from protocols.rules import NoiseRule
 
 JOINT: Joint = "uniform_0.7"
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.interface import Task
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
-from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of, joint_levels
-from protocols.modalities import MODALITIES, Modality
+from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of
+from protocols.draws import joint_levels
+from protocols.modalities import MODALITIES, Modality, Task
 from protocols.regimes import Regime
-from reports.cards import Card
 from reports.results import Results, load
 from reports.tables.robustness import Sources
 from reports.tables.table import Cell, Row, Table
@@ -25,11 +23,7 @@ Predict = Callable[[Condition, np.ndarray], np.ndarray]
 """(condition, labels) -> (N,) values or (N, C) logits."""
 
 LABEL = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
-CARDS = {
-    "alpha": Card("Alpha"),
-    "beta": Card("Beta", "reconstruction"),
-    "qamoe": Card("QA-MoE", "paper read", {"paper": {"topk": 3}}),
-}
+TITLES = {"alpha": "Alpha", "beta": "Beta", "qamoe": "QA-MoE"}
 SHA = "a" * 64
 JOINT = "uniform_0.7"
 
@@ -76,12 +70,17 @@ def make_spec(
 def add(store: RunStore, spec: RunSpec, table: PredictionTable, **environment: Any) -> RunRecord:
     """Commit a record."""
     history = pd.DataFrame({"epoch": [1], "train_loss": [1.0], "valid_mae": [1.0], "best": [True]})
-    facts = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu", **environment}
+    facts = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu"}
+    facts |= {"model": named(spec.model), **environment}
     return store.commit(spec, facts, history, b"weights", table)
 
 
-def card(name: str) -> Card:
-    return CARDS.get(name, Card(name))
+def named(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a record keeps of a model: all its ``settings`` under the preset, where given."""
+    source = "reconstruction" if name == "beta" else "paper read"
+    if name == "qamoe" and settings is None:
+        settings = {"topk": 3}
+    return {"title": TITLES.get(name, name), "source": source, "settings": settings}
 
 
 def off_by(error: float) -> Predict:
@@ -89,18 +88,9 @@ def off_by(error: float) -> Predict:
     return lambda c, y: y + error + 0.1 * (3 - c.mask.bit_count())
 
 
-def one(
-    store: RunStore,
-    dataset: str | None = None,
-    defaults: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Results:
-    """The results of one data set; ``defaults`` are models' settings under the preset "paper"."""
-
-    def look_up(name: str) -> Card:
-        presets = {"paper": (defaults or {})[name]} if name in (defaults or {}) else None
-        return replace(card(name), presets=presets) if presets else card(name)
-
-    (results,) = load(store, dataset, look_up)
+def one(store: RunStore, dataset: str | None = None) -> Results:
+    """The results of one data set."""
+    (results,) = load(store, dataset)
     return results
 
 

@@ -7,11 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.availability import as_bools
-from protocols.degradation import NOISE_RULES, degrade, fresh_noise, keyed_noise
+from protocols.degradation import degrade, fresh_noise, keyed_noise
 from protocols.draws import NO_NOISE, gaussian_noise, missing_uniforms, token_uniforms
+from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities
-from protocols.regimes import Regime, degrade_training_batch, degrade_validation_split
+from protocols.regimes import Regime
+from protocols.rules import NOISE_RULES
+from protocols.training import degrade_training_batch, degrade_validation_split
 from tests.batches import make_batch, make_dataset
 
 ALL = as_bools(7)

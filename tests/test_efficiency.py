@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from benchmark.data.registry import load_dataset
-from benchmark.efficiency.flops import BertBase, count_flops
-from benchmark.efficiency.measure import Efficiency, kept, measure, save
+from benchmark.efficiency.bert import BertBase
+from benchmark.efficiency.flops import count_flops
+from benchmark.efficiency.kept import Efficiency, kept, save
+from benchmark.efficiency.measure import measure
 from benchmark.interface import ModelConfig, MultimodalModel, Output
 from benchmark.records import RunStore
 from qamoe.model import QAMoE

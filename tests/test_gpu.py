@@ -11,7 +11,8 @@ from benchmark.predict import fill_table
 from benchmark.train import Callbacks, fit
 from protocols.conditions import PROTOCOLS, conditions_of
 from protocols.modalities import MODALITIES
-from protocols.regimes import Regime, degrade_training_batch
+from protocols.regimes import Regime
+from protocols.training import degrade_training_batch
 from tests.batches import make_dataset
 from tests.test_contract import every_model, make
 

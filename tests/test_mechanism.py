@@ -10,17 +10,15 @@ import pytest
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable
 from protocols.conditions import Condition, Protocol
-from reports.cards import Card
 from reports.figures.style import drawing
 from reports.reliability.claims import Claim, claims_of, conclusion
 from reports.reliability.figure import has_panel, reliability_figure
 from reports.reliability.gate import effect, pairs
 from reports.reliability.tables import mechanism_tables
 from reports.reliability.uncertainty import worth
-from reports.results import load
 from reports.statistics.functionals import Estimate
 from reports.statistics.points import Point
-from tests.report_records import Predict, add, cell, make_spec, make_table, sources
+from tests.report_records import Predict, add, cell, make_spec, make_table, named, sources
 from tests.report_records import one as results_of
 from tests.test_statistics import labels
 
@@ -50,13 +48,19 @@ def with_log_variance(table: PredictionTable, factor: float = 1.0) -> Prediction
     return replace(table, log_variance=(factor * np.log(squared)).astype(np.float32))
 
 
-def add_pair(store: RunStore, sign: float, on: float, without: float) -> None:
+def add_pair(
+    store: RunStore,
+    sign: float,
+    on: float,
+    without: float,
+    settings: dict[str, object] | None = None,
+) -> None:
     for gate, error in (("none", on), ("no_gate", without)):
         table = make_table(Y, off(error))
         if gate == "none":
             table = with_scores(table, sign)
         spec = make_spec("qamoe", "spectrum", config={"topk": 3, "ablation": gate})
-        add(store, spec, with_log_variance(table))
+        add(store, spec, with_log_variance(table), model=named("qamoe", settings))
 
 
 @pytest.mark.parametrize(
@@ -98,9 +102,8 @@ def test_scores_of_known_behaviour(store: RunStore) -> None:
 
 def test_the_other_side_of_a_gate_may_be_a_variant(store: RunStore) -> None:
     """As in real records, where gate on is the preset: tables of models leave gate off out."""
-    presets = {"paper": {"topk": 3, "ablation": "none"}}
-    add_pair(store, 1, 0.3, 0.5)
-    (results,) = load(store, None, lambda name: Card("QA-MoE", "paper read", presets))
+    add_pair(store, 1, 0.3, 0.5, {"topk": 3, "ablation": "none"})
+    results = results_of(store)
     assert [s.label for s in results.compared.systems] == ["QA-MoE · spectrum"]
     made = mechanism_tables(sources(results))
     said = cell(made[0], "the gate improves MAE over the λ×η grid", "Verdict").text

@@ -13,9 +13,8 @@ import pytest
 
 from benchmark.records import METRICS, RunStore
 from reports.build import ReportPaths, build
-from reports.cards import Card, CardLookup
 from reports.web.leaderboard import leaderboard_tables
-from tests.report_records import LABEL, add, card, make_spec, make_table, off_by, one, sources
+from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x.png> & \"quoted\""
@@ -78,14 +77,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
         for seed in (1, 2):
             add(store, make_spec(model, seed=seed), make_table(LABEL, off_by(error)))
     out = tmp_path_factory.mktemp("out")
-    (paths,) = build(store, None, out, card, dict(map(address, (1, 2))))
+    (paths,) = build(store, None, out, dict(map(address, (1, 2))))
     return paths
 
 
-def small(store: RunStore, cards: CardLookup = card) -> Node:
+def small(store: RunStore) -> Node:
     """A page of what is in the store and one run more."""
     add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["I"]), synthetic=True)
-    (paths,) = build(store, None, store.root.parent / "out", cards)
+    (paths,) = build(store, None, store.root.parent / "out")
     return tree(paths)
 
 
@@ -206,8 +205,9 @@ def test_what_could_not_be_used_is_on_it(store: RunStore) -> None:
 
 def test_hostile_names_stay_text(store: RunStore) -> None:
     table = make_table(LABEL, off_by(0.1), protocols=["I"])
-    add(store, make_spec("evil", config={HOSTILE: HOSTILE}), table)
-    root = small(store, lambda name: Card(HOSTILE if name == "evil" else name))
+    facts = {"title": HOSTILE, "source": HOSTILE, "settings": None}
+    add(store, make_spec("evil", config={HOSTILE: HOSTILE}), table, model=facts)
+    root = small(store)
     assert len(list(root.all("script"))) == 1
     assert all(image.attrs["src"].startswith("data:") for image in root.all("img"))
     labels = {row[0] for row in rows(by_id(root, "leaderboard-mae"))}

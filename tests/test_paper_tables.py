@@ -10,7 +10,17 @@ from reports.tables.conditions import noise_table, random_table
 from reports.tables.robustness import clean_tables
 from reports.tables.specialists import specialists
 from reports.tables.variants import variant_tables
-from tests.report_records import LABEL, add, cell, labels_of, make_spec, make_table, one, sources
+from tests.report_records import (
+    LABEL,
+    add,
+    cell,
+    labels_of,
+    make_spec,
+    make_table,
+    named,
+    one,
+    sources,
+)
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 QAMOE = {"topk": 3, "ablation": "none"}
@@ -94,8 +104,8 @@ def test_the_ablations_stand_beside_the_papers(store: RunStore) -> None:
     for ablation, error in errors.items():
         config = {**QAMOE, "ablation": ablation}
         spec = make_spec("qamoe", "spectrum", dataset="mosi", config=config)
-        add(store, spec, make_table(LABEL, off(error)))
-    results = one(store, defaults={"qamoe": QAMOE})
+        add(store, spec, make_table(LABEL, off(error)), model=named("qamoe", QAMOE))
+    results = one(store)
     (table,) = variant_tables(sources(results))
     assert table.name == "table6-ablations-seed-a1"
     rows = {
@@ -116,8 +126,8 @@ def test_the_number_of_active_experts_has_a_table_of_its_own(store: RunStore) ->
     for topk in (1, 3, 8):
         config = {**QAMOE, "topk": topk}
         spec = make_spec("qamoe", "spectrum", dataset="mosi", config=config)
-        add(store, spec, make_table(LABEL, off(0.1 * topk)))
-    (table,) = variant_tables(sources(one(store, defaults={"qamoe": QAMOE})))
+        add(store, spec, make_table(LABEL, off(0.1 * topk)), model=named("qamoe", QAMOE))
+    (table,) = variant_tables(sources(one(store)))
     assert table.name == "figure4-active-experts-seed-a1"
     found = cell(table, "QA-MoE · spectrum (topk=8)", "MAE ↓", "Protocol III")
     assert found.value == pytest.approx(0.8, abs=1e-6)

@@ -12,20 +12,14 @@ from benchmark import readouts
 from benchmark.interface import DataSpec, ModelConfig, MultimodalModel, Output, Progress
 from benchmark.metrics import evaluate
 from benchmark.predict import fill_table
+from benchmark.single_draw import cell_single_draw
 from benchmark.table import load, merge, to_bytes
-from protocols.availability import as_bools, subsets
-from protocols.conditions import (
-    LEVELS,
-    PROTOCOLS,
-    Condition,
-    at_joint,
-    at_level,
-    conditions_of,
-    joint_levels,
-)
+from protocols.availability import subsets
+from protocols.conditions import LEVELS, PROTOCOLS, Condition, at_joint, at_level, conditions_of
 from protocols.degradation import degrade, keyed_noise
-from protocols.draws import NO_NOISE
-from protocols.missing import availability_weights
+from protocols.draws import NO_NOISE, joint_levels
+from protocols.expectation import availability_weights
+from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities
 from tests.batches import make_dataset
 
@@ -126,7 +120,7 @@ def test_the_expectation_equals_brute_force(data, table, rule, level: float, rat
 
 
 def test_f1_and_corr_are_those_of_the_weighted_population(table) -> None:
-    weights = availability_weights("bernoulli", 0.3, MODALITIES).numpy()
+    weights = availability_weights("bernoulli", 0.3, MODALITIES)
     rows = [table.prediction[table.row(at_level("seed_a1", 0, 0.0, m))] for m in range(8)]
     expected = evaluate(
         "regression", np.concatenate(rows), np.tile(table.label, 8), np.repeat(weights, 40)
@@ -140,12 +134,12 @@ def test_the_single_draw_estimator_converges(table, rule) -> None:
     draws = 400
     singles = np.array(
         [
-            readouts.cell_single_draw(table, "seed_a1", 0.0, 0.5, rule, draws=1)["mae"],
-            readouts.cell_single_draw(table, "seed_a1", 0.0, 0.5, rule, draws=draws)["mae"],
+            cell_single_draw(table, "seed_a1", 0.0, 0.5, rule, draws=1)["mae"],
+            cell_single_draw(table, "seed_a1", 0.0, 0.5, rule, draws=draws)["mae"],
         ]
     )
     # The variance of one draw's mean error, from the table: independent samples (or batches).
-    weights = availability_weights(rule, 0.5, MODALITIES).numpy()
+    weights = availability_weights(rule, 0.5, MODALITIES)
     rows = [table.row(at_level("seed_a1", 0, 0.0, m)) for m in range(8)]
     error = np.abs(table.prediction[rows] - table.label)
     if rule == "imder_batch":

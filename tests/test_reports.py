@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,6 @@ from benchmark.records import METRICS, PREDICTIONS, RunStore
 from protocols.conditions import Condition
 from protocols.regimes import Regime
 from reports.build import build
-from reports.cards import installed
 from reports.figures.drawing import Drawn, drawn
 from reports.figures.style import drawing, line_styles
 from reports.pictures import with_resamples, without_resamples
@@ -29,7 +30,6 @@ from tests.report_records import (
     JOINT,
     LABEL,
     add,
-    card,
     cell,
     make_spec,
     make_table,
@@ -64,7 +64,7 @@ def test_two_settings_of_a_model_never_share_a_cell(store: RunStore) -> None:
 def test_data_of_one_name_and_different_content_are_refused(store: RunStore) -> None:
     runs = [add(store, make_spec(sha=c * 64), make_table(LABEL, off_by(0.5))) for c in "ab"]
     with pytest.raises(BenchmarkError, match="2 different contents") as caught:
-        load(store, "toy", card)
+        load(store, "toy")
     assert all(run.run_id in str(caught.value) for run in runs)
 
 
@@ -72,7 +72,7 @@ def test_changed_test_samples_are_refused(store: RunStore) -> None:
     add(store, make_spec(seed=1), make_table(LABEL, off_by(0.5)))
     add(store, make_spec(seed=2), make_table(LABEL[::-1], off_by(0.5)))
     with pytest.raises(BenchmarkError, match="different test samples"):
-        load(store, None, card)
+        load(store, None)
 
 
 def test_what_cannot_be_used_is_told(store: RunStore, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_cannot_be_used_is_told(store: RunStore, tmp_path: Path) -> None:
     assert results.problems[runs["json"].run_id].startswith("unreadable: ")
     assert results.problems["f" * 12] == "failed: ValueError: boom"
     assert results.problems["e" * 12] == "interrupted"
-    (built,) = build(store, None, tmp_path / "out", card)
+    (built,) = build(store, None, tmp_path / "out")
     page = built.index.read_text()
     assert "Runs that are not in this report" in page
     assert all(run_id in page for run_id in results.problems)
@@ -113,25 +113,16 @@ def test_no_records_says_what_to_run(store: RunStore) -> None:
         load(store)
     add(store, make_spec(), make_table(LABEL, off_by(0.5)))
     with pytest.raises(BenchmarkError, match=r"'mosi'.*records of: toy.*run --dataset mosi"):
-        load(store, "mosi", card)
+        load(store, "mosi")
 
 
-def test_installed_models_are_known_by_their_cards() -> None:
-    assert installed("nobody-has-this") is None
-    card = installed("qamoe")
-    assert card is not None
-    assert card.title == "QA-MoE"
-    assert "topk" in card.presets["paper"]
-
-
-def test_a_model_that_is_not_installed_is_named_by_its_records(store: RunStore) -> None:
+def test_a_model_is_named_by_its_records(store: RunStore) -> None:
     kept = {"title": "Gone", "source": "reconstruction", "settings": {"width": 8, "depth": 2}}
     for width in (8, 16):
         spec = make_spec("gone", config={"width": width, "depth": 2})
         add(store, spec, make_table(LABEL, off_by(0.5)), model=kept)
-    add(store, make_spec("older"), make_table(LABEL, off_by(0.5)))
-    (results,) = load(store, None, lambda name: None)
-    assert {system.label: system.plain for system in results.systems} == {
+    add(store, make_spec("older"), make_table(LABEL, off_by(0.5)), model=None)
+    assert {system.label: system.plain for system in one(store).systems} == {
         "Gone (reconstruction) · clean": True,
         "Gone (reconstruction) · clean (width=16)": False,
         "older · clean": True,
@@ -145,7 +136,7 @@ def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None
     for regime in ("clean", "spectrum"):
         table = make_table(LABEL, predict)
         add(store, make_spec(regime=regime), table, synthetic=True, floors={"mean": 0.5})
-    (built,) = build(store, "toy", tmp_path, card)
+    (built,) = build(store, "toy", tmp_path)
     assert built.folder == tmp_path / "toy"
     stems = {path.stem for path in built.tables}
     assert {"table5-protocol-iii-seed-a1", "table2-protocol-i-fixed", "table1-clean"} <= stems
@@ -174,7 +165,7 @@ def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None
 
 def test_the_same_records_give_the_same_files(store: RunStore, tmp_path: Path) -> None:
     add(store, make_spec(), make_table(LABEL, off_by(0.5)))
-    first, second = (build(store, None, tmp_path / name, card)[0] for name in "ab")
+    first, second = (build(store, None, tmp_path / name)[0] for name in "ab")
     for one_file, other in zip(first.figures, second.figures, strict=True):
         assert one_file.read_bytes() == other.read_bytes()
     assert first.index.read_text() == second.index.read_text()
@@ -186,7 +177,21 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_user(
     add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["I"]))
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchmarkError, match="cannot write the report"):
-        build(store, None, tmp_path / "file", card)
+        build(store, None, tmp_path / "file")
+
+
+def test_a_report_reads_records_only(store: RunStore, tmp_path: Path) -> None:
+    """No model, and so no torch: it would be a fifth of a small report's time."""
+    add(store, make_spec(), make_table(LABEL, off_by(0.5)))
+    code = (
+        "import sys; from pathlib import Path; from benchmark.records import RunStore;"
+        "from reports.command import report;"
+        f"report(runs_dir=Path({str(store.root)!r}), out=Path({str(tmp_path / 'r')!r}),"
+        " tracking_uri='none');"
+        "print(sorted({'torch', 'mlflow', 'optuna', 'baselines', 'qamoe'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_command_prints_the_main_numbers(store: RunStore, tmp_path: Path) -> None:
@@ -201,7 +206,7 @@ def test_the_command_prints_the_main_numbers(store: RunStore, tmp_path: Path) ->
     ]
     done = CliRunner().invoke(app, ["report", *options], env={"COLUMNS": "120"})
     assert done.exit_code == 0, done.output
-    assert "alpha · clean" in done.output
+    assert "Alpha · clean" in done.output
     assert "0.500" in done.output
     assert (tmp_path / "r/toy/index.html").is_file()
 

@@ -19,7 +19,6 @@ from tests.report_records import (
     LABEL,
     Predict,
     add,
-    card,
     cell,
     labels_of,
     make_spec,
@@ -100,7 +99,7 @@ def test_nothing_is_published_for_other_data_or_other_settings(store: RunStore) 
     for dataset, topk in (("toy", 3), ("mosi", 4)):
         spec = make_spec("qamoe", dataset=dataset, config={"topk": topk}, sha=dataset * 10)
         add(store, spec, make_table(LABEL, off_by(0.5)))
-    mosi, toy = load(store, None, card)
+    mosi, toy = load(store)
     for results, label in ((mosi, "QA-MoE · clean (topk=4)"), (toy, "QA-MoE · clean")):
         table = main_table(sources(results), ("seed_a1", "bernoulli", JOINT))
         assert cell(table, label, "MAE ↓", "Clean test").published is None

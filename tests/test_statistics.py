@@ -10,7 +10,7 @@ from benchmark import metrics as reference
 from benchmark.readouts import cell, protocol_three
 from protocols.availability import subsets
 from protocols.conditions import LEVELS, Condition, at_joint
-from protocols.missing import availability_weights
+from protocols.expectation import availability_weights
 from reports.statistics.points import Point, sample_terms
 from reports.statistics.resampling import (
     RESAMPLES,
@@ -120,10 +120,8 @@ def test_bootstrap_of_expectations_equals_a_plain_loop(metric: str) -> None:
     assert got is not None
     masks = subsets(table.present)
     rows = table.prediction[[table.row(at_joint("seed_a1", 0, JOINT, m)) for m in masks]]
-    import torch
-
-    rates = torch.from_numpy(table.joint_levels[JOINT, 0][1])
-    weights = availability_weights("bernoulli", rates, table.present).numpy()
+    rates = table.joint_levels[JOINT, 0][1]
+    weights = availability_weights("bernoulli", rates, table.present)
     for resample in range(0, RESAMPLES, 113):
         index = np.repeat(np.arange(40), resample_counts(40)[resample].astype(int))
         flat = rows[:, index].reshape(-1)

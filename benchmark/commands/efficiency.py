@@ -10,7 +10,7 @@ import typer
 from benchmark.options import DATA_DIR, DEVICE, RUNS_DIR
 
 if TYPE_CHECKING:
-    from benchmark.efficiency.measure import Efficiency
+    from benchmark.efficiency.kept import Efficiency
 
 
 def efficiency(
@@ -35,7 +35,8 @@ def efficiency(
 
     from benchmark.commands.run import read_request
     from benchmark.data.registry import load_dataset
-    from benchmark.efficiency.measure import measure, save
+    from benchmark.efficiency.kept import save
+    from benchmark.efficiency.measure import measure
     from benchmark.environment import choose_device
     from benchmark.execution.execute import make_model
     from benchmark.execution.executor import available_cores

@@ -47,8 +47,7 @@ def datasets(data_dir: DATA_DIR = None) -> None:
 def protocols() -> None:
     """Protocols, their versions, and the rules for noise and for what is missing."""
     from protocols.conditions import PROTOCOL_TITLES, PROTOCOL_VERSIONS
-    from protocols.degradation import NOISE_RULES
-    from protocols.missing import MISSING_RULES
+    from protocols.rules import MISSING_RULES, NOISE_RULES
 
     table = _table("name", "version", "what")
     for name, title in PROTOCOL_TITLES.items():

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmark.interface import Task
-from protocols.modalities import Modality
+from protocols.modalities import Modality, Task
 
 Widths = Mapping[Modality, int]
 

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
-from benchmark.interface import Task
-from protocols.modalities import Modality
+from protocols.modalities import Modality, Task
 
 FORMAT: Literal[1] = 1
 """Version of the layout on disk."""

@@ -18,8 +18,7 @@ from benchmark.data.layouts import from_mult, is_mult_layout
 from benchmark.data.manifest import Encoding
 from benchmark.data.unpickle import read_pickle
 from benchmark.errors import BenchmarkError
-from benchmark.interface import Task
-from protocols.modalities import MODALITIES, Modality
+from protocols.modalities import MODALITIES, Modality, Task
 
 TaskChoice = Literal["auto", "regression", "classification"]
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from benchmark.data.dataset import SPLITS, Dataset, Split
 from benchmark.data.standardise import Moments, Scale, span_mask
-from benchmark.interface import DataSpec, Task
-from protocols.modalities import MODALITIES, Modalities, Modality
+from benchmark.interface import DataSpec
+from protocols.modalities import MODALITIES, Modalities, Modality, Task
 
 Doubles = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from benchmark.data.dataset import SPLITS
 from benchmark.data.grouping import split_by_group
 from benchmark.data.package import SHOWN, TaskChoice
 from benchmark.errors import BenchmarkError
-from benchmark.interface import Task
+from protocols.modalities import Task
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -1,30 +1,23 @@
-"""What a model costs: parameters, operations, latency, throughput, memory (the paper's Table 9).
-
-A measurement is kept beside the records, ``<runs-dir>/.efficiency/<id>.json``, so that a report can
-show it again; the id is of what was measured and where.
-"""
+"""What a model costs: parameters, operations, latency, throughput, memory (the paper's Table 9)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from benchmark.data.dataset import Dataset
 from benchmark.efficiency.flops import count_flops
+from benchmark.efficiency.kept import Efficiency
 from benchmark.environment import describe
 from benchmark.interface import MultimodalModel
-from benchmark.records import RunStore, replace_file
+from benchmark.naming import described
 from protocols.modalities import Modalities
 
-FOLDER = ".efficiency"
 BATCH = 16
 SATURATION_PASSES = 10
 WARM_UP, PASSES = 10, 100
@@ -34,57 +27,6 @@ SAMPLES = 256
 
 GAIN = 1.05
 """A doubled batch that gives less than this much more throughput saturates the device."""
-
-
-@dataclass(frozen=True)
-class Efficiency:
-    """One model on one device.
-
-    Attributes:
-        model, preset, model_config: what was measured, untrained: weights do not matter.
-        dataset: whose shapes the inputs have.
-        text_tokens: T of the text, which the BERT-base encoder in front would read.
-        device: in words; threads: CPU threads.
-        parameters, trainable: of the model, text encoder excluded.
-        active: parameters that one modality's pass of a sample needs at least; analytic.
-        flops: per sample, two per multiply-add, as computed.
-        sparse_flops: the same if only the chosen experts were computed; analytic.
-        latency_ms, latency_p95_ms: of a batch of 16, median and 95th percentile.
-        throughput: samples per second at that batch.
-        saturating_batch, saturated_throughput: where a larger batch gives no more.
-        peak_memory_mb: of the device, at a batch of 16; None on a CPU.
-        passes: timed passes.
-        commit: of the code.
-    """
-
-    model: str
-    preset: str
-    model_config: Mapping[str, Any]
-    dataset: str
-    text_tokens: int
-    device: str
-    threads: int
-    parameters: int
-    trainable: int
-    active: int
-    flops: float
-    sparse_flops: float
-    latency_ms: float
-    latency_p95_ms: float
-    throughput: float
-    saturating_batch: int
-    saturated_throughput: float
-    peak_memory_mb: float | None
-    passes: int
-    commit: str | None
-
-    @property
-    def key(self) -> str:
-        """The identity of what was measured and where."""
-        named = ("model", "model_config", "dataset", "text_tokens", "device", "threads")
-        values = {name: asdict(self)[name] for name in named}
-        canonical = json.dumps(values, sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def measure(
@@ -118,6 +60,7 @@ def measure(
     about = describe(device)
     return Efficiency(
         *names,
+        card=described(names[0], names[1]),
         dataset=dataset.name,
         text_tokens=dataset.spec.lengths["text"],
         device=str(about["device"]),
@@ -189,22 +132,3 @@ def _saturate(
 
 def _median(seconds: Sequence[float]) -> float:
     return statistics.median(seconds)
-
-
-def save(store: RunStore, found: Efficiency) -> None:
-    """Keep a measurement; the same of the same model on the same device replaces it."""
-    folder = store.root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(asdict(found), indent=1, sort_keys=True)
-    replace_file(folder / f"{found.key}.json", content.encode())
-
-
-def kept(store: RunStore) -> list[Efficiency]:
-    """Every measurement beside the records; a file that is none is passed over."""
-    found = []
-    for path in sorted((store.root / FOLDER).glob("*.json")):
-        try:
-            found.append(Efficiency(**json.loads(path.read_text())))
-        except (OSError, ValueError, TypeError):
-            continue
-    return found

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from benchmark.config import EvaluationConfig, ObjectiveName
 from benchmark.errors import unknown
-from benchmark.interface import DataSpec, Task
 from benchmark.metrics import LOWER_IS_BETTER, PRIMARY
 from benchmark.readouts import at, cell, clean, protocol_three
 from benchmark.table import PredictionTable, restrict
 from protocols.availability import mask_of, subsets
 from protocols.conditions import LEVELS, Condition, Joint, at_joint, at_level
-from protocols.degradation import NoiseRule
-from protocols.modalities import Modality
+from protocols.modalities import Modality, Task
+from protocols.rules import NoiseRule
+
+if TYPE_CHECKING:
+    from benchmark.interface import DataSpec
 
 OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 

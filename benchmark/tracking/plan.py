@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.interface import Task
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.naming import model_and_training
 from benchmark.records import RunRecord, RunStore, replace_file
 from benchmark.spec import RunSpec
 from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags
+from protocols.modalities import Task
 
 PLAN_ID = "plan_id"
 ARTIFACTS = "artifacts:/"

@@ -19,13 +19,13 @@ import pandas as pd
 import yaml
 
 from benchmark.errors import BenchmarkError
-from benchmark.interface import Task
 from benchmark.metrics import METRIC_VERSION, PRIMARY
 from benchmark.naming import source_quality
 from benchmark.records import CONFIG, METRICS, RunRecord
 from benchmark.search.objective import OBJECTIVES, Objective
 from benchmark.spec import RunSpec
 from protocols.conditions import LEVELS, PROTOCOLS
+from protocols.modalities import Task
 
 RUN_ID = "run_id"
 VERSION_TAGS = ("conditions", "metric_version", "validation_conditions")

@@ -15,8 +15,8 @@ from benchmark.records import RunRecord
 from benchmark.table import PredictionTable
 from protocols.availability import mask_of
 from protocols.conditions import at_level
-from protocols.degradation import NoiseRule
 from protocols.modalities import MODALITIES, Modality
+from protocols.rules import NoiseRule
 from reports.figures.layout import Frame, Heading, new_figure
 from reports.figures.style import colour_map, subtitle
 from reports.results import Results, System

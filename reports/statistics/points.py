@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmark.table import PredictionTable, RowIndex
 from protocols.availability import mask_named, mask_of, subsets
 from protocols.conditions import Condition, at_joint, at_level
-from protocols.missing import availability_weights
+from protocols.expectation import availability_weights
 from protocols.modalities import Modality
 from reports.statistics.sums import terms
 
@@ -151,5 +150,5 @@ def subset_weights(
 def _subset_weights(
     missing_rule: str, rates: bytes, dtype: str, present: tuple[Modality, ...]
 ) -> Array:
-    values = torch.from_numpy(np.frombuffer(rates, dtype=dtype).copy())
-    return availability_weights(missing_rule, values, present).numpy()  # type: ignore[arg-type]
+    values = np.frombuffer(rates, dtype=dtype)
+    return availability_weights(missing_rule, values, present)  # type: ignore[arg-type]

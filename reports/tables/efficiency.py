@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from benchmark.efficiency.flops import BertBase
-from benchmark.efficiency.measure import Efficiency
-from benchmark.naming import changed_settings, preset_settings, shown
-from reports.cards import Card, installed
+from benchmark.efficiency.bert import BertBase
+from benchmark.efficiency.kept import Efficiency
+from benchmark.settings import changed_settings, shown
+from reports.cards import Card
 from reports.labels import slug
 from reports.published import Published
 from reports.tables.robustness import Sources
@@ -79,16 +79,14 @@ def _table(sources: Sources, found: Sequence[Efficiency], several: bool) -> Tabl
 
 
 def _card(one: Efficiency) -> Card:
-    return installed(one.model) or Card(one.model)
+    return Card.of(one.model, one.card)
 
 
 def _label(one: Efficiency) -> str:
     card = _card(one)
     preset = "" if one.preset == "paper" else f" [{one.preset}]"
-    usual = preset_settings(one.model).get(one.preset)
-    changed = shown(changed_settings(one.model_config, usual))
-    rebuilt = " (reconstruction)" if card.reconstruction else ""
-    return f"{card.title}{rebuilt}{preset}" + (f" ({changed})" if changed else "")
+    changed = shown(changed_settings(one.model_config, card.settings))
+    return f"{card.name}{preset}" + (f" ({changed})" if changed else "")
 
 
 def _cells(one: Efficiency, paper: Published) -> tuple[Cell, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from benchmark.efficiency.measure import Efficiency
+from benchmark.efficiency.kept import Efficiency
 from protocols.availability import mask_of, name_of
 from protocols.conditions import JOINTS
 from reports import captions

@@ -19,7 +19,8 @@ from benchmark.predict import fill_table
 from benchmark.registry import model_class
 from protocols.conditions import conditions_of
 from protocols.modalities import MODALITIES, Modalities
-from protocols.regimes import Regime, degrade_training_batch
+from protocols.regimes import Regime
+from protocols.training import degrade_training_batch
 
 WIDTHS = {"text": 768, "audio": 74, "vision": 35}
 STEPS, BATCH = 50, 16

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config import TrainingConfig
+from benchmark.naming import described, preset_settings
 from benchmark.records import RunStore
 from benchmark.registry import model_names
 from benchmark.spec import RunSpec
 from protocols.regimes import Regime
-from reports.cards import installed
 from tests.records import make_table
 from tests.report_records import add
 
@@ -52,7 +52,7 @@ def specs() -> list[RunSpec]:
     return [
         RunSpec(
             "mosi", "a" * 64, "regression", name, "paper",
-            {**installed(name).presets["paper"], **changes}, training, regime, seed,
+            {**preset_settings(name)["paper"], **changes}, training, regime, seed,
         )
         for (name, regime, changes), seed in product(systems, SEEDS)
     ]  # fmt: skip
@@ -68,7 +68,15 @@ def fabricate(store: RunStore, runs: int) -> int:
             table = replace(table, reliability=None)
         if spec.model != "qamoe":
             table = replace(table, log_variance=None)
-        add(store, spec, table, floors={"mean": 0.2, "median": 0.1}, finished="2026-01-02")
+        facts = described(spec.model, spec.preset)
+        add(
+            store,
+            spec,
+            table,
+            model=facts,
+            floors={"mean": 0.2, "median": 0.1},
+            finished="2026-01-02",
+        )
         made += 1
     return made
 
