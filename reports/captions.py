@@ -84,6 +84,12 @@ def _rules(results: Results, points: list[Point]) -> list[str]:
         sentences.append(f"Noise rule {', '.join(noise)}, mean over {counted} corruption {plural}.")
     if missing:
         sentences.append(f"Missing rule {', '.join(missing)}, exact expectation.")
+    most = 1 - 1 / len(results.present)
+    if any(p.missing_rule == "at_least_one" and p.rate > most for p in points):
+        sentences.append(
+            f"It keeps one of {len(results.present)} modalities, so above η = {most:.2g} no more "
+            "is missing."
+        )
     parts = ["degradation", "missing", "draw"]
     protocols = [p for p in ("I", "II", "III", "grid") if any(q.protocol == p for q in points)]
     stated = [

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from benchmark.records import RunStore
+from protocols.modalities import MODALITIES
+from protocols.regimes import Regime
 from reports.published import published
 from reports.results import load
 from reports.statistics.points import Point
@@ -216,6 +218,17 @@ def test_a_caption_is_about_the_systems_that_its_table_shows(store: RunStore) ->
     assert "Reconstructed" not in of_alpha
     assert "One seed (2)." in of_beta
     assert "Reconstructed without the authors' source: Beta." in of_beta
+
+
+@pytest.mark.parametrize(
+    ("present", "said"), [(MODALITIES, "above η = 0.67"), (("text", "audio"), "above η = 0.5")]
+)
+def test_a_caption_says_where_at_least_one_saturates(store: RunStore, present, said) -> None:
+    regime = Regime("missing", rate=0.3, missing_rule="at_least_one")
+    add(store, make_spec(regime=regime), make_table(LABEL, off_by(0.5), present=present))
+    captions = {t.name: " ".join(t.caption) for t in condition_tables(sources(one(store)))}
+    assert said in captions["table3-protocol-i-random-at-least-one"]
+    assert said not in captions["table3-protocol-i-random"]
 
 
 def test_fewer_modalities_give_fewer_subsets_and_a_warning(store: RunStore) -> None:
