@@ -62,6 +62,22 @@ def sample_terms(table: PredictionTable, metric: str, point: Point) -> Array:
     return np.stack(draws)
 
 
+def expected_terms(table: PredictionTable, metric: str, point: Point) -> Array:
+    """The mean of :func:`sample_terms` over draws, in one step: for metrics that are means.
+
+    Returns:
+        (N, K).
+
+    Raises:
+        KeyError: where the table does not cover the point.
+    """
+    if point.protocol == "III":  # each sample has weights of its own
+        return np.asarray(sample_terms(table, metric, point).mean(axis=0))
+    rows, weights = row_weights(table.index, table.present, point)
+    found = terms(metric, table.prediction[rows], table.label)
+    return np.tensordot(weights, found, axes=1)
+
+
 def weighted_rows(table: PredictionTable, point: Point) -> list[tuple[list[int], Array]]:
     """For each corruption draw that a point needs, the rows that it mixes and their weights.
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.table import PredictionTable
-from reports.statistics.points import Point, sample_terms
+from reports.statistics.points import Point, expected_terms, sample_terms
 from reports.statistics.sums import MEANS, combine
 from reports.views import view
 
@@ -130,12 +130,14 @@ def _terms_of_runs(tables: Sequence[PredictionTable], metric: str, point: Point)
     found = []
     for table in tables:
         try:
-            draws = sample_terms(table, metric, point)
+            # The terms of means may be averaged beforehand: one column instead of many.
+            if metric in MEANS:
+                columns = expected_terms(table, metric, point)[:, None]
+            else:
+                columns = sample_terms(table, metric, point).swapaxes(0, 1)
         except KeyError:
             continue
-        if metric in MEANS:  # their terms may be averaged beforehand: one column instead of many
-            draws = draws.mean(axis=0, keepdims=True)
-        found.append(draws.swapaxes(0, 1))
+        found.append(columns)
     return found
 
 
