@@ -150,6 +150,20 @@ def test_a_paper_of_ones_own_and_mistakes(tmp_path: Path) -> None:
     assert "my paper" in done.stdout
     assert "contradiction" in done.stdout
     assert "2 claims recomputed: 1 stand" in done.stdout
+    # BERT-base has 109.5 M parameters and needs 4.29 G multiply-adds for 50 tokens (12 layers of
+    # 4 * 768² + 2 * 768 * 3072 for each token, and 2 * 50² * 768 for attention).
+    for row, verdict in (
+        ("{gflops_per_sample: 4.4, params_active_M: 38}", "encoder runs"),
+        ("{gflops_per_sample: 4.4, params_active_M: 110}", "ok"),
+        ("{gflops_per_sample: 40, params_active_M: 38}", "ok"),
+    ):
+        mine.write_text(
+            "_meta:\n  claims:\n    - {where: t, claim: c, without_bert: table9/New, tokens: 50, "
+            f"otherwise: encoder runs}}\ntable9: {{models: {{New: {row}}}}}\n"
+        )
+        (found,) = (one for one in audit(read(str(mine))) if one.claim == "c")
+        assert found.verdict == verdict
+        assert "4.29 G multiply-adds" in found.recomputed
     mine.write_text("_meta: {claims: [{where: x, claim: y, same: [table1/nobody, table1]}]}\n")
     with pytest.raises(BenchmarkError, match="no 'table1'"):
         audit(read(str(mine)))

@@ -7,6 +7,8 @@ Each entry of ``_meta: claims`` has ``where``, ``claim`` and one of these:
 - ``same: [row, row]``: two rows that must agree. ``unlike: [row, row]``: two that should not.
 - ``mean: row-of-conditions``, ``metric``, ``against``: their mean beside a printed number.
 - ``steps: row-of-conditions``, ``metric``: how often a grid gets better as it gets worse inputs.
+- ``without_bert: row``, ``tokens``: the row's ``gflops_per_sample`` and ``params_active_M`` cannot
+  both hold where the operations are nearly BERT-base's and the parameters fewer than it has.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.efficiency.bert import BertBase
 from benchmark.errors import BenchmarkError
 from reports.audit.values import LOWER, Finding, Paper, differing
 
 Entry = Mapping[str, Any]
+
+_NEARLY_ALL = 0.9
 
 
 def claims(paper: Paper) -> list[Finding]:
@@ -109,6 +114,18 @@ def _steps(paper: Paper, entry: Entry) -> tuple[str, str]:
     return ", ".join(parts), _verdict(entry, rises == 0)
 
 
+def _without_bert(paper: Paper, entry: Entry) -> tuple[str, str]:
+    row, bert = _row(paper, entry["without_bert"]), BertBase()
+    operations, parameters = bert.flops(entry["tokens"]) / 2e9, bert.parameters / 1e6
+    share = operations / row["gflops_per_sample"]
+    runs = share > _NEARLY_ALL and row["params_active_M"] < parameters
+    text = (
+        f"BERT-base alone, {entry['tokens']} tokens: {operations:.2f} G multiply-adds, "
+        f"{100 * share:.0f} % of {row['gflops_per_sample']:g}, and {parameters:.1f} M parameters"
+    )
+    return text, _verdict(entry, not runs)
+
+
 Place = tuple[tuple[str, float], ...]
 
 
@@ -136,4 +153,5 @@ _KINDS: dict[str, Callable[[Paper, Entry], tuple[str, str]]] = {
     "unlike": _unlike,
     "mean": _mean,
     "steps": _steps,
+    "without_bert": _without_bert,
 }
