@@ -127,6 +127,31 @@ def test_the_summary_of_known_errors(store: RunStore) -> None:
     )
 
 
+def test_the_intervals_of_the_worst_cell_and_the_steepest_step(store: RunStore) -> None:
+    """A missing modality costs 0.2 in every third sample, nothing in the others: a step of 0.1 in
+    η then costs those 0.06, whatever the noise, and the worst cells have 0.5 + 0.42 there."""
+    y = np.tile(LABEL, 10)
+    frail = np.arange(60) % 3 == 0
+    table = make_table(y, lambda c, y: y + 0.5 + 0.2 * (3 - c.mask.bit_count()) * frail)
+    add(store, make_spec(), table)
+    (made,) = summary_tables(sources(results_of(store)))
+    for group, title, frail_samples, others in (
+        ("Worst cell", "value", 0.92, 0.5),
+        ("Steepest step", "loss", 0.06, 0.0),
+    ):
+        found = cell(made, "Alpha · clean", title, group, "MAE")
+        of_samples = np.where(frail, frail_samples, others)
+        assert found.value == pytest.approx(of_samples.mean(), abs=1e-6)
+        resampled = resample_counts(60) @ of_samples / 60
+        assert found.interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=1e-6)
+    # Where more is better the loss is still positive: the scores fall by what is lost.
+    lost = cell(made, "Alpha · clean", "loss", "Steepest step", "ACC7 ↑")
+    assert lost.value is not None
+    assert lost.value > 0
+    assert lost.interval is not None
+    assert lost.interval[0] < lost.value < lost.interval[1]
+
+
 def test_paired_differences_of_known_errors(store: RunStore) -> None:
     """QA-MoE is off by 0.5; Alpha by 0.2 more on every sample, Beta by 0.2 more on half of them
     and less on the other half."""

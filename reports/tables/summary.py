@@ -50,7 +50,7 @@ _MEANING = (
     "width. Drop: relative loss against clean. Steepest step and non-monotone steps: between "
     "neighbouring cells, away from clean; a step is non-monotone where more degradation scores "
     f"better, of {steps_of(np.zeros((len(LEVELS),) * 2))}. Worst cell and steps are of the mean "
-    "over seeds."
+    "over seeds; the intervals are of that cell and that step, not of the choice."
 )
 
 
@@ -118,7 +118,7 @@ def _cells(
     return (
         *(_with_interval(one, shown.scale, shown.decimals) for one in estimates),
         _with_interval(drop, 100.0, 1),
-        *_of_surface(values, shown, len(per_seed)),
+        *_of_surface(system, grid, values, shown),
     )
 
 
@@ -131,15 +131,27 @@ def _functionals(grid: Sequence[Point]) -> list[Functional]:
     return [area(grid[::width]), area(grid[:width]), one(grid[0]), one(grid[-1])]
 
 
-def _of_surface(surface: np.ndarray, shown: View, seeds: int) -> tuple[Cell, ...]:
+def _of_surface(
+    system: System, grid: Sequence[Point], surface: np.ndarray, shown: View
+) -> tuple[Cell, ...]:
     worst = worst_cell(surface, shown.higher_is_better)
     step = cliff(surface, shown.higher_is_better)
+
+    def at(place: Place) -> Point:
+        return grid[place[0] * len(LEVELS) + place[1]]
+
+    sign = -1.0 if shown.higher_is_better else 1.0
+    loss: Functional = ((at(step.end), sign), (at(step.start), -sign))
+    found = answers(system, shown.name, one(at(worst)), loss)
+    assert found is not None  # as the surface has every cell
+    value, lost = (Estimate(found.per_seed[:, q], found.samples[:, q]) for q in range(2))
+    rises = float(non_monotone(surface, shown.higher_is_better))
     return (
-        Cell(float(surface[worst]) * shown.scale, None, seeds, decimals=shown.decimals),
+        _with_interval(value, shown.scale, shown.decimals),
         Cell(text=_at(worst)),
-        Cell(step.loss * shown.scale, None, seeds, decimals=shown.decimals),
+        _with_interval(lost, shown.scale, shown.decimals),
         Cell(text=f"{_at(step.start)} → {_at(step.end)}"),
-        Cell(float(non_monotone(surface, shown.higher_is_better)), None, seeds, decimals=0),
+        Cell(rises, None, len(found.per_seed), decimals=0),
     )
 
 
