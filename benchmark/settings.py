@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.spec import RunSpec
@@ -47,6 +47,29 @@ def changed_settings(
         f"model.{key}": value
         for key, value in model_config.items()
         if json.dumps(value) != json.dumps(defaults.get(key))
+    }
+
+
+def differing(specs: Sequence[RunSpec]) -> list[dict[str, Any]]:
+    """For each run its settings, "training.epochs" -> value, in which these runs are not alike."""
+    found = [_all_settings(spec) for spec in specs]
+    keys = [
+        key
+        for key in sorted(set().union(*found))
+        if len({json.dumps(settings.get(key)) for settings in found}) > 1
+    ]
+    return [{key: settings.get(key) for key in keys} for settings in found]
+
+
+def _all_settings(spec: RunSpec) -> dict[str, Any]:
+    parts: dict[str, Mapping[str, Any]] = {
+        "model": spec.model_config,
+        "training": spec.training,
+        "regime": spec.regime.identity(),
+        "versions": spec.versions,
+    }
+    return {
+        f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()
     }
 
 

@@ -51,6 +51,11 @@ class RunSpec:
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
+    @property
+    def system(self) -> str:
+        """The identity without the seed, as text: what the runs of several seeds share."""
+        return json.dumps({**self.identity(), "seed": None}, sort_keys=True)
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain types: the record's ``config.yaml``."""
         return {"run_id": self.run_id, **asdict(self)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.settings import DEFAULT_PRESET, departures, shown
+from benchmark.settings import DEFAULT_PRESET, departures, differing, shown
 from benchmark.spec import RunSpec
 from reports.cards import Card
 
@@ -35,14 +34,8 @@ def labels(systems: Sequence[Described]) -> list[tuple[str, str, dict[str, Any]]
     alike = {name for name, count in Counter(names).items() if count > 1}
     for name in alike:
         places = [i for i, other in enumerate(names) if other == name]
-        settings = [_settings(systems[i].spec) for i in places]
-        differing = [
-            key
-            for key in sorted(set().union(*settings))
-            if len({json.dumps(s.get(key)) for s in settings}) > 1
-        ]
-        for place, values in zip(places, settings, strict=True):
-            extra = {key: values.get(key) for key in differing}
+        extras = differing([systems[i].spec for i in places])
+        for place, extra in zip(places, extras, strict=True):
             names[place] = _label(systems[place], departed[place] | extra)
     return [
         (_key(one, name), name, changes)
@@ -70,15 +63,3 @@ def _key(system: Described, label: str) -> str:
 def slug(text: str) -> str:
     """Lower-case letters, digits and hyphens: safe as a file name and in LaTeX."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _settings(spec: RunSpec) -> dict[str, Any]:
-    parts: dict[str, Mapping[str, Any]] = {
-        "model": spec.model_config,
-        "training": spec.training,
-        "regime": spec.regime.identity(),
-        "versions": spec.versions,
-    }
-    return {
-        f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()
-    }

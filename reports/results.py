@@ -6,7 +6,6 @@ settings of one model are two systems, so that their numbers never share a cell.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -226,7 +225,7 @@ def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -
     _require_one_content(name, records)
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
-        groups[_system_identity(record)].append(record)
+        groups[record.spec.system].append(record)
     members = [sorted(group, key=lambda r: r.spec.seed) for group in groups.values()]
     described = [Described(group[0].spec, _card(group[0])) for group in members]
     systems = [
@@ -264,12 +263,6 @@ def _require_one_content(name: str, records: Sequence[RunRecord]) -> None:
                 f"runs {records[0].run_id} and {record.run_id} name the same data but have "
                 "different test samples; one of the records was changed. Delete it and run again."
             )
-
-
-def _system_identity(record: RunRecord) -> str:
-    identity = record.spec.identity()
-    del identity["seed"]
-    return json.dumps(identity, sort_keys=True)
 
 
 def _order(system: System) -> tuple[Any, ...]:

@@ -9,10 +9,11 @@ import pytest
 from benchmark.commands.run import find_plan, read_request
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
-from benchmark.naming import run_title, system_title
+from benchmark.naming import run_title, run_titles, systems
 from benchmark.plan import PlanConfig, make_plan, plan_conditions, regime_named
 from benchmark.plans import named_plan, plan_names
 from benchmark.registry import model_class, model_names
+from benchmark.tracking.plan import Plan
 from protocols.regimes import Regime
 from tests.tiny import benchmark
 
@@ -117,10 +118,30 @@ def test_the_command_line_overrides_every_product(tiny) -> None:
     assert {len(p.conditions) for p in plan} == {1}
 
 
+def test_two_learning_rates_are_two_systems(tiny) -> None:
+    runs = [{"training": {"learning_rate": rate}} for rate in (1e-3, 1e-4)]
+    request = PlanConfig(dataset="tiny", models=("lmf",), seeds=(1, 2), runs=runs)
+    specs = [planned.spec for planned in make_plan(request, tiny)]
+    assert {name: [s.seed for s in members] for name, members in systems(specs).items()} == {
+        ("lmf", f"{regime} (learning_rate={rate})"): [1, 2]
+        for regime in ("clean", "spectrum")
+        for rate in (0.001, 0.0001)
+    }
+    named = run_titles(specs)
+    assert len(set(named.values())) == len(specs) == 8
+    kept = Plan.of("p", "two rates", "x", "", specs)
+    assert kept.titles == named  # in MLflow too, where a run is else called by its own name
+    alone = [spec for spec in specs if spec.training["learning_rate"] == 1e-3]
+    assert ("lmf", "clean") in systems(alone)
+    assert Plan.of("p", "one rate", "x", "", alone).titles == {}
+
+
 def test_the_command_line_chooses_models_and_regimes_of_a_plan(tiny) -> None:
     chosen = {"models": ("mult",), "regimes": ("missing",), "seeds": (1,)}
-    names = [system_title(p.spec) for p in planned(tiny, "paper/table3", **chosen)]
-    assert names == [f"mult · missing-{rate} (missing_rule=at_least_one)" for rate in RATES]
+    names = [run_title(p.spec) for p in planned(tiny, "paper/table3", **chosen)]
+    assert names == [
+        f"mult · missing-{rate} (missing_rule=at_least_one) · seed 1" for rate in RATES
+    ]
     (one,) = planned(tiny, "paper/table3", models=("mult",), regimes=("missing-0.2",), seeds=(1,))
     assert one.spec.regime.rate == 0.2
     with pytest.raises(BenchmarkError, match=r"unknown model in this plan 'mult'"):

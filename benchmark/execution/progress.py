@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -19,25 +19,20 @@ from rich.progress import (
 )
 
 from benchmark.execution.events import Event
-from benchmark.naming import run_title
-from benchmark.spec import RunSpec
 
 
 class Display:
     """A context manager that shows the events of a plan."""
 
-    def __init__(
-        self, specs: Sequence[RunSpec], console: Console, total: int | None = None
-    ) -> None:
+    def __init__(self, titles: Mapping[str, str], console: Console, total: int) -> None:
         """Show nothing yet.
 
         Args:
-            specs: the runs; others may be added.
+            titles: run id -> name; others may be added.
             console: where to show them.
-            total: how many runs there will be, where that is not the number of ``specs``.
+            total: how many runs there will be.
         """
-        self.titles = {spec.run_id: run_title(spec) for spec in specs}
-        self.count = len(specs) if total is None else total
+        self.titles, self.count = dict(titles), total
         self.console = console
         self.started = time.monotonic()
         self.finished = 0
@@ -68,9 +63,9 @@ class Display:
     ) -> None:
         self.bars.stop()
 
-    def add(self, spec: RunSpec, title: str) -> None:
+    def add(self, run_id: str, title: str) -> None:
         """One more run, shown under a title."""
-        self.titles[spec.run_id] = title
+        self.titles[run_id] = title
 
     def handle(self, event: Event) -> None:
         """Show an event."""

@@ -15,7 +15,7 @@ from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
 from benchmark.execution.progress import Display
 from benchmark.metrics import PRIMARY
-from benchmark.naming import model_and_training, run_title
+from benchmark.naming import run_titles, systems
 from benchmark.plan import (
     PlanConfig,
     Planned,
@@ -95,10 +95,11 @@ class Session:
 
     def _systems(self) -> dict[tuple[str, str], list[Planned]]:
         """The plan by what the seeds share: (model, training) as they are named."""
-        systems: dict[tuple[str, str], list[Planned]] = {}
-        for planned in self.plan:
-            systems.setdefault(model_and_training(planned.spec), []).append(planned)
-        return systems
+        by_id = {planned.spec.run_id: planned for planned in self.plan}
+        return {
+            name: [by_id[spec.run_id] for spec in specs]
+            for name, specs in systems(self.specs).items()
+        }
 
     def carry_out(self, tracking_uri: str | None, experiment: str | None) -> bool:
         """Do what is pending, track it, print the summary. False where a run failed."""
@@ -124,7 +125,7 @@ class Session:
 
     def _execute(self, pending: Sequence[Planned], tracker: Tracker | None) -> dict[str, str]:
         by_id = {planned.spec.run_id: planned.spec for planned in pending}
-        with Display(list(by_id.values()), self.console) as display:
+        with Display(run_titles(self.specs), self.console, len(pending)) as display:
 
             def listen(event: Event) -> None:
                 display.handle(event)
@@ -184,9 +185,11 @@ class Session:
                 table.add_row(model, training, str(len(records)), *cells)
         if table.row_count:
             self.console.print(table)
+        titles = run_titles(self.specs)
         for spec in failed:
+            where = self.store.partial(spec.run_id) / "error.txt"
             self.console.print(
-                f"FAILED {run_title(spec)}: see {self.store.partial(spec.run_id) / 'error.txt'}",
+                f"FAILED {titles[spec.run_id]}: see {where}",
                 style="red",
                 markup=False,
             )

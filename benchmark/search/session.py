@@ -103,13 +103,14 @@ class SearchSession:
             soft_wrap=True,
         )
         total = max(0, self.count - before) * len(self.plan.request.seeds)
-        with Display([], self.console, total) as display:
+        with Display({}, self.console, total) as display:
             specs: dict[str, RunSpec] = {}
 
             def begun(spec: RunSpec, trial: Trial) -> None:
                 specs[spec.run_id] = spec
                 seed = f" · seed {spec.seed}" if len(self.plan.request.seeds) > 1 else ""
-                display.add(spec, f"trial {trial.number}: {settings_text(trial.settings)}{seed}")
+                settings = settings_text(trial.settings)
+                display.add(spec.run_id, f"trial {trial.number}: {settings}{seed}")
                 if self.tracker:
                     self.tracker.add(spec, trial_title(spec, trial.settings))
 

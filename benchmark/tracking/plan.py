@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
-from benchmark.naming import model_and_training
+from benchmark.naming import run_title, run_titles, systems
 from benchmark.records import RunRecord, RunStore, replace_file
 from benchmark.spec import RunSpec
 from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags
@@ -71,8 +71,12 @@ class Plan:
             "seed": [str(spec.seed) for spec in specs],
         }
         tags = {name: "+".join(dict.fromkeys(found)) for name, found in values.items()}
-        run_ids = tuple(spec.run_id for spec in specs)
-        return Plan(plan_id, title, experiment, description, time.time(), run_ids, tags)
+        run_ids, named = tuple(spec.run_id for spec in specs), run_titles(specs)
+        titles = {
+            spec.run_id: name for spec in specs if (name := named[spec.run_id]) != run_title(spec)
+        }
+        now = time.time()
+        return Plan(plan_id, title, experiment, description, now, run_ids, tags, titles=titles)
 
     def save(self, store: RunStore) -> None:
         """Write it; a plan does not change, a search grows.
@@ -146,13 +150,12 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
         f"| model | training | seeds | {' | '.join(f'{c}: {title}' for c in columns)} |",
         "| --- | --- | --- |" + " --- |" * len(columns),
     ]
-    groups: dict[tuple[str, str, str], list[Tracked]] = {}
-    for run in runs:
-        settings = json.dumps({**run.spec.identity(), "seed": None}, sort_keys=True)
-        model, training = model_and_training(run.spec)
-        key = (model, training, settings)
-        groups.setdefault(key, []).append(run)
-    for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
+    by_id = {run.spec.run_id: run for run in runs}
+    groups = {
+        name: [by_id[spec.run_id] for spec in specs]
+        for name, specs in sorted(systems([run.spec for run in runs]).items())
+    }
+    for (model, regime), members in groups.items():
         cells = [
             _mean_std([run.summary.get(f"test/{part}_{metric}") for run in members])
             for part in columns.values()
@@ -167,14 +170,14 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     return "\n".join([*lines, "", *_landscapes(groups, metric), "", caption])
 
 
-def _landscapes(groups: Mapping[tuple[str, str, str], list[Tracked]], metric: str) -> list[str]:
+def _landscapes(groups: Mapping[tuple[str, str], list[Tracked]], metric: str) -> list[str]:
     """The corners and the middle of each system's λ×η landscape, averaged over seeds."""
     places = " | ".join(f"{x:g}, {y:g}" for x, y in SHOWN_CELLS)
     lines = [
         f"| {PAPER_NAMES[metric]} at λ, η | {places} |",
         "| --- " * (1 + len(SHOWN_CELLS)) + "|",
     ]
-    for (model, regime, _), members in sorted(groups.items(), key=lambda item: item[0]):
+    for (model, regime), members in groups.items():
         cells = [_cells(run.record, metric) for run in members]
         known = pd.concat([c for c in cells if len(c)]) if any(map(len, cells)) else None
         if known is not None:

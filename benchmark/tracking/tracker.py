@@ -109,6 +109,7 @@ class Tracker:
     def open(self, plan: Plan, specs: Sequence[RunSpec]) -> None:
         """Make or find the parent run of a plan whose runs are ``specs``; others may be added."""
         self._specs = {spec.run_id: spec for spec in specs}
+        self._titles = dict(plan.titles)
         self._plan, self._parent = plan, None
 
         def open_it() -> None:
