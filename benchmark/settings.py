@@ -74,4 +74,7 @@ def _all_settings(spec: RunSpec) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A number by six digits where these are all of it, so that no two values read alike."""
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)

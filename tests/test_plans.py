@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,8 @@ def test_two_learning_rates_are_two_systems(tiny) -> None:
     assert len(set(named.values())) == len(specs) == 8
     kept = Plan.of("p", "two rates", "x", "", specs)
     assert kept.titles == named  # in MLflow too, where a run is else called by its own name
+    near = [replace(s, training={**s.training, "weight_decay": 1e-5 + 1e-13}) for s in specs]
+    assert len(systems([*specs, *near])) == 8  # also where six digits do not tell them apart
     alone = [spec for spec in specs if spec.training["learning_rate"] == 1e-3]
     assert ("lmf", "clean") in systems(alone)
     assert Plan.of("p", "one rate", "x", "", alone).titles == {}
