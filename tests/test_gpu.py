@@ -30,7 +30,7 @@ def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
     data = make_dataset().to("cuda")
     model = make(name).to("cuda").train()
     generator = torch.Generator(device="cuda").manual_seed(0)
-    regime = Regime("spectrum", missing_rule=rule)
+    regime = Regime(kind="spectrum", missing_rule=rule)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     order = torch.randperm(16).to("cuda")
 
@@ -82,7 +82,7 @@ def test_a_run_trains_on_the_gpu(name: str) -> None:
         lambda: make(name),
         data.training_data(),
         TrainingConfig(epochs=3, learning_rate=5e-3, select_on="mae"),
-        Regime("clean"),
+        Regime(kind="clean"),
         0,
         Callbacks(lambda done, loss: None, lambda done, row: rows.append(row), lambda s: None),
     )
