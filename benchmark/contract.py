@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +24,6 @@ from benchmark.interface import (
     MultimodalModel,
     Output,
     Progress,
-    count_parameters,
 )
 from benchmark.predict import fill_table
 from protocols.availability import subsets
@@ -38,7 +35,6 @@ LARGEST_GRADIENT = 1_000.0
 TOLERANCE = 1e-5
 """Between two ways to compute one prediction in single precision; relative above 1."""
 FIELDS = ("prediction", "log_variance", "reliability", "routing")
-TIMED = 5
 
 Problems = Iterator[str]
 
@@ -247,35 +243,33 @@ def check_declaration(kind: type[MultimodalModel]) -> Problems:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a model costs on these samples: parameters, and milliseconds for one batch of them."""
+class Finding:
+    """What a check found: its name and its problems, none where it holds."""
 
-    parameters: int
-    step_ms: float
-    predict_ms: float
-
-
-def cost(case: Case) -> Cost:
-    """Count and time; the median of a few training steps' gradients and of a few predictions."""
-    model = case.model()
-
-    def step() -> None:
-        total_loss(model.train(), case.samples).backward()
-
-    @torch.inference_mode()
-    def predict() -> None:
-        model.eval()(case.samples)
-
-    return Cost(count_parameters(model), _milliseconds(step), _milliseconds(predict))
+    check: str
+    problems: tuple[str, ...]
 
 
-def _milliseconds(run: Callable[[], None]) -> float:
-    seconds = []
-    for _ in range(TIMED + 1):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds[1:])  # the first one warms up
+def findings(kind: type[MultimodalModel], tried: Mapping[str, Case]) -> Iterator[Finding]:
+    """Every check over every case, one at a time.
+
+    Args:
+        kind: the model's class.
+        tried: what the data are -> the case.
+    """
+    yield Finding("declaration", tuple(check_declaration(kind)))
+    for name, check in CHECKS.items():
+        problems = [
+            f"{data}: {problem}" for data, case in tried.items() for problem in _tried(check, case)
+        ]
+        yield Finding(name, tuple(problems))
+
+
+def _tried(check: Callable[[Case], Problems], case: Case) -> Problems:
+    try:
+        yield from check(case)
+    except Exception as error:  # noqa: BLE001, whatever a model raises is a finding about it
+        yield f"{type(error).__name__}: {error}"
 
 
 class _Whole(MultimodalModel):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from benchmark.data.dataset import Dataset
 from benchmark.data.small import make_batch, make_spec
 from benchmark.interface import DataSpec, ModelConfig, MultimodalModel, Progress
 from protocols.availability import MASK_COUNT, contains
@@ -49,6 +50,11 @@ def cases(kind: type[MultimodalModel], config: ModelConfig) -> dict[str, Case]:
     return {
         name: Case(kind, config, spec, make_batch(SAMPLES, spec)) for name, spec in specs.items()
     }
+
+
+def case_on(kind: type[MultimodalModel], config: ModelConfig, data: Dataset) -> Case:
+    """A model on the first training samples of a data set."""
+    return Case(kind, config, data.spec, data.splits["train"].part(slice(SAMPLES)))
 
 
 def total_loss(model: MultimodalModel, batch: Modalities, now: Progress = FIRST) -> Tensor:
