@@ -371,5 +371,5 @@ def test_a_classification_run(data_dir, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     assert "ACC" in done.stdout
     (record,) = RunStore(tmp_path).records()
-    assert record.spec.training["select_on"] == "acc"
+    assert record.spec.training.select_on == "acc"
     assert record.table.prediction.shape[2] == 3

@@ -115,7 +115,7 @@ def test_the_command_line_overrides_every_product(tiny) -> None:
     )
     assert len(plan) == 4
     assert {p.spec.seed for p in plan} == {9}
-    assert {p.spec.training["epochs"] for p in plan} == {2}
+    assert {p.spec.training.epochs for p in plan} == {2}
     assert {len(p.conditions) for p in plan} == {1}
 
 
