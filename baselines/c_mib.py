@@ -122,6 +122,7 @@ class CMIB(BranchedModel):
         citation="Mai, Zeng, Hu. Multimodal Information Bottleneck: Learning Minimal Sufficient "
         "Unimodal and Multimodal Representations. IEEE Transactions on Multimedia 2023.",
         source="official code read",
+        version=1,
         deviations=(
             "Text is frozen features, not a fine-tuned BERT: the text vector is the convolution's "
             "output at the last real step, since a padding step of frozen features is zero. One "
