@@ -92,9 +92,9 @@ class MulT(MultimodalModel):
     head. Encoders whose lengths agree run as one stack, so the module's weights are laid out by
     the data's lengths.
 
-    A zero modality stays zero through the bias-free projection and has no position code: its keys
-    are constant. A kernel longer than a modality's sequence is clipped to it (an absent modality
-    is one step long).
+    A zero modality stays zero through the bias-free projection: its keys are position codes, the
+    same for all samples. A kernel longer than a modality's sequence is clipped to it (an absent
+    modality is one step long).
     """
 
     Config = MulTConfig
@@ -112,6 +112,9 @@ class MulT(MultimodalModel):
             "package's 8 summed micro-batches of 16, and its value clipping at 0.6 of their sum "
             "for 0.6/8 of the mean.",
             "A kernel longer than a sequence is clipped to it; the original fails.",
+            "A stream that is zero throughout gets the position codes of its steps, in the preset "
+            "mmsa too: in the original one sample without any modality gives the first step a "
+            "gradient of norm 1e14.",
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
