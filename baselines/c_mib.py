@@ -133,7 +133,11 @@ class CMIB(BranchedModel):
             "The steps of a sample's wholly zero stream have position codes (the shared encoder's "
             "guard): a missing modality's vector is still one constant for all samples.",
             "The deviation's pre-activation is cut at -20, where its logarithm is still finite.",
-            "The weights and the epoch are chosen by the whole validation split's error; the "
+            "On MOSI's package of frozen sentence-encoder states the last real step is one token "
+            "near its own embedding, and the preset paper's test MAE is 1.08 (seed 1111), against "
+            "0.96 for ridge on the text's mean. With text_pool mean it is 0.93, so the pooling is "
+            "the cause.",
+            "The epoch is chosen by the whole validation split's error; the "
             "original takes the mean of its batches' squared errors, with sampled latents.",
             "The preset official keeps the original's rate of 2e-5, chosen next to a fine-tuned "
             "BERT: with frozen text it underfits in its 50 epochs.",
@@ -240,17 +244,15 @@ class CMIB(BranchedModel):
         and "answers" as the prediction. Where it averages S samples, the latents and the fused
         Gaussian are (S, B, d).
         """
-        mu, sigma = ({m: encoded[m][kind] for m in MODALITIES} for kind in ("mu", "sigma"))
-        z = {m: self._latent(m, mu[m], sigma[m]) for m in MODALITIES}
+        mu: dict[str, Tensor] = {m: encoded[m]["mu"] for m in MODALITIES}
+        sigma: dict[str, Tensor] = {m: encoded[m]["sigma"] for m in MODALITIES}
+        z: dict[str, Tensor] = {m: self._latent(m, mu[m], sigma[m]) for m in MODALITIES}
         f = F.relu(self.fusion(torch.cat([z[m] for m in MODALITIES], -1)))
-        mu_fused, sigma_fused = self.bottleneck["fused"](f)
-        extras: dict[str, Mapping[str, Tensor]] = {
-            "mu": {**mu, "fused": mu_fused},
-            "sigma": {**sigma, "fused": sigma_fused},
-            "z": {**z, "fused": self._latent("fused", mu_fused, sigma_fused)},
-        }
-        extras["answers"] = {b: self._answer(b, latent) for b, latent in extras["z"].items()}
-        return Output(extras["answers"]["fused"], extras=extras)
+        mu["fused"], sigma["fused"] = self.bottleneck["fused"](f)
+        z["fused"] = self._latent("fused", mu["fused"], sigma["fused"])
+        answers = {branch: self._answer(branch, z[branch]) for branch in BRANCHES}
+        extras = {"mu": mu, "sigma": sigma, "z": z, "answers": answers}
+        return Output(answers["fused"], extras=extras)
 
     def _latent(self, branch: str, mu: Tensor, sigma: Tensor) -> Tensor:
         """(B, d), a sample in training; (S, B, d) where predictions sample."""
@@ -290,5 +292,6 @@ class CMIB(BranchedModel):
         """One phase; the text convolution is a group of its own, with its own rate."""
         text = list(self.convolution["text"].parameters())
         rest = [p for p in self.parameters() if all(p is not own for own in text)]
-        groups = [{"params": rest}, {"params": text, "lr_scale": self.config.text_lr_scale}]
+        scale = self.config.text_lr_scale
+        groups = ({"params": rest}, {"params": text, "lr_scale": scale})
         return [Phase("train", groups, self.training_loss)]

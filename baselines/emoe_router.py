@@ -62,8 +62,8 @@ class Router(nn.Module):
                     self.align[m] = nn.Linear(spec.lengths[m], steps)
         self.first = nn.ModuleDict({m: nn.Linear(n, hidden, bias=False) for m, n in sizes.items()})
         bound = total**-0.5  # one layer's initialisation, not three
-        for part in self.first.values():
-            nn.init.uniform_(part.weight, -bound, bound)
+        for weight in self.first.parameters():
+            nn.init.uniform_(weight, -bound, bound)
         self.first_bias = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
         self.second = nn.Linear(hidden, len(ORDER))
 

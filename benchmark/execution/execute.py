@@ -18,6 +18,7 @@ from benchmark.config import TrainingConfig, build
 from benchmark.data.dataset import Dataset
 from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
+from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
 from benchmark.interface import MultimodalModel
 from benchmark.naming import described
@@ -41,9 +42,19 @@ class Stopped(Exception):  # noqa: N818 - no error
 
 
 def make_model(spec: RunSpec, dataset: Dataset) -> MultimodalModel:
-    """An untrained model of the run's class and settings, on the CPU."""
+    """An untrained model of the run's class and settings, on the CPU.
+
+    Raises:
+        BenchmarkError: where the settings do not fit each other, or not the data.
+    """
     kind = model_class(spec.model)
-    return kind(build(kind.Config, spec.model_config, f"model {spec.model}"), dataset.spec)
+    config = build(kind.Config, spec.model_config, f"model {spec.model}")
+    try:
+        return kind(config, dataset.spec)
+    except ValueError as error:
+        raise BenchmarkError(
+            f"{spec.model} cannot be built for {dataset.name} with these settings: {error}"
+        ) from None
 
 
 def load_model(record: RunRecord, dataset: Dataset) -> MultimodalModel:
