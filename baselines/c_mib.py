@@ -235,7 +235,9 @@ class CMIB(BranchedModel):
         if pool == "mean":
             return mask / mask.sum(1, keepdim=True).clamp_min(1)
         step = last_step(mask, pool == "last")
-        return F.one_hot(torch.zeros_like(step) if pool == "cls" else step, steps)
+        if pool == "cls":
+            step = torch.zeros_like(step)
+        return torch.arange(steps, device=mask.device) == step[:, None]
 
     def fuse(self, encoded: Mapping[Modality, Mapping[str, Tensor]]) -> Output:
         """The answer from the three Gaussians.

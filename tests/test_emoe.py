@@ -320,3 +320,12 @@ def test_a_stream_of_the_width_is_not_projected_and_kernels_are_clipped() -> Non
 def test_width_must_fit_heads() -> None:
     with pytest.raises(ValueError, match="not a multiple of heads"):
         EMOEConfig(width=9, heads=2)
+
+
+def test_nothing_is_built_on_another_device() -> None:
+    """The path of accelerators, with shapes only: a tensor left on the CPU would raise."""
+    batch = make_batch(3).to("meta")
+    for model in (make(), make(router_input="flat")):
+        loss, _ = model.to("meta").train().training_loss(batch, NOW)
+        loss.backward()
+        assert model.eval()(batch).prediction.shape == (3,)
