@@ -154,6 +154,7 @@ class MultimodalModel(nn.Module, ABC):
 
     @abstractmethod
     def __init__(self, config: Any, spec: DataSpec) -> None:
+        """Raises ValueError, with what to change, where the settings do not fit the data."""
         super().__init__()
 
     @abstractmethod

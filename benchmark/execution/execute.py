@@ -40,8 +40,17 @@ class Stopped(Exception):  # noqa: N818 - no error
 
 
 def make_model(spec: RunSpec, dataset: Dataset) -> MultimodalModel:
-    """An untrained model of the run's class and settings, on the CPU."""
-    return model_class(spec.model)(spec.config, dataset.spec)
+    """An untrained model of the run's class and settings, on the CPU.
+
+    Raises:
+        BenchmarkError: where the settings do not fit each other, or not the data.
+    """
+    try:
+        return model_class(spec.model)(spec.config, dataset.spec)
+    except ValueError as error:
+        raise BenchmarkError(
+            f"{spec.model} cannot be built for {dataset.name} with these settings: {error}"
+        ) from None
 
 
 def load_model(record: RunRecord, spec: RunSpec, dataset: Dataset) -> MultimodalModel:
