@@ -22,6 +22,7 @@ SMALL = {
     "tfn": {"hidden_text": 16, "text_out": 8, "hidden_vision": 8, "dropout_post": 0.0},
     "lmf": {"hidden_text": 16, "hidden_vision": 16, "dropout_audio": 0.0, "dropout_vision": 0.0},
     "sam_lml": {"width": 8, "heads": 2, "layers": 1, "head_width": 8, "lowq_probability": 0.1},
+    "momke": {"width": 16, "layers": 2, "dropout": 0.0},
 }
 """Settings that make the tests quick; a model that is not here is tested at its defaults."""
 
