@@ -70,6 +70,7 @@ class LMF(BranchedModel):
         citation="Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency. Efficient Low-rank "
         "Multimodal Fusion with Modality-Specific Factors. ACL 2018.",
         source="official code read",
+        version=1,
         deviations=(
             "Text is a frozen 768-d sequence, not word vectors.",
             "The mean of audio and vision is over real steps, and the text LSTM ends at the last "

@@ -92,6 +92,7 @@ class MISA(BranchedModel):
         citation="Hazarika, Zimmermann, Poria. MISA: Modality-Invariant and -Specific "
         "Representations for Multimodal Sentiment Analysis. ACM Multimedia 2020.",
         source="official code read",
+        version=1,
         deviations=(
             "Text is a frozen 768-d sequence: no fine-tuning of BERT.",
             "Each modality has its own mask; the official code shares the text's lengths.",

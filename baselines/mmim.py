@@ -94,6 +94,7 @@ class MMIM(BranchedModel):
         citation="Han, Chen, Poria. Improving Multimodal Fusion with Hierarchical Mutual "
         "Information Maximization for Multimodal Sentiment Analysis. EMNLP 2021.",
         source="official code read",
+        version=1,
         deviations=(
             "Text is frozen features, pooled over the real rows, not a fine-tuned BERT's [CLS]: "
             "unless text_adapter is on, no term of the loss can change the text vector.",

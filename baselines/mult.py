@@ -103,6 +103,7 @@ class MulT(MultimodalModel):
         citation="Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov. Multimodal Transformer for "
         "Unaligned Multimodal Language Sequences. ACL 2019.",
         source="official code read",
+        version=1,
         deviations=(
             "Text is a frozen 768-d sequence, not 300-d GloVe: the method takes any vectors.",
             "Classification is a plain softmax cross-entropy over the classes; the official "

@@ -70,6 +70,7 @@ class SAMLML(BranchedModel):
         citation="Mai, Han, Hu. Supervised Attention Mechanism for Low-quality Multimodal Data. "
         "EMNLP 2025.",
         source="reconstruction",
+        version=1,
         deviations=(
             "Neither the paper's text nor its code was available. The core is the code of Guided "
             "Attention Learning by the same first author, which has the abstract's ideas; that it "

@@ -62,6 +62,7 @@ class TFN(BranchedModel):
         citation="Zadeh, Chen, Poria, Cambria, Morency. Tensor Fusion Network for Multimodal "
         "Sentiment Analysis. EMNLP 2017.",
         source="re-implementation read",
+        version=1,
         deviations=(
             "After two published re-implementations that agree on the network (Justin1904's "
             "TensorFusionNetworks and the MMSA package); the authors' own code was not read.",

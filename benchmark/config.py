@@ -28,16 +28,25 @@ class TrainingConfig(Settings):
     batch_size: int = Field(16, ge=1, description="A.3")
     learning_rate: float = Field(5e-4, gt=0, description="the middle of A.3's grid")
     weight_decay: float = Field(1e-5, ge=0, description="A.3; Adam's L2 form")
-    schedule: Literal["cosine", "plateau", "constant"] = Field(
+    schedule: Literal["cosine", "plateau", "step", "constant"] = Field(
         "cosine", description="A.3: cosine annealing per epoch to zero"
     )
     plateau_factor: float = Field(0.1, gt=0, lt=1, description="used by schedule plateau")
     plateau_patience: int = Field(20, ge=0, description="used by schedule plateau, in epochs")
+    step_factor: float = Field(0.1, gt=0, lt=1, description="used by schedule step")
+    step_epochs: int = Field(10, ge=1, description="used by schedule step: epochs of one rate")
     clip_norm: float | None = Field(1.0, gt=0, description="A.3; gradient norm")
     clip_value: float | None = Field(None, gt=0, description="largest gradient component")
     select_on: Literal["auto", "mae", "acc"] = Field(
         "auto", description="validation metric of the kept epoch: mae for regression, else acc"
     )
+
+
+def selection_metric(config: TrainingConfig) -> Selection:
+    """The validation metric that selects the epoch. Raises ValueError while it is "auto"."""
+    if config.select_on == "auto":
+        raise ValueError("training.select_on must be resolved by the task first")
+    return config.select_on
 
 
 class EvaluationConfig(Settings):

@@ -99,15 +99,22 @@ class ModelCard:
         title: the name as the tables print it.
         citation: authors, title, venue, year.
         source: how well the original is known. "reconstruction" is shown wherever a number is.
+        version: raised whenever the same settings and weights would give another prediction, loss
+            or training; part of a run's identity. None counts as 1, and the hash of the class's
+            source file then stands for what the number would say.
         deviations: each departure from the original, and why.
         reads_availability: whether the method uses ``batch.available`` (COMMON's fairness rule).
+        reads_clean: whether its training sees the clean batch beside the degraded one: cleaner
+            targets than other methods get.
     """
 
     title: str
     citation: str
     source: SourceQuality
+    version: int | None = None
     deviations: tuple[str, ...] = ()
     reads_availability: bool = False
+    reads_clean: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,13 +126,16 @@ class Phase:
         groups: optimiser parameter groups, as torch takes them; "lr_scale" multiplies the
             training's learning rate, "weight_decay" overrides its weight decay.
         loss: (degraded batch, progress) -> loss; runs the forward pass itself.
-        active: whether the phase runs in an epoch.
+        active: whether the phase runs in an epoch; its schedule counts the epochs in which it does.
+        needs_clean: whether ``loss`` is also given the same samples before degradation, as
+            ``clean=``. The card then says ``reads_clean``.
     """
 
     name: str
     groups: Sequence[Mapping[str, Any]]
-    loss: Callable[[Modalities, Progress], Loss]
+    loss: Callable[..., Loss]
     active: Callable[[Progress], bool] = lambda progress: True
+    needs_clean: bool = False
 
 
 class MultimodalModel(nn.Module, ABC):
@@ -157,6 +167,13 @@ class MultimodalModel(nn.Module, ABC):
 
     def begin_epoch(self, progress: Progress) -> None:
         """Called once before each epoch, for what a method resets there (a memory, say)."""
+
+    def first_selectable(self, epochs: int) -> int:
+        """The 0-based epoch, of ``epochs``, from which on a checkpoint may be kept as the best.
+
+        A method with pre-training says where it ends: a pre-training epoch is never the best.
+        """
+        return 0
 
     def expert_shares(self) -> Mapping[str, float]:
         """Name of a submodule that holds experts -> the share of them that one input is routed to.

@@ -7,20 +7,22 @@ there and are read once per epoch. The test split is not among the arguments.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from benchmark.config import Selection, TrainingConfig
+from benchmark.config import TrainingConfig, selection_metric
 from benchmark.data.dataset import TrainingData
 from benchmark.errors import BenchmarkError
 from benchmark.interface import MultimodalModel, Phase, Progress
 from benchmark.metrics import LOWER_IS_BETTER, evaluate
+from benchmark.optimizers import make_optimizer, make_schedule
 from benchmark.predict import batch_size_for, predict
 from protocols.modalities import Modalities
 from protocols.regimes import Regime
@@ -56,10 +58,10 @@ class Fitted:
     history: pd.DataFrame
 
 
-def seed_everything(seed: int, device: torch.device) -> torch.Generator:
-    """Seed torch's global generators (initialisation, dropout); return the corruption generator."""
-    torch.manual_seed(seed)
-    return torch.Generator(device=device).manual_seed(seed)
+def stream_seed(seed: int, purpose: str) -> int:
+    """The seed of one of a run's streams of random numbers; each purpose has bits of its own."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1  # torch takes 63 bits without a sign
 
 
 def fit(
@@ -84,18 +86,26 @@ def fit(
             uninterrupted run, bit for bit on the CPU.
 
     Raises:
-        DivergedError: where the training loss is not finite at the end of an epoch.
+        DivergedError: where the training loss is not finite at the end of an epoch, or the
+            validation metric in none.
+        BenchmarkError: where no epoch is left to select from, or a phase has nothing to train.
     """
     device = data.train.device
-    corruption = seed_everything(seed, device)
+    torch.manual_seed(stream_seed(seed, "weights and dropout"))
     model = make_model().to(device)
-    order = torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(stream_seed(seed, "order"))
+    corruption = torch.Generator(device=device).manual_seed(stream_seed(seed, "corruption"))
     loop = _Loop(model, data, config, regime, order, corruption, callbacks)
     if resume is not None:
         loop.load_state(resume)
     while loop.epoch < config.epochs:
         loop.run_epoch()
         callbacks.save(loop.state())
+    if not loop.best_weights:
+        raise DivergedError(
+            f"the validation {loop.selection} is not a number in any epoch that may be kept; "
+            "try a lower training.learning_rate"
+        )
     model.load_state_dict(loop.best_weights)
     model.eval()
     return Fitted(model, pd.DataFrame(loop.rows))
@@ -118,8 +128,18 @@ class _Loop:
         self.order, self.corruption, self.callbacks = order, corruption, callbacks
         self.device = data.train.device
         self.phases = list(model.phases())
-        self.optimizers = [_optimizer(phase, config) for phase in self.phases]
-        self.schedulers = [_scheduler(optimizer, config) for optimizer in self.optimizers]
+        self.optimizers = [make_optimizer(phase, config) for phase in self.phases]
+        self.epoch = 0
+        self.schedulers = [
+            make_schedule(optimizer, config, self._active_epochs(phase))
+            for optimizer, phase in zip(self.optimizers, self.phases, strict=True)
+        ]
+        self.selectable_from = model.first_selectable(config.epochs)
+        if not 0 <= self.selectable_from < config.epochs:
+            raise BenchmarkError(
+                f"of {config.epochs} epochs none is left to select a checkpoint from: the model "
+                f"allows that from epoch {self.selectable_from + 1} on. Raise training.epochs"
+            )
         self.selection = selection_metric(config)
         self.sign = 1.0 if self.selection in LOWER_IS_BETTER else -1.0
         self.validation = degrade_validation_split(
@@ -130,7 +150,6 @@ class _Loop:
             data.spec.present,
             config.batch_size,
         )
-        self.epoch = 0
         self.best_value = math.inf
         self.best_weights: dict[str, Tensor] = {}
         self.rows: list[dict[str, float]] = []
@@ -143,18 +162,23 @@ class _Loop:
         }
         start = self._progress(0)
         self.model.begin_epoch(start)
-        for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
-            if phase.active(start):
+        active = [phase.active(start) for phase in self.phases]
+        for phase, optimizer, runs in zip(self.phases, self.optimizers, active, strict=True):
+            if runs:
                 row |= self._run_phase(phase, optimizer)
         row |= self._validate()
-        value = self.sign * row[f"valid_{self.selection}"]
-        row["best"] = float(value < self.best_value)
-        if value < self.best_value:
+        measured = row[f"valid_{self.selection}"]
+        value = self.sign * measured
+        best = self.epoch >= self.selectable_from and value < self.best_value
+        row["best"] = float(best)
+        if best:
             self.best_value = value
             self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        for scheduler in self.schedulers:
+        for scheduler, runs in zip(self.schedulers, active, strict=True):
+            if not runs:
+                continue
             if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                scheduler.step(value)
+                scheduler.step(measured)
             elif scheduler is not None:
                 scheduler.step()
         self.epoch += 1
@@ -170,7 +194,8 @@ class _Loop:
             degraded = degrade_training_batch(
                 batch, self.regime, self.corruption, self.data.sigma_ref, self.data.spec.present
             )
-            loss, terms = phase.loss(degraded, self._progress(step))
+            clean = {"clean": batch} if phase.needs_clean else {}
+            loss, terms = phase.loss(degraded, self._progress(step), **clean)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self.config.clip_norm is not None:
@@ -202,6 +227,10 @@ class _Loop:
         label = self.validation.label.cpu().numpy()
         metrics = evaluate(self.data.spec.task, prediction.cpu().numpy(), label)
         return {f"valid_{name}": value for name, value in metrics.items()}
+
+    def _active_epochs(self, phase: Phase) -> int:
+        starts = (replace(self._progress(0), epoch=epoch) for epoch in range(self.config.epochs))
+        return sum(map(phase.active, starts))
 
     def _progress(self, step: int) -> Progress:
         steps = math.ceil(len(self.data.train) / self.config.batch_size)
@@ -258,36 +287,3 @@ class _Loop:
         self.best_value = state["best_value"]
         self.best_weights = state["best_weights"]
         self.rows = state["rows"]
-
-
-def selection_metric(config: TrainingConfig) -> Selection:
-    """The validation metric that selects the epoch. Raises ValueError while it is "auto"."""
-    if config.select_on == "auto":
-        raise ValueError("training.select_on must be resolved by the task first")
-    return config.select_on
-
-
-def _optimizer(phase: Phase, config: TrainingConfig) -> torch.optim.Optimizer:
-    groups = []
-    for group in phase.groups:
-        scale = group.get("lr_scale", 1.0)
-        rest = {key: value for key, value in group.items() if key != "lr_scale"}
-        groups.append({"lr": config.learning_rate * scale, **rest})
-    if not any(len(list(group["params"])) for group in groups):
-        raise BenchmarkError(f"phase '{phase.name}' has no parameters to train")
-    return torch.optim.Adam(
-        groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-
-
-Scheduler = torch.optim.lr_scheduler.LRScheduler
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> Scheduler | None:
-    if config.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.epochs)
-    if config.schedule == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=config.plateau_factor, patience=config.plateau_patience
-        )
-    return None

@@ -37,6 +37,7 @@ class QAMoE(BranchedModel):
             "Mixture of Experts for Robust Multimodal Sentiment Analysis. ACL 2026"
         ),
         source="paper read",
+        version=1,
         deviations=(
             "s is clamped to [-10, 10] for numerical safety",
             "encoder, pooling and fusion are unspecified in the paper: readings A1, A2, A8",

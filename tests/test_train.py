@@ -12,9 +12,10 @@ import torch
 
 from benchmark.config import TrainingConfig
 from benchmark.data.dataset import TrainingData
+from benchmark.errors import BenchmarkError
 from benchmark.interface import ModelConfig, MultimodalModel, Output, Phase
 from benchmark.metrics import evaluate
-from benchmark.train import Callbacks, DivergedError, fit
+from benchmark.train import Callbacks, DivergedError, fit, stream_seed
 from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
 from tests.batches import make_dataset
@@ -102,10 +103,10 @@ def test_a_seed_decides_everything(data) -> None:
     assert not torch.equal(weights(run(data)), weights(run(data, seed=2)))
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "step", "constant"])
 @pytest.mark.parametrize("kill_after", [1, 3])
 def test_a_resumed_run_is_the_uninterrupted_one(data, schedule, kill_after: int) -> None:
-    settings = config(schedule=schedule, plateau_patience=0)
+    settings = config(schedule=schedule, plateau_patience=0, step_epochs=2)
     saved: list = []
     whole = run(data, settings, saved=saved)
     torch.manual_seed(999)  # whatever happened in between
@@ -127,6 +128,35 @@ def test_cosine_schedule_is_the_closed_form(data) -> None:
     run(data, config(epochs=6), rows=rows)
     expected = [0.02 * 0.5 * (1 + math.cos(math.pi * e / 6)) for e in range(6)]
     np.testing.assert_allclose([row["learning_rate"] for row in rows], expected, rtol=1e-6)
+
+
+def test_a_step_schedule_falls_every_few_epochs(data) -> None:
+    rows: list = []
+    run(data, config(epochs=5, schedule="step", step_epochs=2, step_factor=0.5), rows=rows)
+    rates = [row["learning_rate"] for row in rows]
+    assert rates == pytest.approx([0.02, 0.02, 0.01, 0.01, 0.005])
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_plateau_lowers_the_rate_where_nothing_improves(task) -> None:
+    """A rate so small that no prediction changes: neither MAE nor accuracy improves."""
+    data = make_dataset(sizes=(30, 20, 5), task=task, classes=3 if task == "classification" else 1)
+    settings = config(
+        epochs=6, learning_rate=1e-6, schedule="plateau", plateau_patience=1, plateau_factor=0.5,
+        select_on="acc" if task == "classification" else "mae",
+    )  # fmt: skip
+    rows: list = []
+    run(data, settings, Regime("clean"), rows=rows)
+    rates = np.array([row["learning_rate"] for row in rows]) / 1e-6
+    np.testing.assert_allclose(rates, [1, 1, 1, 0.5, 0.5, 0.25])
+
+
+def test_the_streams_of_a_seed_share_no_bits() -> None:
+    purposes = ("weights and dropout", "order", "corruption")
+    seeds = [stream_seed(seed, purpose) for seed in (0, 1) for purpose in purposes]
+    draws = [torch.rand(1000, generator=torch.Generator().manual_seed(s)) for s in seeds]
+    correlation = torch.corrcoef(torch.stack(draws)) - torch.eye(len(draws))
+    assert correlation.abs().max() < 0.15  # 4.7 standard errors
 
 
 def test_validation_counts_every_sample_alike(data) -> None:
@@ -210,6 +240,68 @@ def test_phases_run_in_turn_with_their_own_parameters(data) -> None:
     assert fitted.model.first.item() > 0.9  # 8 steps of about 0.2 each towards 3
     assert {"warm_loss", "main_loss", "main_squared"} <= rows[0].keys()
     assert "warm_loss" not in rows[2]
+
+
+class Pretrained(Linear):
+    """Two epochs of pre-training on the clean batch, then the main phase."""
+
+    def __init__(self, spec) -> None:
+        super().__init__(spec)
+        self.seen: list = []
+
+    def first_selectable(self, epochs) -> int:
+        return 2
+
+    def phases(self):
+        def teach(batch, progress, clean):
+            self.seen.append((batch, clean))
+            return self.training_loss(clean, progress)
+
+        groups = [{"params": list(self.parameters())}]
+        return [
+            Phase("teacher", groups, teach, lambda p: p.epoch < 2, needs_clean=True),
+            Phase("main", groups, self.training_loss, lambda p: p.epoch >= 2),
+        ]
+
+
+def test_a_phase_may_ask_for_the_clean_batch(data) -> None:
+    model = run(data, config(), Regime("noise", intensity=0.5), make=Pretrained).model
+    degraded, clean = model.seen[0]
+    assert len(model.seen) == 2 * math.ceil(50 / 16)
+    assert torch.equal(degraded.label, clean.label)
+    assert not torch.equal(degraded.features["audio"], clean.features["audio"])
+    stored = data.splits["train"].samples.features["audio"]
+    assert all((stored == row).all(dim=(1, 2)).any() for row in clean.features["audio"])
+
+
+def test_a_pretraining_epoch_is_never_the_best(data) -> None:
+    free = run(data, config(epochs=6, learning_rate=0.3, schedule="constant"), Regime("clean"))
+    assert free.history["valid_mae"].idxmin() < 5  # the rate is too high: early epochs do well
+    history = run(data, config(epochs=6), Regime("clean"), make=Pretrained).history
+    assert not history["best"][:2].any()
+    assert history["best"][2:].any()
+
+
+def test_a_phases_schedule_counts_its_own_epochs(data) -> None:
+    rows: list = []
+    run(data, config(epochs=6), make=Pretrained, rows=rows)
+    main = [0.02] * 3 + [0.02 * 0.5 * (1 + math.cos(math.pi * e / 4)) for e in range(1, 4)]
+    np.testing.assert_allclose([row["learning_rate"] for row in rows], main, rtol=1e-6)
+
+
+def test_no_epoch_left_to_select_from_is_said_before_training(data) -> None:
+    with pytest.raises(BenchmarkError, match="epoch 3 on"):
+        run(data, config(epochs=2), make=Pretrained)
+
+
+def test_validation_that_is_never_a_number_says_so(data) -> None:
+    class Silent(Linear):
+        def forward(self, batch):
+            output = super().forward(batch)
+            return output if self.training else Output(output.prediction * float("nan"))
+
+    with pytest.raises(DivergedError, match="validation mae"):
+        run(data, make=Silent)
 
 
 def test_divergence_is_an_error(data) -> None:

@@ -1,0 +1,58 @@
+"""Adam and its learning-rate schedules: where ``training.learning_rate`` is used."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.config import TrainingConfig, selection_metric
+from benchmark.errors import BenchmarkError
+from benchmark.interface import Phase
+from benchmark.metrics import LOWER_IS_BETTER
+
+
+def make_optimizer(phase: Phase, config: TrainingConfig) -> torch.optim.Adam:
+    """Adam over a phase's groups: the learning rate times each group's ``lr_scale``.
+
+    Raises:
+        BenchmarkError: where the phase has nothing to train.
+    """
+    groups = []
+    for group in phase.groups:
+        scale = group.get("lr_scale", 1.0)
+        rest = {key: value for key, value in group.items() if key != "lr_scale"}
+        groups.append({"lr": config.learning_rate * scale, **rest})
+    if not any(len(list(group["params"])) for group in groups):
+        raise BenchmarkError(f"phase '{phase.name}' has no parameters to train")
+    return torch.optim.Adam(
+        groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+
+
+Scheduler = torch.optim.lr_scheduler.LRScheduler
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, config: TrainingConfig, epochs: int
+) -> Scheduler | None:
+    """How the rate of a phase's optimiser changes from epoch to epoch; None where it does not.
+
+    Args:
+        optimizer: the phase's.
+        config: ``schedule`` and the settings that it uses.
+        epochs: the number of epochs in which the phase is active; the schedule counts these.
+    """
+    if config.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, epochs))
+    if config.schedule == "plateau":
+        # Its threshold is relative to the best value, so the metric keeps its own sign.
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer,
+            mode="min" if selection_metric(config) in LOWER_IS_BETTER else "max",
+            factor=config.plateau_factor,
+            patience=config.plateau_patience,
+        )
+    if config.schedule == "step":
+        return torch.optim.lr_scheduler.StepLR(
+            optimizer, step_size=config.step_epochs, gamma=config.step_factor
+        )
+    return None
