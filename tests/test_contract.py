@@ -23,6 +23,10 @@ SMALL = {
     "lmf": {"hidden_text": 16, "hidden_vision": 16, "dropout_audio": 0.0, "dropout_vision": 0.0},
     "sam_lml": {"width": 8, "heads": 2, "layers": 1, "head_width": 8, "lowq_probability": 0.1},
     "momke": {"width": 16, "layers": 2, "dropout": 0.0},
+    "mmin": {
+        **{"width": 16, "blocks": 2},
+        **{"text_dropout": 0.0, "teacher_dropout": 0.0, "dropout": 0.0},
+    },
 }
 """Settings that make the tests quick; a model that is not here is tested at its defaults."""
 
@@ -40,7 +44,10 @@ def make(name: str, task="regression", classes=1, present=MODALITIES, seed=0) ->
 
 
 def total_loss(model: MultimodalModel, batch) -> torch.Tensor:
-    return sum(phase.loss(batch, NOW)[0] for phase in model.phases())
+    return sum(
+        phase.loss(batch, NOW, **({"clean": batch} if phase.needs_clean else {}))[0]
+        for phase in model.phases()
+    )
 
 
 @every_model
