@@ -100,6 +100,10 @@ class MMIN(BranchedModel):
             "Text is a frozen 768-d sequence, not BERT-large.",
             "Sentiment has an L1 loss; the original has classes only.",
             "Maxima are over real steps, unless pool is all.",
+            "Of the cascades' layers, those that no ReLU follows start with Kaiming's linear gain "
+            "of 1, and the last of each autoencoder with 0.1. With the original's gain everywhere, "
+            "what is imagined starts thousands of times as large as h and the gradient's norm at "
+            "1e10.",
             "The teacher's epochs are a share of the run's; in the preset official a cosine per "
             "stage stands for constant and then linear, at one rate and one norm of clipping over "
             "all of a stage's parameters (the original clips each module, at 0.5 and 1).",
@@ -129,7 +133,8 @@ class MMIN(BranchedModel):
         self.config, self.spec = config, spec
         width, out = config.width, spec.classes if spec.task == "classification" else 1
         self.encoders, self.teacher = self._encoders(), self._encoders()
-        self.teacher.requires_grad_(False).load_state_dict(self.encoders.state_dict())
+        self.teacher.load_state_dict(self.encoders.state_dict())
+        self.teacher.requires_grad_(False).eval()
         self.teacher_head = Head(3 * width, width, out, config.teacher_dropout)
         self.imagination = Imagination(width, config.blocks)
         self.back = Imagination(width, config.blocks)
