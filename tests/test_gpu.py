@@ -39,7 +39,8 @@ def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
         batch = data.splits["train"].samples.select(order)
         degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
         for phase in model.phases():
-            loss, _ = phase.loss(degraded, Progress(0, 1, number, 4))
+            clean = {"clean": batch} if phase.needs_clean else {}
+            loss, _ = phase.loss(degraded, Progress(0, 1, number, 4), **clean)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
