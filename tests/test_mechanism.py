@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmark.questions import Question
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable
 from protocols.conditions import Condition, Protocol
@@ -17,7 +18,6 @@ from reports.reliability.gate import effect, pairs
 from reports.reliability.tables import mechanism_tables
 from reports.reliability.uncertainty import worth
 from reports.statistics.functionals import Estimate
-from reports.statistics.points import Point
 from tests.report_records import Predict, add, cell, make_spec, make_table, named, sources
 from tests.report_records import one as results_of
 from tests.test_statistics import labels
@@ -160,7 +160,9 @@ def test_a_log_variance_that_knows_the_error(store: RunStore) -> None:
         table = with_log_variance(make_table(Y, lambda _, y: y + errors), factor)
         add(store, make_spec(model), table)
     results = results_of(store)
-    knows, inverts = (worth(system, Point("clean", available="tav")) for system in results.systems)
+    knows, inverts = (
+        worth(system, Question("clean", available="tav")) for system in results.systems
+    )
     assert knows is not None
     assert inverts is not None
     assert knows.gain.value == pytest.approx(1.0)
@@ -187,8 +189,8 @@ def test_classes_have_no_likelihood(store: RunStore) -> None:
     table = replace(table, log_variance=np.zeros(table.prediction.shape[:2], np.float32))
     add(store, make_spec(task="classification"), table)
     results = results_of(store)
-    found = worth(results.systems[0], Point("clean", available="tav"))
-    only_text = worth(results.systems[0], Point("I", available="t"))
+    found = worth(results.systems[0], Question("clean", available="tav"))
+    only_text = worth(results.systems[0], Question("I", available="t"))
     assert only_text is not None
     assert only_text.random.value == pytest.approx(1.0)  # all wrong
     assert found is not None

@@ -46,9 +46,17 @@ def test_rounding_is_half_to_even() -> None:
     assert result["acc7"] == 1.0
 
 
-def test_a_constant_prediction_has_no_correlation() -> None:
-    result = evaluate("regression", [0.3] * 5, [1, 2, 3, -1, 0])
-    assert (result["corr"], result["corr_undefined"]) == (0.0, 1.0)
+@pytest.mark.parametrize("value", [0.0, 0.3, -2.7, 1e6])
+def test_a_constant_has_no_correlation(value: float) -> None:
+    y = [1, 2, 3, -1, 0.1]
+    assert np.isnan(evaluate("regression", [value] * 5, y)["corr"])
+    assert np.isnan(evaluate("regression", y, [value] * 5)["corr"])
+
+
+def test_without_a_sign_there_is_no_binary_accuracy() -> None:
+    result = evaluate("regression", [0.1, -0.2], [0, 0])
+    assert np.isnan([result["acc2_non0"], result["f1_non0"]]).all()
+    assert result["acc2_has0"] == 0.5
 
 
 values = hnp.arrays(np.float64, 40, elements=st.floats(-4, 4, width=32))
@@ -68,7 +76,7 @@ def test_regression_against_scikit_learn_and_scipy(prediction, label) -> None:
         assert result["acc2_non0"] == pytest.approx(sk.accuracy_score(y, p))
         expected = sk.f1_score(y, p, average="weighted", zero_division=0)
         assert result["f1_non0"] == pytest.approx(expected)
-    if not result["corr_undefined"] and np.ptp(prediction) > 1e-3 and np.ptp(label) > 0:
+    if np.ptp(prediction) > 1e-3 and np.ptp(label) > 0:
         assert result["corr"] == pytest.approx(stats.pearsonr(prediction, label)[0], abs=1e-6)
 
 
