@@ -15,8 +15,6 @@ the test split. `benchmark run` adds them from the checkpoint.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import re
@@ -31,15 +29,11 @@ import pandas as pd
 import yaml
 from filelock import FileLock
 
+from benchmark import metrics_file
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import METRIC_VERSION
-from benchmark.questions import KEYS
-from benchmark.readouts import summarise
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable, load, to_bytes, to_make
-from protocols.conditions import PROTOCOL_VERSIONS, Condition
-from protocols.modalities import Task
-from protocols.rules import RULE_VERSIONS
+from protocols.conditions import Condition
 
 if TYPE_CHECKING:
     from benchmark.data.inputs import InputForm
@@ -110,9 +104,7 @@ class RunRecord:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
-        frame = pd.DataFrame(self._summary["rows"])
-        numbers = [name for name in frame.columns if name not in KEYS]
-        return frame.astype(dict.fromkeys(numbers, float))  # a column of undefined values too
+        return metrics_file.frame(self._summary)
 
     @cached_property
     def _summary(self) -> Any:
@@ -127,8 +119,7 @@ class RunRecord:
         if not (self.path / METRICS).is_file():
             return False
         content = (self.path / PREDICTIONS).read_bytes()
-        present = {"table": _digest(content), "versions": _versions(self.table.task)}
-        return {name: self._summary.get(name) for name in present} == present
+        return metrics_file.is_current(self._summary, self.table.task, content)
 
 
 @dataclass(frozen=True)
@@ -325,24 +316,8 @@ def _sync(path: Path) -> None:
 
 def _test_files(table: PredictionTable) -> dict[str, bytes]:
     """A table and the metrics read off it, by file name, in the order to write them in."""
-    content, rows = to_bytes(table), io.StringIO()
-    summarise(table).to_json(rows, orient="records", double_precision=15)
-    metrics = {
-        "table": _digest(content),
-        "versions": _versions(table.task),
-        "conditions": len(table.conditions),
-        "rows": json.loads(rows.getvalue()),
-    }
-    return {PREDICTIONS: content, METRICS: json.dumps(metrics, indent=1).encode()}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:12]
-
-
-def _versions(task: Task) -> dict[str, int]:
-    """What the numbers mean, and which rows may be read: those that are not out of date."""
-    return {"metric": METRIC_VERSION[task], **RULE_VERSIONS, **PROTOCOL_VERSIONS}
+    content = to_bytes(table)
+    return {PREDICTIONS: content, METRICS: metrics_file.to_json(table, content)}
 
 
 def _plain(value: Any) -> Any:

@@ -135,7 +135,7 @@ def test_floors_are_constants_scored_on_the_test_labels(store: RunStore) -> None
     assert cell(table, label, "ACC7 ↑", "Clean test").value == pytest.approx(100 / 6)
     assert cell(table, label, "ACC2 ↑", "Clean test").value == pytest.approx(60.0)
     undefined = cell(table, label, "Corr ↑", "Clean test")
-    assert (undefined.value, undefined.flag) == (0.0, "†")
+    assert (undefined.value, undefined.text, undefined.flag) == (None, "–", "†")
     assert any(note.startswith("†") for note in table.notes)
 
 
@@ -201,7 +201,7 @@ def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
         "the epoch with the lowest validation MAE",
         "Noise rule seed_a1, mean over 3 corruption draws",
         "Missing rule bernoulli",
-        "III 1, degradation 1",
+        "Versions: missing 1, metrics 2, zeroing 1, degradation 1, draw 1, III 1.",
         "uniform on [0, 0.7]",
         "Reconstructed without the authors' source: Beta",
         "95 % interval",

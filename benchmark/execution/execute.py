@@ -149,7 +149,7 @@ def _train_and_commit(
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "seconds_training": round(trained - started, 3),
         "seconds_table": round(time.perf_counter() - trained, 3),
-        "finished": _now(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     weights = {k: v.detach().cpu().contiguous() for k, v in fitted.model.state_dict().items()}
     inputs = InputForm.of(dataset)
@@ -212,16 +212,15 @@ def _fill(
         conditions,
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
         split_name=split,
-        made_with={"date": _now(), **{name: here[name] for name in _MADE_WITH}},
+        made_with={
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            **{name: here[name] for name in _MADE_WITH},
+        },
     )
 
 
 _MADE_WITH = ("commit", "dirty", "device", "versions")
-"""What a table keeps of where its rows were made."""
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+"""What a table keeps of where its rows were made, beside the day."""
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
