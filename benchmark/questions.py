@@ -100,16 +100,19 @@ def protocol_questions(
     noise_rules: tuple[str, ...], missing_rules: tuple[str, ...], present: tuple[Modality, ...]
 ) -> tuple[tuple[Question, ...], ...]:
     """Everything that a table may be asked, in groups that it answers as a whole or not at all."""
-    rules = missing_rules
-    groups: list[Iterable[Question]] = [[clean_question(present)]]
+    groups: list[list[Question]] = [[clean_question(present)]]
     groups.append(
-        [*fixed_questions(present), *(q for missing in rules for q in random_questions(missing))]
+        [
+            *fixed_questions(present),
+            *(q for missing in missing_rules for q in random_questions(missing)),
+        ]
     )
     for rule in noise_rules:
         groups.append(noise_questions(rule, present))
-        groups.append(q for missing in rules for q in grid_questions(rule, missing))
+        groups.append([q for missing in missing_rules for q in grid_questions(rule, missing)])
         groups += [
-            [Question("III", rule, missing, joint=joint) for missing in rules] for joint in JOINTS
+            [Question("III", rule, missing, joint=joint) for missing in missing_rules]
+            for joint in JOINTS
         ]
     return tuple(tuple(group) for group in groups)
 
