@@ -8,7 +8,7 @@ import pytest
 from benchmark.questions import Question, grid_questions
 from benchmark.readouts import read
 from benchmark.records import RunStore
-from protocols.conditions import LEVELS
+from protocols.conditions import LEVELS, Condition
 from protocols.regimes import Regime
 from reports.results import Results
 from reports.statistics.functionals import answers, area, mean, one
@@ -149,6 +149,30 @@ def test_the_intervals_of_the_worst_cell_and_the_steepest_step(store: RunStore) 
     assert lost.value > 0
     assert lost.interval is not None
     assert lost.interval[0] < lost.value < lost.interval[1]
+
+
+def test_a_few_hits_have_a_drop_with_an_interval(store: RunStore) -> None:
+    """4 of 60 clean answers are right: one resample in fifty has none, and there no drop."""
+    y = np.tile(LABEL, 10)
+    right = np.arange(60) < 4
+
+    def predict(c: Condition, y: np.ndarray) -> np.ndarray:
+        return np.where(right & (c.mask == 7), y, y + np.where(y > 0, -2.0, 2.0))
+
+    add(store, make_spec(), make_table(y, predict))
+    (made,) = summary_tables(sources(results_of(store)))
+    drop = cell(made, "Alpha · clean", "Drop at (0.7, 0.7), %", "", "ACC7 ↑")
+    assert drop.value == pytest.approx(100 * (1 - 0.3**3))
+    assert drop.interval == pytest.approx((drop.value, drop.value))
+    assert (drop.text, drop.flag) == ("", "")
+
+
+def test_no_hit_at_all_has_no_drop_and_says_so(store: RunStore) -> None:
+    add(store, make_spec(), make_table(np.tile(LABEL, 10), lambda _, y: y - 2 * np.sign(y - 0.5)))
+    (made,) = summary_tables(sources(results_of(store)))
+    drop = cell(made, "Alpha · clean", "Drop at (0.7, 0.7), %", "", "ACC7 ↑")
+    assert (drop.value, drop.text, drop.flag) == (None, "–", "†")
+    assert any(note.startswith("†") for note in made.notes)
 
 
 def test_paired_differences_of_known_errors(store: RunStore) -> None:
