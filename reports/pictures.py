@@ -110,7 +110,7 @@ def degradation_figures(
 def sensitivity_figures(everything: Sources) -> Iterable[Drawn]:
     """Figure 4, and the same of any other number of the settings that was varied."""
     results = everything.results
-    third = results.variants("III", "noise_rule", "missing_rule", "available")
+    third = results.variants("III", "noise_rule", "missing_rule", "joint")
     for sweep in sweeps(results):
         base = "figure4-active-experts" if sweep.name == "topk" else f"settings-{slug(sweep.name)}"
         for variant in third or [()]:

@@ -18,16 +18,24 @@ import pandas as pd
 import yaml
 
 from benchmark.errors import BenchmarkError
-from benchmark.readouts import summarise, with_missing_rules
+from benchmark.questions import KEYS, Headline, Question, overview
+from benchmark.readouts import questions_in, summarise, with_missing_rules
 from benchmark.records import RunRecord, RunStore
 from benchmark.systems import systems
 from protocols.modalities import Modality, Task
 from protocols.regimes import REGIME_KINDS, Regime
 from protocols.rules import MissingRule
-from reports.statistics.points import Point
-from reports.worked import KEYS, Worked
+from reports.worked import Worked
 
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, AssertionError, zipfile.BadZipFile)
+_UNREADABLE = (
+    BenchmarkError,
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +80,7 @@ class System:
         """How the runs were trained, as tables name it."""
         return self.regime.name
 
-    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+    def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
         """The runs that answer for a condition: the same ones for every condition."""
         return self.records
 
@@ -138,6 +146,11 @@ class Results:
         """Whether all modalities have the same steps; None where no record says it."""
         said = {r.environment["aligned"] for r in self.records if "aligned" in r.environment}
         return said.pop() if len(said) == 1 else None
+
+    @cached_property
+    def overview(self) -> list[Headline]:
+        """The numbers that sum a system up, as far as some run was evaluated."""
+        return overview(questions_in(self.frame))
 
     @cached_property
     def compared(self) -> Results:

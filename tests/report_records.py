@@ -51,7 +51,8 @@ def make_table(
         for d in range(draws)
         if "III" in protocols
     }
-    return PredictionTable(conditions, present, task, ids, labels, rows, None, None, levels)
+    has = np.tile([m in present for m in MODALITIES], (len(labels), 1))
+    return PredictionTable(conditions, present, task, ids, labels, has, rows, None, None, levels)
 
 
 def make_spec(

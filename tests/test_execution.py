@@ -18,12 +18,15 @@ from pydantic import Field
 
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
+from benchmark.execution import execute as module
 from benchmark.execution.execute import execute, load_model
 from benchmark.execution.executor import Execution, attempt, run_plan
 from benchmark.interface import ModelConfig
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
-from benchmark.predict import predict
+from benchmark.predict import fill_table, predict
+from benchmark.readouts import summarise
 from benchmark.records import INPUTS, RECORD_FILES, RunStore
+from protocols import rules
 from protocols.regimes import Regime
 from tests.tiny import QUICK, benchmark
 
@@ -204,29 +207,88 @@ def test_metrics_that_are_out_of_date_are_made_again(tiny, tmp_path) -> None:
     execute(spec, tiny, conditions, store, lambda event: None)
     path = store.path(spec.run_id) / "metrics.json"
     good = path.read_text()
-    path.write_text(good.replace('"conditions": 8', '"conditions": 3'))
+    path.write_text(good.replace('"metric": 2', '"metric": 1'))
     assert execute(spec, tiny, conditions, store, lambda event: None) == "kept"
     assert path.read_text() == good
 
 
-def test_a_table_of_an_older_version_is_made_anew_from_the_checkpoint(tiny, tmp_path) -> None:
+def test_rows_of_an_older_version_are_made_anew_from_the_checkpoint(
+    tiny, tmp_path, monkeypatch
+) -> None:
+    """A new degradation is another noise: those rows are out of date, the others are not."""
+    (spec,), conditions = plan(tiny)
+    store = RunStore(tmp_path)
+    execute(spec, tiny, conditions, store, lambda event: None)
+    before = store.record(spec.run_id)
+    checkpoint = (before.path / "checkpoint.safetensors").stat().st_mtime_ns
+    assert before.covers(conditions)
+    monkeypatch.setitem(rules.RULE_VERSIONS, "degradation", 2)
+    stale = store.record(spec.run_id)
+    assert not stale.covers(conditions)
+    assert not stale.metrics_are_current()
+    assert {c.noise_rule for c in stale.table.outdated} == {"seed_a1"}
+    assert len(stale.table.outdated) == len(conditions) - 8
+    assert set(summarise(stale.table)["protocol"]) == {"clean", "I"}
+    filled = []
+    monkeypatch.setattr(module, "fill_table", counting(filled))
+    assert execute(spec, tiny, conditions, store, lambda event: None) == "done"
+    assert filled == [stale.table.outdated]
+    after = store.record(spec.run_id)
+    assert after.covers(conditions)
+    np.testing.assert_array_equal(after.table.prediction, before.table.prediction)
+    assert {v for v in after.table.versions if "degradation" in v} == {
+        "zeroing 1, degradation 2, draw 1",
+        "zeroing 1, degradation 2, draw 1, III 1",
+    }
+    assert (after.path / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint
+
+
+def counting(filled: list):
+    def fill(model, split, spec, sigma_ref, conditions, *rest, **options):
+        filled.append(tuple(conditions))
+        return fill_table(model, split, spec, sigma_ref, conditions, *rest, **options)
+
+    return fill
+
+
+def test_a_table_of_another_form_is_refused_in_one_line(tiny, tmp_path) -> None:
     (spec,), conditions = plan(tiny, protocol="I")
     store = RunStore(tmp_path)
     execute(spec, tiny, conditions, store, lambda event: None)
     path = store.path(spec.run_id) / "predictions.npz"
-    good, record = path.read_bytes(), store.record(spec.run_id)
-    assert record.table.routing is not None
     with np.load(path) as arrays:
-        older = {k: v for k, v in arrays.items() if k not in ("routing", "version")}
+        older = {k: v for k, v in arrays.items() if k != "version"}
     np.savez(path, **older)
-    record = store.record(spec.run_id)
-    assert (record.table.version, record.table.routing) == (1, None)
-    assert record.table.covers(conditions)
-    assert not record.covers(conditions)
-    checkpoint = (record.path / "checkpoint.safetensors").stat().st_mtime_ns
-    assert execute(spec, tiny, conditions[:1], store, lambda event: None) == "done"
-    assert path.read_bytes() == good
-    assert (record.path / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint
+    with pytest.raises(BenchmarkError, match=r"form 1, .* delete it"):
+        execute(spec, tiny, conditions, store, lambda event: None)
+    path.unlink()
+    assert execute(spec, tiny, conditions, store, lambda event: None) == "done"
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_other_numbers_of_draws_later_end_in_the_record_of_asking_at_once(
+    tiny, tmp_path, order
+) -> None:
+    """One draw of everything, three of Protocol III, two of another rule, in any order."""
+    (spec,), first = plan(tiny)
+    asked = [
+        first,
+        plan(tiny, protocol="III", evaluation={"draws": 3})[1],
+        plan(tiny, protocol="II", evaluation={"draws": 2, "noise_rules": ["gaussian_av"]})[1],
+    ]
+    store = RunStore(tmp_path / "steps")
+    for place in order:
+        execute(spec, tiny, asked[place], store, lambda event: None)
+        assert store.record(spec.run_id).covers(asked[place])
+    once = RunStore(tmp_path / "once")
+    execute(spec, tiny, tuple(sorted(set().union(*asked))), once, lambda event: None)
+    for name in ("predictions.npz", "metrics.json"):
+        assert (store.path(spec.run_id) / name).read_bytes() == (
+            once.path(spec.run_id) / name
+        ).read_bytes()
+    draws = store.record(spec.run_id).table.index.draws
+    assert (draws["seed_a1", ""], draws["seed_a1", "uniform_0.7"]) == (1, 3)
+    assert draws["gaussian_av", ""] == 2
 
 
 def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, tmp_path) -> None:

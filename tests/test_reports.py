@@ -103,7 +103,7 @@ def test_what_cannot_be_used_is_told(store: RunStore, tmp_path: Path) -> None:
 def test_stale_metrics_are_made_again_from_the_table(store: RunStore) -> None:
     run = add(store, make_spec(), make_table(LABEL, off_by(0.5)))
     content = json.loads((run.path / METRICS).read_text())
-    content["metric_version"] = -1
+    content["versions"]["metric"] = -1
     content["rows"][0]["mae"] = 99.0
     (run.path / METRICS).write_text(json.dumps(content))
     table = main_table(sources(one(store)), ("seed_a1", "bernoulli", JOINT))

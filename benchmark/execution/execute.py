@@ -24,7 +24,7 @@ from benchmark.predict import fill_table
 from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore, replace_file
 from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
-from benchmark.table import TABLE_VERSION, PredictionTable, merge
+from benchmark.table import PredictionTable, merge, to_make
 from benchmark.train import Callbacks, Fitted, State, fit
 from protocols.conditions import Condition
 
@@ -106,25 +106,28 @@ def _extend(
     store: RunStore,
     listen: Listener,
 ) -> Outcome:
-    """Add the rows that a finished run's tables lack; tables of an older version are made anew."""
-    table = record.table if (record.path / PREDICTIONS).is_file() else None
-    todo = {"test": _lacking(table, conditions), "valid": _lacking(record.validation, validation)}
+    """Add the rows that a finished run's tables lack, and make anew those that are out of date."""
+    known = {
+        "test": record.table if (record.path / PREDICTIONS).is_file() else None,
+        "valid": record.validation,
+    }
+    asked = {"test": conditions, "valid": validation}
+    todo = {split: to_make(known[split], rows) for split, rows in asked.items()}
     store.add_inputs(record.run_id, InputForm.of(dataset))
     if any(todo.values()):
         _require_same_source(record, spec)
         model = load_model(record, spec, dataset)
-        for split, rows in todo.items():
-            if not rows:
-                continue
-            known = table if split == "test" else record.validation
-            made = _fill(spec, model, dataset, split, rows, listen)
-            if known is not None and known.version == TABLE_VERSION:
-                made = merge(known, made)
-            (store.extend if split == "test" else store.extend_validation)(record.run_id, made)
+        made = {
+            split: _fill(spec, model, dataset, split, rows, listen)
+            for split, rows in todo.items()
+            if rows
+        }
+        whole = {s: merge(old, new) if (old := known[s]) else new for s, new in made.items()}
+        store.extend(record.run_id, whole.get("test"), whole.get("valid"))
         listen(Event(record.run_id, "finished"))
         return "done"
-    if table is not None and not record.metrics_are_current():
-        store.extend(record.run_id, table)
+    if known["test"] is not None and not record.metrics_are_current():
+        store.extend(record.run_id, known["test"])
     return "kept"
 
 
@@ -137,17 +140,6 @@ def _require_same_source(record: RunRecord, spec: RunSpec) -> None:
             f"{spec.model}, whose card has no version: give the card version=2, which makes new "
             f"runs, or delete {record.path} to train it again"
         )
-
-
-def _lacking(
-    table: PredictionTable | None, conditions: Sequence[Condition]
-) -> tuple[Condition, ...]:
-    """The rows to make: those that are asked for and absent, or all where they are outdated."""
-    if table is None or not conditions:
-        return tuple(conditions)
-    if table.version != TABLE_VERSION:
-        return tuple(sorted({*conditions, *table.conditions}))
-    return tuple(c for c in conditions if c not in set(table.conditions))
 
 
 def _train_and_commit(
@@ -166,12 +158,12 @@ def _train_and_commit(
     trained = time.perf_counter()
 
     def table_of(split: str, rows: Sequence[Condition]) -> PredictionTable | None:
-        return _fill(spec, fitted.model, dataset, split, rows, listen) if rows else None
+        todo = to_make(None, rows)
+        return _fill(spec, fitted.model, dataset, split, todo, listen) if todo else None
 
     table, of_validation = table_of("test", conditions), table_of("valid", validation)
-    device = dataset.splits["train"].device
     environment = {
-        **describe(device),
+        **describe(dataset.splits["train"].device),
         **_data_facts(dataset),
         "model": model_facts(spec.model),
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
@@ -229,7 +221,7 @@ def _fill(
     conditions: Sequence[Condition],
     listen: Listener,
 ) -> PredictionTable:
-    total = len(conditions)
+    total, here = len(conditions), describe(dataset.splits[split].device)
     listen(Event(spec.run_id, "evaluating", 0, total))
     return fill_table(
         model,
@@ -239,7 +231,15 @@ def _fill(
         conditions,
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
         split_name=split,
+        made_with={
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            **{name: here[name] for name in _MADE_WITH},
+        },
     )
+
+
+_MADE_WITH = ("commit", "dirty", "device", "versions")
+"""What a table keeps of where its rows were made, beside the day."""
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

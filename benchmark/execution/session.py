@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from rich import box
@@ -24,13 +23,19 @@ from benchmark.plan import (
     plan_objective,
     plan_title,
 )
-from benchmark.records import RunRecord, RunStore
+from benchmark.questions import overview
+from benchmark.readouts import answers_in, headline_value, questions_in, spread
+from benchmark.records import RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
+from benchmark.table import to_make
 from benchmark.tracking.plan import Plan
 from benchmark.tracking.tracker import Tracker, default_uri
 from protocols.availability import MASK_COUNT, subsets
 from protocols.modalities import MODALITIES
+
+_SUMMED_UP = ("clean", "III", "grid")
+"""What of the overview fits a terminal's width."""
 
 
 class Session:
@@ -58,10 +63,8 @@ class Session:
         if not self.store.has(planned.spec.run_id):
             return False
         record = self.store.record(planned.spec.run_id)
-        if planned.validation:
-            validation = record.validation
-            if validation is None or not validation.covers(planned.validation):
-                return False
+        if to_make(record.validation, planned.validation):
+            return False
         return record.covers(planned.conditions) and record.metrics_are_current()
 
     def show_plan(self) -> None:
@@ -164,24 +167,28 @@ class Session:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
+        every = {p.spec.run_id for p in self.plan}
+        done = {i: self.store.record(i) for i in sorted(every) if self.store.has(i)}
+        asked = {q for record in done.values() for q in questions_in(record.metrics)}
+        columns = [h for h in overview(asked) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
         for column in ("model", "training"):
             words = " ".join(getattr(name, column) for name in self._systems()).split()
             table.add_column(column, overflow="fold", min_width=max(map(len, words)))
         table.add_column("n")
-        for column in (*columns.values(), *searched):
-            table.add_column(column, no_wrap=True)
+        for column in (*(headline.title for headline in columns), *searched):
+            table.add_column(column, no_wrap=len(columns) < 4)
         for name, members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
-            records = [self.store.record(run_id) for run_id in run_ids if self.store.has(run_id)]
+            records = [done[run_id] for run_id in run_ids if run_id in done]
             if records:
-                cells = [_cell(records, protocol, metric) for protocol in columns]
+                answers = [answers_in(record.metrics, metric) for record in records]
+                cells = [spread([headline_value(a, h) for a in answers]) for h in columns]
                 if objective:
                     tables = [r.validation for r in records]
                     values = [objective.value(t) for t in tables if t is not None]
-                    cells.append(_spread(values, digits=4))
+                    cells.append(spread(values, digits=4))
                 table.add_row(name.model, name.training, str(len(records)), *cells)
         if table.row_count:
             self.console.print(table)
@@ -214,19 +221,3 @@ def open_tracker(
         warn=lambda message: console.print(message, style="yellow", markup=False),
         say=lambda message: console.print(message, style="dim", markup=False),
     )
-
-
-def _cell(records: Sequence[RunRecord], protocol: str, metric: str) -> str:
-    values = []
-    for record in records:
-        rows = record.metrics[record.metrics["protocol"] == protocol]
-        if len(rows):
-            values.append(float(rows[metric].mean()))
-    return _spread(values)
-
-
-def _spread(values: Sequence[float], digits: int = 3) -> str:
-    if not values:
-        return "–"
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"

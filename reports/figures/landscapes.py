@@ -20,9 +20,9 @@ from matplotlib.ticker import MaxNLocator
 from protocols.conditions import LEVELS
 from reports.figures.layout import Heading, axes_at, inches, new_figure
 from reports.figures.style import INK, MUTED, colour_map, subtitle
+from reports.figures.surface import Landscape, landscape
 from reports.floors import Floor
 from reports.results import Results, System
-from reports.statistics.surface import Landscape, landscape
 from reports.views import View, view
 
 STAR = (0.3, 0.2)

@@ -11,8 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.questions import grid_questions
 from reports.results import Results, System
-from reports.statistics.functionals import Estimate, answers, grid_points, mean, one
+from reports.statistics.functionals import Estimate, answers, mean, one
 from reports.statistics.resampling import simultaneous
 
 Array = NDArray[np.float64]
@@ -74,7 +75,7 @@ def _apart_from_gate(system: System) -> str:
 @lru_cache(maxsize=64)  # a verdict, a table and a figure ask for the same
 def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effect | None:
     """What the gate does on a grid; None where a side was not evaluated there."""
-    grid = grid_points(noise_rule, missing_rule)
+    grid = grid_questions(noise_rule, missing_rule)
     asked = [mean(grid), *(one(point) for point in grid)]
     on, off = (answers(system, metric, *asked) for system in (pair.on, pair.off))
     if on is None or off is None:

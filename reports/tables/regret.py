@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.questions import random_questions
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import Results, System
 from reports.statistics.functionals import Array, Functional, answers, one
-from reports.statistics.points import Point
 from reports.statistics.resampling import interval
 from reports.tables.robustness import Sources, table_name
 from reports.tables.specialists import Specialists, specialists
@@ -60,7 +60,7 @@ def _table(sources: Sources, found: list[Pair], rule: str) -> Table:
         table_name("one-checkpoint-regret", rule),
         "One-checkpoint regret: a spectrum checkpoint against the specialist of each missing rate",
         (
-            *captions.common(results.only(systems), _points(rule)),
+            *captions.common(results.only(systems), random_questions(rule)),
             "Regret: what the one checkpoint loses to the model trained for that missing rate "
             "(for clean input at η = 0); negative where it is better than the specialist. Mean: "
             "over the rates above 0 that have a specialist.",
@@ -72,12 +72,8 @@ def _table(sources: Sources, found: list[Pair], rule: str) -> Table:
     )
 
 
-def _points(rule: str) -> list[Point]:
-    return [Point("I", "", rule, rate=rate) for rate in LEVELS]
-
-
 def _cells(spectrum: System, trained: Specialists, shown: View, rule: str) -> tuple[Cell, ...]:
-    functionals: list[Functional] = [one(point) for point in _points(rule)]
+    functionals: list[Functional] = [one(question) for question in random_questions(rule)]
     sign = -1 if shown.higher_is_better else 1
     one_for_all = answers(spectrum, shown.name, *functionals)
     cells, samples, values = [], [], []

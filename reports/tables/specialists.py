@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmark.questions import Question
 from benchmark.records import RunRecord
 from reports.results import Results, System
-from reports.statistics.points import Point
 
 PER_RATE = "one model per rate"
 PER_INTENSITY = "one model per intensity"
@@ -68,9 +68,9 @@ class Specialists:
         """The seeds that some level has."""
         return tuple(sorted({seed for system in self.by_level.values() for seed in system.seeds}))
 
-    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+    def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
         """The runs trained for the condition's level; none where nobody trained for it."""
-        level = point.rate if self.degradation == "missing" else point.intensity
+        level = question.rate if self.degradation == "missing" else question.intensity
         found = self.by_level.get(level)
         return found.records if found else ()
 
