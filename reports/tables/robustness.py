@@ -167,7 +167,7 @@ def block_table(
     metrics = SELECTIONS[sources.results.task].main
     averages = [Average(metric, (question,)) for _, question in blocks for metric in metrics]
     made = rows(sources.measure, averages, sources.floors, published_value, nobody_ran)
-    joints = (question.available for _, question in blocks if question.protocol == "III")
+    joints = (question.joint for _, question in blocks if question.joint)
     sentences = tuple(text for joint in joints for text in _joint_sentence(joint))
     questions = [question for _, question in blocks]
     return Table(
