@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from benchmark.efficiency.kept import Efficiency
-from benchmark.questions import Question
+from benchmark.questions import Question, clean_question
 from protocols.availability import mask_of, name_of
 from protocols.conditions import JOINTS
 from reports import captions
@@ -134,12 +134,14 @@ def clean_tables(everything: Sources) -> list[Table]:
 
 
 def blocks_of(results: Results, variant: tuple[str, ...]) -> list[Block]:
-    """The clean test, and Protocol III where there is a variant of it."""
-    blocks = [("Clean test", Question("clean", available=full_name(results)))]
+    """The clean test, and Protocol III where there is a variant of it; headed as in the overview,
+    so that of several variants each says which it is."""
+    asked = [clean_question(results.present)]
     if variant:
         noise, missing, joint = variant
-        blocks.append(("Protocol III", Question("III", noise, missing, joint=joint)))
-    return blocks
+        asked.append(Question("III", noise, missing, joint=joint))
+    titles = {q: headline.title for headline in results.overview for q in headline.questions}
+    return [(titles[question], question) for question in asked]
 
 
 def block_table(
