@@ -37,7 +37,7 @@ def missing(rate: float, rule: str = "bernoulli") -> Regime:
 
 def test_a_specialist_answers_at_its_own_rate_only(store: RunStore) -> None:
     """Off by 0.2 + η where trained for η, the clean one by 0.1, the single checkpoint by 0.5."""
-    for seed, shift in ((1, 0.0), (2, 0.1)):
+    for seed, shift in ((1, 0.0), (2, 0.05), (3, 0.1)):
         add(store, make_spec(seed=seed), make_table(LABEL, off(0.1 + shift)))
         add(store, make_spec(regime="spectrum", seed=seed), make_table(LABEL, off(0.5)))
         for rate in RATES:
@@ -50,12 +50,12 @@ def test_a_specialist_answers_at_its_own_rate_only(store: RunStore) -> None:
     for rate in RATES:
         found = cell(table, name, f"η = {rate:g}", section="MAE")
         assert found.value == pytest.approx(0.25 + rate, abs=1e-6)
-        assert found.std == pytest.approx(0.1 / 2**0.5, abs=1e-6)
-        assert found.n == 2
+        assert found.std == pytest.approx(0.05, abs=1e-6)
+        assert found.n == 3
     assert cell(table, name, "η = 0", section="MAE").value == pytest.approx(0.15, abs=1e-6)
     average = cell(table, name, "Avg η > 0", section="MAE").value
     assert average == pytest.approx(0.25 + 0.4, abs=1e-6)
-    # Off by .15 against .35 and .5 for every sample: no resample can turn that round.
+    # Off by .15 against .35 and .5 for every sample, give or take .05 of the trainings.
     assert cell(table, "Alpha · clean", "η = 0.1", section="MAE").mark == "best"
     assert [s.key for s in results.compared.systems] == ["alpha-clean", "alpha-spectrum"]
 

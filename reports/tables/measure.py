@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +16,9 @@ from benchmark.records import RunRecord
 from reports.cards import Card
 from reports.floors import Floor
 from reports.results import Results
-from reports.statistics.points import Point
-from reports.statistics.resampling import Array, bootstrap, marks, stream_of
+from reports.statistics.inference import Array, Estimate, estimate, linearised, marks
+from reports.statistics.points import Point, sample_terms
+from reports.statistics.sums import combine
 from reports.tables.table import Cell, Row
 from reports.views import view
 
@@ -59,7 +63,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Measure:
-    """Answers questions about systems; resamples are kept, as tables and figures share conditions.
+    """Answers questions about systems; terms are kept, as tables and figures share conditions.
 
     Attributes:
         results: the records.
@@ -105,36 +109,48 @@ class Measure:
         rows = (self._row(system, p, seed) for p in question.points for seed in system.seeds)
         return any(row is not None and row.get("corr_undefined", 0) > 0 for row in rows)
 
-    def samples(self, question: Question) -> list[Array | None]:
-        """For each system the answer under every bootstrap resample; None where it is missing."""
-        by_point = [self._at(question.metric, point) for point in question.points]
-        answers: list[Array | None] = []
-        for of_system in zip(*by_point, strict=True):
-            present = [values for values in of_system if values is not None]
-            complete = len(present) == len(by_point)
-            answers.append(np.mean(present, axis=0) if complete else None)
-        return answers
+    def estimate(self, system: Subject, question: Question) -> Estimate | None:
+        """The answer with its errors; None where it is missing.
 
-    def _at(self, metric: str, point: Point) -> list[Array | None]:
-        kept = self.results.worked.resampled
-        runs = [one.runs_at(point) for one in self.subjects]
-        keys = [
-            (metric, point, one.label, tuple(record.run_id for record in records))
-            for one, records in zip(self.subjects, runs, strict=True)
-        ]
-        new = [place for place, key in enumerate(keys) if key not in kept]
-        if new:
-            tables = [[record.table for record in runs[place]] for place in new]
-            streams = [stream_of(self.subjects[place].label) for place in new]
-            made = bootstrap(tables, metric, point, streams)
-            kept.update(zip((keys[place] for place in new), made, strict=True))
-        return [kept[key] for key in keys]
+        Points that the same runs answer for share their trainings; other points have their own.
+        """
+        points: dict[tuple[str, ...], list[Point]] = defaultdict(list)
+        for point in question.points:
+            points[tuple(run.run_id for run in system.runs_at(point))].append(point)
+        parts = []
+        for same in points.values():
+            by_run = [
+                [self._terms(run, question.metric, point) for point in same]
+                for run in system.runs_at(same[0])
+            ]
+            complete = [
+                np.mean([one for one in terms if one is not None], axis=0)
+                for terms in by_run
+                if not any(one is None for one in terms)
+            ]
+            if not complete:
+                return None
+            share = len(same) / len(question.points)
+            parts.append(estimate(np.stack(complete)).times(share))
+        return reduce(add, parts)
+
+    def _terms(self, run: RunRecord, metric: str, point: Point) -> Array | None:
+        kept = self.results.worked.terms
+        key = (metric, point, run.run_id)
+        if key not in kept:
+            try:
+                by_draw = sample_terms(run.table, metric, point)
+            except KeyError:
+                kept[key] = None
+            else:
+                kept[key] = linearised(partial(combine, metric), by_draw).mean(axis=0)
+        return kept[key]
 
     def column(self, question: Question) -> list[Cell]:
-        """A cell for each system, with the marks that the test samples support."""
+        """A cell for each system, with the marks that samples and seeds support."""
         cells = [self.cell(system, question) for system in self.subjects]
-        values = [cell.value for cell in cells]
-        found = marks(values, self.samples(question), question.metric)
+        answers = [self.estimate(system, question) for system in self.subjects]
+        found = marks(answers, view(question.metric).higher_is_better)
         return [replace(cell, mark=mark) for cell, mark in zip(cells, found, strict=True)]
 
 

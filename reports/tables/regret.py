@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from functools import reduce
+from operator import add
 
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import Results, System
-from reports.statistics.functionals import Array, Functional, answers, one
+from reports.statistics.functionals import Functional, answers, one
+from reports.statistics.inference import Estimate, estimate
 from reports.statistics.points import Point
-from reports.statistics.resampling import interval
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -110,26 +110,26 @@ def _points(rule: str) -> list[Point]:
 
 def _cells(results: Results, family: Family, shown: View, rule: str) -> tuple[Cell, ...]:
     functionals: list[Functional] = [one(point) for point in _points(rule)]
-    sign = -1 if shown.higher_is_better else 1
+    sign = -shown.scale if shown.higher_is_better else shown.scale
     one_for_all = answers(family.spectrum, shown.name, *functionals)
-    cells, samples, values = [], [], []
+    cells, rates, theirs = [], [], []
     for q, rate in enumerate(LEVELS):
         system = family.specialists.get(rate)
         own = system and answers(system, shown.name, functionals[q])
         if not own or one_for_all is None:
             cells.append(Cell(decimals=shown.decimals))
             continue
-        value = one_for_all.per_seed[:, q].mean() - own.per_seed.mean()
-        sample = one_for_all.samples[:, q] - own.samples[:, 0]
-        cells.append(_cell(float(sign * value), sign * sample, shown))
+        specialist = own.estimate.at(0)
+        cells.append(_cell((one_for_all.estimate.at(q) - specialist).times(sign), shown))
         if rate > 0:
-            values.append(float(sign * value))
-            samples.append(sign * sample)
-    if not values:
+            rates.append(q)
+            theirs.append(specialist)
+    if one_for_all is None or not rates:
         return (*cells, Cell(decimals=shown.decimals))
-    return (*cells, _cell(float(np.mean(values)), np.mean(samples, axis=0), shown))
+    ours = estimate(one_for_all.terms[:, rates].mean(axis=1))
+    mean = ours - reduce(add, theirs).times(1 / len(theirs))
+    return (*cells, _cell(mean.times(sign), shown))
 
 
-def _cell(value: float, samples: Array, shown: View) -> Cell:
-    low, high = (end * shown.scale for end in interval(samples))
-    return Cell(value * shown.scale, decimals=shown.decimals, interval=(low, high))
+def _cell(found: Estimate, shown: View) -> Cell:
+    return Cell(found.value, decimals=shown.decimals, interval=found.interval)
