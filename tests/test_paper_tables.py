@@ -6,7 +6,9 @@ import pytest
 
 from benchmark.records import RunStore
 from protocols.regimes import Regime
+from reports.statistics.points import Point
 from reports.tables.conditions import noise_table, random_table
+from reports.tables.measure import Measure, Question
 from reports.tables.robustness import clean_tables
 from reports.tables.specialists import specialists
 from reports.tables.variants import variant_tables
@@ -58,6 +60,28 @@ def test_a_specialist_answers_at_its_own_rate_only(store: RunStore) -> None:
     # Off by .15 against .35 and .5 for every sample, give or take .05 of the trainings.
     assert cell(table, "Alpha · clean", "η = 0.1", section="MAE").mark == "best"
     assert [s.key for s in results.compared.systems] == ["alpha-clean", "alpha-spectrum"]
+
+
+def test_an_average_over_rates_knows_which_trainings_it_is_of(store: RunStore) -> None:
+    """The specialists of two rates are trained apart, so their luck averages out; the one
+    checkpoint has the same luck at every rate."""
+    luck = {1: 0.0, 2: 0.1, 3: 0.2}
+    for seed, shift in luck.items():
+        for regime in (Regime("spectrum"), missing(0.2), missing(0.3)):
+            spec = make_spec(regime=regime, seed=seed)
+            add(store, spec, make_table(LABEL, off(0.5 + shift)))
+    results = one(store)
+    (apart,) = specialists(results, "missing", "bernoulli")
+    (single,) = (s for s in results.systems if s.regime.kind == "spectrum")
+    points = tuple(Point("I", "", "bernoulli", rate=rate) for rate in (0.2, 0.3))
+    for subject, independent in ((single, 1), (apart, 2)):
+        found = Measure(results, [subject]).estimate(subject, Question("mae", points))
+        assert found is not None
+        of_samples, of_seeds, nu = found.parts
+        assert found.value == pytest.approx(0.6, abs=1e-6)
+        assert of_samples == pytest.approx(0, abs=1e-9)
+        assert of_seeds == pytest.approx(0.1**2 / 3 / independent, rel=1e-4)
+        assert nu == pytest.approx(2 * independent, rel=1e-4)
 
 
 def test_a_rate_without_its_specialist_is_missing(store: RunStore) -> None:

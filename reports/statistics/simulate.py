@@ -1,6 +1,6 @@
 """Coverage and false calls of the reports' statistics, where the truth is known.
 
-    python -m reports.statistics.simulate [--families 100]
+    python -m reports.statistics.simulate [--families 200]
 
 simulates pairs of systems, and tables of 36 systems against one reference, none of which is truly
 better, in about two minutes: every system
@@ -199,7 +199,7 @@ def lines(families: int) -> Iterator[str]:
 def main() -> None:
     """Print coverage and false calls."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--families", type=int, default=100, help="tables simulated per line")
+    parser.add_argument("--families", type=int, default=200, help="tables simulated per line")
     for line in lines(parser.parse_args().families):
         print(line, flush=True)
 
