@@ -3,15 +3,15 @@
     python -m reports.statistics.simulate [--families 200]
 
 simulates pairs of systems, and tables of 36 systems against one reference, none of which is truly
-better, in about two minutes: every system
-has its own samples that it finds hard beside those that all do, every seed its own luck, and the
-seeds of a system disagree on single samples. Ratio is the part of the seeds in a difference's
-variance over that of the samples, both at the number of seeds at hand. Printed, in per cent, are
-how often the 95 % interval holds the truth (of a difference; of the reference's own number), how
-often a test is called better or worse, how often a table of 36 has any call after Holm, and how
-often a true difference of three standard errors is called (alone, not in a family). Beside them
-stand the same of the method that reports had before: a percentile bootstrap over samples and S - 1
-of S seeds, and a permutation of samples, both of which had to agree.
+better (about two minutes): every system has its own samples that it finds hard beside those that
+all do, every seed its own luck, and the seeds of a system disagree on single samples. Ratio is the
+part of the seeds in a difference's variance over that of the samples, both at the number of seeds
+at hand. Printed, in per cent, are how often the 95 % interval holds the truth (of a difference; of
+the reference's own number), how often a test is called better or worse, how often a table of 36 has
+any call after Holm, and how often a true difference of three standard errors is called (alone, not
+in a family). Below three seeds the interval is over samples only and covers as little as it says.
+Beside them stand the same of the method that reports had before: a percentile bootstrap over
+samples and S - 1 of S seeds, and a permutation of samples, both of which had to agree.
 
 Three kinds of terms: absolute errors, hits (0 or 1), and uneven: normal terms where the reference's
 trainings vary three times as much as the others'.
