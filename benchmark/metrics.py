@@ -5,9 +5,9 @@
     evaluate(task, p, y, w)[metric] == combine(metric, (w * terms(metric, p, y)).sum(over samples))
 
 Sums are linear, so the same two functions give a value, an exact expectation over what is missing
-(weights on (sample, availability subset) pairs), a metric under a thousand resamples of the test
-split (one matrix product) and a surface along a continuous missing rate: for F1 and the correlation
-as well as for means. Names and definitions:
+(weights on (sample, availability subset) pairs), the error over samples of any of them (by the
+function's slope at the sums) and a surface along a continuous missing rate: for F1 and the
+correlation as well as for means. Names and definitions:
 
 ==============  ===================================================================
 mae             mean |p - y|

@@ -121,7 +121,7 @@ def _frame(table: PredictionTable, questions: Sequence[Question]) -> pd.DataFram
     return pd.concat([keys, pd.DataFrame(metrics)], axis=1)
 
 
-# What the statistics of a report resample: the terms of each sample.
+# What the statistics of a report start from: the terms of each sample.
 
 
 def sample_terms(table: PredictionTable, metric: str, question: Question) -> Array:

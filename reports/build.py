@@ -11,7 +11,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.figures.drawing import drawn
 from reports.figures.style import drawing
-from reports.pictures import with_resamples, without_resamples
+from reports.pictures import with_intervals, without_intervals
 from reports.reliability.tables import mechanism_tables
 from reports.results import Results, load
 from reports.tables.conditions import condition_tables
@@ -105,9 +105,9 @@ def write(
     try:
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        with drawing(), drawn(without_resamples(sources), folder / FIGURES) as landscapes:
+        with drawing(), drawn(without_intervals(sources), folder / FIGURES) as landscapes:
             tables = [table for make in TABLE_MAKERS for table in make(sources)]
-            with drawn(with_resamples(sources), folder / FIGURES) as others:
+            with drawn(with_intervals(sources), folder / FIGURES) as others:
                 grids = grid_tables(sources)
                 leaders = leaderboard_tables(sources)
                 table_files = _write_tables([*leaders, *tables, *grids], folder / TABLES)

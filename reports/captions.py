@@ -10,16 +10,21 @@ from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import MODALITIES
 from protocols.rules import RULE_VERSIONS
 from reports.results import Results
+from reports.statistics.inference import LEVEL, SEEDS_NEEDED
 from reports.views import view
 
 MARKS = (
-    "Bold is best and underlined second, only where the 95 % interval of the paired difference "
-    "to every system ranked below excludes zero (bootstrap over test samples and seeds together)."
+    "Bold is best and underlined second, only where the difference to every system ranked below "
+    f"holds for new test samples and new trainings (p below {1 - LEVEL:.2g} by t over paired "
+    f"samples and seeds together); with fewer than {SEEDS_NEEDED} seeds of one of two systems "
+    "nothing is said of new trainings, and their difference is undecided."
 )
-INTERVALS = (
-    "[low, high]: 95 % interval, by a bootstrap over test samples and seeds together; with one "
-    "seed over test samples only."
+INTERVAL_OF = (
+    "Intervals are for new test samples and new trainings, by t over both; of a system with fewer "
+    f"than {SEEDS_NEEDED} seeds, or a difference to one, for new test samples and these trainings "
+    "only."
 )
+INTERVALS = f"[low, high]: 95 % interval. {INTERVAL_OF}"
 ONE_SYSTEM = "One system only, so nothing is marked as best."
 
 _SELECTION = {

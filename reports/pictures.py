@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from benchmark.systems import slug
+from reports import captions
 from reports.figures.curves import curve_groups, curves_figure
 from reports.figures.drawing import Drawn, Job
 from reports.figures.landscapes import (
@@ -30,7 +31,7 @@ from reports.views import SELECTIONS, view
 from reports.web.page import Picture
 
 
-def without_resamples(everything: Sources) -> list[Job]:
+def without_intervals(everything: Sources) -> list[Job]:
     """Figures that no table shares a computation with, to be begun first."""
     sources = everything.compared
     return [
@@ -40,8 +41,8 @@ def without_resamples(everything: Sources) -> list[Job]:
     ]
 
 
-def with_resamples(everything: Sources) -> list[Job]:
-    """Figures with intervals: what the tables resampled before them is not resampled again."""
+def with_intervals(everything: Sources) -> list[Job]:
+    """Figures with intervals: the terms that the tables made before them are shared."""
     sources = everything.compared
     results = sources.results
     curves = [
@@ -154,8 +155,8 @@ DIFFERENCE_CAPTION = (
     "difference is more than chance is in the tables of paired differences."
 )
 SENSITIVITY_CAPTION = (
-    "Means over seeds; bars are 95 % bootstrap intervals over test samples and seeds, points the "
-    "single seeds. Every other setting is the preset's."
+    "Means over seeds; bars are 95 % intervals, points the single seeds. Every other setting is "
+    f"the preset's. {captions.INTERVAL_OF}"
 )
 ROUTING_CAPTION = (
     "The mean routing weight of each expert (across) for each modality, under conditions of the "
@@ -169,10 +170,11 @@ RELIABILITY_CAPTION = (
     "best possible and a random order. Calibration: ten bins of equal weight for each seed; on "
     "the dotted line predicted and observed error agree. Gate on − off: against the same model "
     "trained without the gate, where there is one; purple is where the gate helps, and a sign "
-    "stands where a 95 % band over all cells at once excludes zero."
+    "stands where a 95 % band over all cells at once excludes zero for new test samples and new "
+    "trainings (never with fewer than three seeds)."
 )
 CURVES_CAPTION = (
     "Left: noise intensity λ with nothing missing. Right: missing rate η without noise (the "
-    "expectation over what is missing). Lines are means over seeds, bars 95 % bootstrap intervals "
-    "over test samples and seeds together, the dotted line is the best constant prediction."
+    "expectation over what is missing). Lines are means over seeds, bars 95 % intervals, "
+    f"the dotted line is the best constant prediction. {captions.INTERVAL_OF}"
 )

@@ -25,6 +25,7 @@ from benchmark.systems import systems
 from protocols.modalities import Modality, Task
 from protocols.regimes import REGIME_KINDS, Regime
 from protocols.rules import MissingRule
+from reports.comparable import require_one_content, require_one_source
 from reports.worked import Worked
 
 _UNREADABLE = (
@@ -241,12 +242,12 @@ def _nothing(
 
 
 def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -> Results:
-    _require_one_content(name, records)
+    require_one_content(name, records)
     by_id = {record.run_id: record for record in records}
     found = []
     for system_name, specs in systems([record.spec for record in records]).items():
         runs = [by_id[spec.run_id] for spec in sorted(specs, key=lambda spec: spec.seed)]
-        _require_one_source(system_name.label, runs)
+        require_one_source(system_name.label, runs)
         first = runs[0].spec
         found.append(
             System(
@@ -263,45 +264,6 @@ def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -
     rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
     frame = _frame([(system, record) for system in ordered for record in system.records], rules)
     return Results(name, records[0].spec.data_sha256, ordered, frame, problems, Worked(frame))
-
-
-def _require_one_source(label: str, records: Sequence[RunRecord]) -> None:
-    """A model whose card has no version is one model only while its source file is the same."""
-    runs: dict[str, list[str]] = defaultdict(list)
-    for record in records:
-        facts = record.environment["model"]
-        if facts["version"] is None:
-            runs[facts["source_sha256"]].append(record.run_id)
-    if len(runs) > 1:
-        listing = "; ".join(f"{sha[:12]}: {', '.join(ids)}" for sha, ids in sorted(runs.items()))
-        raise BenchmarkError(
-            f"the runs of '{label}' were trained with different contents of the file that defines "
-            f"the model, whose card has no version, so they are no seeds of one system ({listing}):"
-            " delete the runs that you do not mean, and give the card a version"
-        )
-
-
-def _require_one_content(name: str, records: Sequence[RunRecord]) -> None:
-    """Runs are compared sample by sample: they must have seen the same data."""
-    runs: dict[str, list[str]] = defaultdict(list)
-    for record in records:
-        runs[record.spec.data_sha256].append(record.run_id)
-    if len(runs) > 1:
-        listing = "\n".join(f"  data {k[:12]}: {', '.join(v)}" for k, v in sorted(runs.items()))
-        raise BenchmarkError(
-            f"the runs on '{name}' were made on {len(runs)} different contents of that name and "
-            f"cannot be averaged or compared:\n{listing}\nMove the runs on the content that you "
-            "do not mean out of the runs folder, or import it under another name and run again."
-        )
-    first = records[0].table
-    for record in records[1:]:
-        table = record.table
-        same = table.sample_ids == first.sample_ids and np.array_equal(table.label, first.label)
-        if not same:
-            raise BenchmarkError(
-                f"runs {records[0].run_id} and {record.run_id} name the same data but have "
-                "different test samples; one of the records was changed. Delete it and run again."
-            )
 
 
 def _order(system: System) -> tuple[Any, ...]:

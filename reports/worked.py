@@ -18,13 +18,12 @@ class Worked:
 
     Attributes:
         frame: every row.
-        resampled: (metric, condition, subject, its runs' ids) -> the values under every resample.
+        terms: (metric, condition, run id) -> the run's linearised terms, (N,); None where it was
+            not evaluated there.
     """
 
     frame: pd.DataFrame
-    resampled: dict[tuple[str, Question, str, tuple[str, ...]], np.ndarray | None] = field(
-        default_factory=dict
-    )
+    terms: dict[tuple[str, Question, str], np.ndarray | None] = field(default_factory=dict)
 
     @cached_property
     def values(self) -> dict[tuple[str, Question], dict[str, float]]:

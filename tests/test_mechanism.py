@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,9 +19,8 @@ from reports.reliability.gate import effect, pairs
 from reports.reliability.scores import follows
 from reports.reliability.tables import mechanism_tables
 from reports.reliability.uncertainty import worth
-from reports.statistics.functionals import Estimate
+from reports.statistics.inference import Estimate, estimate
 from reports.statistics.ranks import auroc
-from reports.statistics.resampling import resample_counts
 from tests.report_records import Predict, add, cell, make_spec, make_table, sources
 from tests.report_records import one as results_of
 from tests.test_statistics import labels
@@ -57,13 +57,15 @@ def add_pair(
     on: float,
     without: float,
     settings: dict[str, object] | None = None,
+    seeds: int = 3,
 ) -> None:
     for gate, error in (("none", on), ("no_gate", without)):
         table = make_table(Y, off(error))
         if gate == "none":
             table = with_scores(table, sign)
-        spec = make_spec("qamoe", "spectrum", config={"topk": 3, "ablation": gate})
-        add(store, spec, with_log_variance(table))
+        for seed in range(seeds):
+            spec = make_spec("qamoe", "spectrum", seed, config={"topk": 3, "ablation": gate})
+            add(store, spec, with_log_variance(table))
 
 
 @pytest.mark.parametrize(
@@ -203,8 +205,11 @@ def test_classes_have_no_likelihood(store: RunStore) -> None:
     assert list(made) == ["uncertainty"]
 
 
-def estimate(low: float, high: float) -> Estimate:
-    return Estimate(np.array([(low + high) / 2]), np.linspace(low, high, 1001))
+def between(low: float, high: float, seeds: int = 3) -> Estimate:
+    """An estimate with this interval: one that has an interval, in another unit, and moved."""
+    some = estimate(np.tile(Y, (seeds, 1)))
+    scaled = some.times((high - low) / (2 * float(some.half_width())))
+    return scaled + estimate(np.full((seeds, len(Y)), (low + high) / 2 - scaled.value))
 
 
 @pytest.mark.parametrize(
@@ -221,12 +226,22 @@ def estimate(low: float, high: float) -> Estimate:
 def test_a_claim_is_where_its_interval_lies(
     low: float, high: float, above: bool, verdict: str
 ) -> None:
-    assert Claim("", estimate(low, high), 0.0, above, 3).verdict == verdict
+    assert Claim("", between(low, high), 0.0, above, 3).verdict == verdict
+
+
+def test_two_seeds_decide_no_claim(store: RunStore) -> None:
+    assert Claim("", between(0.1, 0.2, seeds=2), 0.0, True, 3).verdict == "undecided"
+    add_pair(store, 1, 0.3, 0.5, seeds=2)
+    results = results_of(store)
+    made = mechanism_tables(sources(results))
+    assert cell(made[0], "The mechanism", "Verdict").text.startswith("undecided: 0 of 7")
+    gate = next(t for t in made if t.name.startswith("gate"))
+    assert cell(gate, pairs(results)[0].on.label, "Cells better", section="MAE").value == 0
 
 
 def test_what_is_not_needed_decides_nothing() -> None:
-    yes = Claim("yes", estimate(0.1, 0.2), 0.0, True, 3)
-    no = Claim("no", estimate(-0.2, -0.1), 0.0, True, 3, needed=False)
+    yes = Claim("yes", between(0.1, 0.2), 0.0, True, 3)
+    no = Claim("no", between(-0.2, -0.1), 0.0, True, 3, needed=False)
     assert conclusion([yes, no]) == "supported: every needed claim is"
     assert conclusion([yes, replace(no, needed=True)]) == "contradicted: no"
 
@@ -245,10 +260,10 @@ def test_claims_are_about_the_modalities_that_there_are(store: RunStore) -> None
 def test_the_figure_has_the_panels_that_the_runs_allow(
     store: RunStore, protocols: tuple[Protocol, ...], panels: int
 ) -> None:
-    for gate in ("none", "no_gate"):
+    for seed, gate in product((1, 2, 3), ("none", "no_gate")):
         table = make_table(Y, off(0.5 if gate == "none" else 0.3), protocols=protocols)
         scored = with_scores(table, 1) if gate == "none" else table
-        spec = make_spec("qamoe", config={"topk": 3, "ablation": gate})
+        spec = make_spec("qamoe", seed=seed, config={"topk": 3, "ablation": gate})
         add(store, spec, with_log_variance(scored))
     results = results_of(store)
     (system,) = has_panel(results)
@@ -295,9 +310,9 @@ def test_scores_are_over_the_samples_that_have_the_modality(store: RunStore) -> 
     assert found.auroc.value == pytest.approx(1.0)
     assert found.auroc.interval == pytest.approx((1.0, 1.0))
     assert found.clean.value == pytest.approx(0.8 + SPREAD[~lacks].mean(), abs=1e-6)
-    counts = resample_counts(60)[:, ~lacks]
+    counts = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), 1000)[:, ~lacks]
     resampled = counts @ SPREAD[~lacks] / counts.sum(axis=1)  # as many as are drawn of them
-    assert found.clean.samples.std() == pytest.approx(resampled.std(), rel=0.1)
+    assert found.clean.parts[0] ** 0.5 == pytest.approx(resampled.std(), rel=0.1)
     whole = auroc(1 - scores[..., 2][:8], ~(np.arange(8) & 4).astype(bool), np.full(60, 1 / 60))
     assert whole[0] < 0.8  # what it read before
     caption = " ".join(mechanism_tables(sources(results))[0].caption)

@@ -15,7 +15,7 @@ from reports.figures.landscapes import differences, signed_scale, surfaces
 from reports.figures.routing import contexts, routing_of
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
-from reports.pictures import routing_figures, sensitivity_figures, without_resamples
+from reports.pictures import routing_figures, sensitivity_figures, without_intervals
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 QAMOE = {"topk": 3, "ablation": "none"}
@@ -37,7 +37,7 @@ def test_the_difference_is_taken_under_the_same_training(store: RunStore) -> Non
     assert (scale.label(0.0), scale.label(-0.2), scale.value(0.4)) == ("0", "−0.2", "+0.400")
     assert differences(found, "nobody") == []
     with drawing():
-        jobs = without_resamples(sources(one(store)))
+        jobs = without_intervals(sources(one(store)))
         names = [picture.name for job in jobs for picture, _ in job()]
     assert names == [
         f"figures3-6-{what}-seed-a1-{metric}"

@@ -25,7 +25,7 @@ from protocols.settings import AnySettings
 from reports.build import build
 from reports.figures.drawing import Drawn, drawn
 from reports.figures.style import drawing, line_styles
-from reports.pictures import with_resamples, without_resamples
+from reports.pictures import with_intervals, without_intervals
 from reports.results import load
 from reports.tables.robustness import main_table
 from tests.report_records import (
@@ -259,7 +259,7 @@ def test_figures_written_by_children_are_those_written_here(
 ) -> None:
     add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["grid"]))
     measured = sources(one(store))
-    jobs = [*without_resamples(measured), *with_resamples(measured)]
+    jobs = [*without_intervals(measured), *with_intervals(measured)]
     written = []
     for count in (1, 3):
         folder = tmp_path / str(count)
@@ -274,7 +274,7 @@ def test_figures_written_by_children_are_those_written_here(
 
 def test_a_child_that_cannot_write_is_the_users_error(store: RunStore, tmp_path: Path) -> None:
     add(store, make_spec(), make_table(LABEL, off_by(0.5), protocols=["grid"]))
-    jobs = without_resamples(sources(one(store)))
+    jobs = without_intervals(sources(one(store)))
     with (
         drawing(),
         drawn(jobs, tmp_path / "nowhere", 9) as pictures,
@@ -290,7 +290,7 @@ def test_what_a_killed_child_leaves_is_drawn_here(store: RunStore, tmp_path: Pat
     def deadly() -> Iterator[Drawn]:
         if os.getpid() != here:
             os.kill(os.getpid(), signal.SIGKILL)
-        yield from without_resamples(sources(one(store)))[0]()
+        yield from without_intervals(sources(one(store)))[0]()
 
     with drawing(), drawn([deadly, deadly], tmp_path, 2) as pictures:
         names = {picture.name for picture in pictures()}

@@ -149,20 +149,28 @@ def test_majority_class_is_the_floor_of_classification(store: RunStore) -> None:
     assert cell(made, "Alpha · clean", "ACC ↑", "Clean test").value == 100.0
 
 
-def test_bold_only_where_the_samples_support_it(store: RunStore) -> None:
+def test_bold_only_where_samples_and_seeds_support_it(store: RunStore) -> None:
     """Beta beats Alpha on every sample; Gamma ties with Beta (errors swapped between samples)."""
     y = np.linspace(-3, 3, 60)
 
     def errors(even: float, odd: float) -> Predict:
         return lambda c, y: y + np.where(np.arange(60) % 2, odd, even)
 
-    add(store, make_spec("alpha"), make_table(y, errors(0.9, 0.9)))
-    add(store, make_spec("beta"), make_table(y, errors(0.2, 0.3)))
+    def three(model: str, even: float, odd: float) -> None:
+        for seed in (1, 2, 3):
+            add(store, make_spec(model, seed=seed), make_table(y, errors(even, odd)))
+
+    three("alpha", 0.9, 0.9)
+    add(store, make_spec("beta", seed=1), make_table(y, errors(0.2, 0.3)))
+    add(store, make_spec("beta", seed=2), make_table(y, errors(0.2, 0.3)))
+    table = main_table(sources(one(store)), ("seed_a1", "bernoulli", JOINT))
+    assert all(cell.mark == "" for row in table.rows for cell in row.cells)  # two seeds of Beta
+    add(store, make_spec("beta", seed=3), make_table(y, errors(0.2, 0.3)))
     table = main_table(sources(one(store)), ("seed_a1", "bernoulli", JOINT))
     beta = "Beta (reconstruction) · clean"
     assert cell(table, beta, "MAE ↓", "Clean test").mark == "best"
     assert cell(table, "Alpha · clean", "MAE ↓", "Clean test").mark == ""
-    add(store, make_spec("gamma"), make_table(y, errors(0.301, 0.2)))
+    three("gamma", 0.301, 0.2)
     table = main_table(sources(one(store)), ("seed_a1", "bernoulli", JOINT))
     marks = {row.label: row.cells[3].mark for row in table.rows}
     assert marks == {"Alpha · clean": "", beta: "", "gamma · clean": ""}
@@ -179,7 +187,24 @@ def test_a_seed_that_was_not_evaluated_there_is_counted_out(store: RunStore) -> 
     missing = cell(table, "Beta (reconstruction) · clean", "MAE ↓", "Protocol III")
     assert missing == Cell(decimals=3)
     average = Average("mae", (Question("III", "seed_a1", "bernoulli", joint=JOINT),))
-    assert Measure(results).samples(average)[1] is None
+    assert Measure(results).estimate(results.systems[1], average) is None
+
+
+def test_a_correlation_that_one_seed_has_not_is_undefined_and_marks_nothing(
+    store: RunStore,
+) -> None:
+    y = np.tile(LABEL, 5)
+    for seed in (1, 2, 3):
+        constant = lambda _, y, own=seed: 0 * y if own == 2 else y + 0.1  # noqa: E731
+        add(store, make_spec("alpha", seed=seed), make_table(y, lambda _, y: y + 0.1))
+        add(store, make_spec("beta", seed=seed), make_table(y, constant))
+        add(store, make_spec("qamoe", seed=seed), make_table(y, lambda _, y: -y))
+    (table,) = clean_tables(sources(one(store)))
+    beta = cell(table, "Beta (reconstruction) · clean", "Corr ↑", "Clean test")
+    assert (beta.value, beta.interval, beta.text, beta.flag) == (None, None, "–", "†")
+    assert cell(table, "Alpha · clean", "Corr ↑", "Clean test").value == pytest.approx(1.0)
+    assert {row.cells[4].mark for row in table.rows} == {""}
+    assert any(note.startswith("†") for note in table.notes)
 
 
 def test_without_protocol_three_the_clean_test_is_the_main_table(store: RunStore) -> None:
@@ -202,10 +227,11 @@ def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
         "the epoch with the lowest validation MAE",
         "Noise rule seed_a1, mean over 3 corruption draws",
         "Missing rule bernoulli",
-        "Versions: missing 1, metrics 2, zeroing 1, degradation 1, draw 1, III 1.",
+        "Versions: missing 1, metrics 2, zeroing 1, degradation 2, draw 1, III 1.",
         "uniform on [0, 0.7]",
         "Reconstructed without the authors' source: Beta",
-        "95 % interval",
+        "holds for new test samples and new trainings (p below 0.05",
+        "with fewer than 3 seeds",
         "Floors are missing",
     ):
         assert part in caption

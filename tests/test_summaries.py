@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
+from benchmark.metrics import combine, terms
 from benchmark.questions import Question, grid_questions
 from benchmark.readouts import read
 from benchmark.records import RunStore
+from benchmark.table import PredictionTable
+from protocols.availability import name_of
 from protocols.conditions import LEVELS, Condition
 from protocols.regimes import Regime
 from reports.results import Results
-from reports.statistics.functionals import answers, area, mean, one
-from reports.statistics.resampling import RESAMPLES, resample_counts, seed_shares, stream_of
+from reports.statistics.functionals import Functional, answers, area, mean, one
+from reports.statistics.inference import estimate
 from reports.statistics.summaries import cliff, non_monotone, relative_drop, steps_of, worst_cell
 from reports.tables.differences import Difference, difference_tables, sections
 from reports.tables.regret import regret_tables
@@ -92,14 +96,20 @@ def test_functionals_equal_the_read_outs_and_a_plain_loop(store: RunStore, metri
         return [np.mean(cells), mixed, read(table, third)[metric]]
 
     assert found.per_seed == pytest.approx(np.array([by_hand(t) for t in tables]))
-    assert found.of_samples.mean(axis=0) == pytest.approx(found.per_seed.mean(axis=0))
-    if metric == "acc2_non0":
-        return  # its denominator is resampled too; the loop below takes it as fixed
-    shares = seed_shares(2, stream_of(results.systems[0].label))
-    for resample in range(0, RESAMPLES, 331):
-        index = np.repeat(np.arange(30), resample_counts(30)[resample].astype(int))
-        by_seed = found.terms[:, :, index].mean(axis=-1)
-        assert found.samples[resample] == pytest.approx(shares[resample] @ by_seed)
+    assert found.estimate.values == pytest.approx(found.per_seed.mean(axis=0))
+    # Samples labelled 0 do not count in acc2_non0: they move no resample's value.
+    counts = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), 3000)
+    of_samples = terms(metric, tables[0].prediction[0], y)
+    real = combine(metric, counts @ of_samples)
+    (linear,) = answers(results.systems[0], metric, clean_of(tables[0])).terms[0]  # type: ignore[union-attr]
+    assert linear.std() / 30**0.5 == pytest.approx(real.std(), rel=0.12)
+
+
+def clean_of(table: PredictionTable) -> Functional:
+    """The table's first row, as a functional."""
+    first = table.conditions[0]
+    assert (first.intensity, first.joint) == (0.0, "")
+    return one(Question("I", available=name_of(first.mask)))
 
 
 def test_the_summary_of_known_errors(store: RunStore) -> None:
@@ -120,7 +130,7 @@ def test_the_summary_of_known_errors(store: RunStore) -> None:
     assert value("value", "Worst cell") == pytest.approx(0.71, abs=1e-6)
     assert value("(λ, η)", "Worst cell") == "(0, 0.7)"  # noise costs nothing here
     assert value("loss", "Steepest step") == pytest.approx(0.03, abs=1e-6)
-    # All samples are off alike and there is one run: nothing to resample.
+    # All samples are off alike and there is one run: nothing varies.
     assert cell(table, "Alpha · clean", "Grid mean", "", "MAE").interval == pytest.approx(
         (0.605, 0.605), abs=1e-6
     )
@@ -141,8 +151,8 @@ def test_the_intervals_of_the_worst_cell_and_the_steepest_step(store: RunStore) 
         found = cell(made, "Alpha · clean", title, group, "MAE")
         of_samples = np.where(frail, frail_samples, others)
         assert found.value == pytest.approx(of_samples.mean(), abs=1e-6)
-        resampled = resample_counts(60) @ of_samples / 60
-        assert found.interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=1e-6)
+        low, high = ttest_1samp(of_samples, 0).confidence_interval()
+        assert found.interval == pytest.approx((low, high), abs=1e-6)
     # Where more is better the loss is still positive: the scores fall by what is lost.
     lost = cell(made, "Alpha · clean", "loss", "Steepest step", "ACC7 ↑")
     assert lost.value is not None
@@ -180,7 +190,7 @@ def test_paired_differences_of_known_errors(store: RunStore) -> None:
     and less on the other half."""
     y = np.tile(LABEL, 5)
     half = np.where(np.arange(30) % 2, 0.2, -0.2)
-    for seed in (1, 2):
+    for seed in (1, 2, 3):
         add(store, make_spec("qamoe", seed=seed, config={"topk": 3}), make_table(y, off(0.5)))
         add(store, make_spec("alpha", seed=seed), make_table(y, off(0.7)))
         add(store, make_spec("beta", seed=seed), make_table(y, off(0.5 + half)))
@@ -192,12 +202,12 @@ def test_paired_differences_of_known_errors(store: RunStore) -> None:
         alpha = cell(table, "Alpha · clean", "difference", group)
         assert alpha.value == pytest.approx(0.2, abs=1e-6)
         assert alpha.interval == pytest.approx((0.2, 0.2), abs=1e-6)
-        assert cell(table, "Alpha · clean", "p", group).value == 1e-4
-        assert cell(table, "Alpha · clean", "Holm p", group).value == pytest.approx(6e-4)
+        assert cell(table, "Alpha · clean", "p", group).value == pytest.approx(0, abs=1e-9)
+        assert cell(table, "Alpha · clean", "Holm p", group).value == pytest.approx(0, abs=1e-9)
         assert cell(table, "Alpha · clean", "verdict", group).text == "worse"
         beta = "Beta (reconstruction) · clean"
         assert cell(table, beta, "difference", group).value == pytest.approx(0, abs=1e-6)
-        assert cell(table, beta, "p", group).value == 1.0
+        assert cell(table, beta, "p", group).value == pytest.approx(1.0, abs=1e-4)
         assert cell(table, beta, "verdict", group).text == "undecided"
     assert any("6 tests" in sentence for sentence in table.caption)
 
@@ -206,11 +216,28 @@ def off(error: float | np.ndarray) -> Predict:
     return lambda _, y: y + error
 
 
-def test_a_verdict_needs_interval_and_p() -> None:
-    assert Difference(0.2, (0.1, 0.3), 0.01, 0.04).verdict(True) == "better"
-    assert Difference(0.2, (0.1, 0.3), 0.01, 0.04).verdict(False) == "worse"
-    assert Difference(0.2, (0.1, 0.3), 0.01, 0.06).verdict(True) == "undecided"
-    assert Difference(0.2, (-0.1, 0.3), 0.01, 0.04).verdict(True) == "undecided"
+def test_a_verdict_is_what_the_corrected_p_supports() -> None:
+    higher = estimate(np.full((3, 9), 0.2))
+    assert Difference(higher, 0.04).verdict(True) == "better"
+    assert Difference(higher, 0.04).verdict(False) == "worse"
+    assert Difference(higher, 0.06).verdict(True) == "undecided"
+    assert Difference(higher, float("nan")).verdict(True) == "undecided"
+
+
+def test_two_seeds_of_a_side_leave_it_undecided(store: RunStore) -> None:
+    """However large the difference; a side with three is compared, and alone in its family."""
+    for seed in (1, 2, 3):
+        add(store, make_spec("qamoe", seed=seed, config={"topk": 3}), make_table(LABEL, off(0.5)))
+        add(store, make_spec("beta", seed=seed), make_table(LABEL, off(0.9)))
+    for seed in (1, 2):
+        add(store, make_spec("alpha", seed=seed), make_table(LABEL, off(2.7)))
+    table = next(t for t in difference_tables(sources(results_of(store))) if "mae" in t.name)
+    assert cell(table, "Alpha · clean", "verdict", "Clean test").text == "undecided"
+    assert cell(table, "Alpha · clean", "p", "Clean test").text == "–"
+    assert cell(table, "Alpha · clean", "difference", "Clean test").interval is not None
+    assert cell(table, "Beta (reconstruction) · clean", "verdict", "Clean test").text == "worse"
+    assert any("the 3 tests" in sentence for sentence in table.caption)
+    assert any("fewer than 3 seeds" in sentence for sentence in table.caption)
 
 
 def test_without_qamoe_the_best_is_the_reference_of_each_regime(store: RunStore) -> None:

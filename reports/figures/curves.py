@@ -16,7 +16,6 @@ from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import MUTED, line_styles, subtitle
 from reports.floors import Floor
 from reports.results import Results
-from reports.statistics.resampling import interval
 from reports.tables.measure import Average, Measure
 from reports.tables.robustness import full_name
 from reports.views import SELECTIONS, View, view
@@ -58,7 +57,7 @@ def curves_figure(
         ),
         (f"{ETA}  (no noise)", [Question("I", "", missing_rule, 0.0, x) for x in LEVELS]),
     )
-    note = " · bar: 95 % interval over test samples and seeds"
+    note = " · bar: 95 % interval"
     head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, _WIDTH)
     legend = Legend([*(system.label for system in results.systems), _FLOOR], _WIDTH)
     frame = Frame(0.65, legend.height + 0.45, 0.1, head.band, (0.15, 0.2))
@@ -85,15 +84,14 @@ def _panel(
     systems = measure.results.systems
     styles = line_styles(systems)
     averages = [Average(shown.name, (question,)) for question in questions]
-    samples = [measure.samples(average) for average in averages]
     for place, system in enumerate(systems):
         style = styles[system.key]
         found = [measure.per_seed(system, average) * shown.scale for average in averages]
         if all(len(values) for values in found):
             mean = np.array([values.mean() for values in found])
-            resampled = [by_system[place] for by_system in samples]
-            bars = [interval(values * shown.scale) for values in resampled if values is not None]
-            errors = np.maximum(np.abs(np.array(bars).T - mean), 0.0)
+            answers = [measure.estimate(system, average) for average in averages]
+            widths = [shown.scale * one.half_width() for one in answers if one is not None]
+            errors = np.array(widths)
             levels = np.array(LEVELS) + _DODGE * ((place + 0.5) / len(systems) - 0.5)
             drawn: dict[str, Any] = {"linewidth": 1.6, "markersize": 4.5, "elinewidth": 0.9}
             axis.errorbar(levels, mean, errors, label=system.label, **drawn, **style)

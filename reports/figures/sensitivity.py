@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from matplotlib.figure import Figure
 from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import series_style, subtitle
 from reports.results import Results, System
-from reports.statistics.resampling import interval
 from reports.tables.measure import Average, Measure
 from reports.tables.robustness import blocks_of
 from reports.tables.variants import variants
@@ -87,7 +85,7 @@ def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...])
     width = _PANEL[0] * max(2, len(metrics))
     facts = (
         f"{sweep.plain.label}, otherwise unchanged · {subtitle(results, systems)} · "
-        "bar: 95 % interval over test samples and seeds · points: seeds"
+        "bar: 95 % interval · points: seeds"
     )
     head = Heading(f"Sensitivity to {_spoken(sweep)}", facts, width)
     blocks = blocks_of(results, variant)
@@ -115,31 +113,21 @@ def _draw(
 ) -> None:
     scale = view(average.metric).scale
     style = series_style(place)
-    samples = measure.samples(average)
-    positions, means, lows, highs = [], [], [], []
+    positions, means, widths = [], [], []
     for position, system in enumerate(sweep.systems.values()):
         per_seed = measure.per_seed(system, average) * scale
-        resampled = samples[position]
-        if not len(per_seed) or resampled is None:
+        answer = measure.estimate(system, average)
+        if not len(per_seed) or answer is None:
             continue
-        low, high = interval(resampled * scale)
         shifted = position + 0.08 * (2 * place - 1)
         positions.append(shifted)
         means.append(float(per_seed.mean()))
-        lows.append(low)
-        highs.append(high)
+        widths.append(scale * float(answer.half_width()))
         axis.plot(
             [shifted] * len(per_seed), per_seed, ".", color=style["color"], alpha=0.5, markersize=4
         )
     if means:
-        errors = _errors(means, lows, highs)
-        axis.errorbar(positions, means, errors, label=label, capsize=3, linewidth=1.6, **style)
-
-
-def _errors(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> np.ndarray:
-    """Distances to the interval's ends; none is negative, also where the mean lies outside."""
-    values = np.array(means)
-    return np.maximum(np.stack([values - np.array(lows), np.array(highs) - values]), 0.0)
+        axis.errorbar(positions, means, widths, label=label, capsize=3, linewidth=1.6, **style)
 
 
 def _spoken(sweep: Sweep) -> str:

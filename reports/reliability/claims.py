@@ -18,13 +18,10 @@ from reports.reliability.gate import effect, pairs
 from reports.reliability.scores import follows
 from reports.reliability.uncertainty import worth
 from reports.results import Results, System
-from reports.statistics.functionals import Estimate
-from reports.views import View, view
+from reports.statistics.inference import Estimate
+from reports.views import view
 
 Verdict = Literal["supported", "contradicted", "undecided"]
-
-_ROUNDING = 1e-9
-"""A score that never moves has an AUROC of 0.5 up to rounding, and an interval of no width."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +46,12 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """Where the whole 95 % interval lies; undecided where it holds the threshold."""
-        if self.estimate is None:
+        """Where the whole 95 % interval lies; undecided where it holds the threshold, and with
+        fewer than three seeds."""
+        side = self.estimate.side_of(self.threshold) if self.estimate else 0
+        if side == 0:
             return "undecided"
-        low, high = self.estimate.interval
-        if low > self.threshold + _ROUNDING:
-            return "supported" if self.above else "contradicted"
-        if high < self.threshold - _ROUNDING:
-            return "contradicted" if self.above else "supported"
-        return "undecided"
+        return "supported" if (side > 0) == self.above else "contradicted"
 
 
 def conclusion(claims: Sequence[Claim]) -> str:
@@ -115,12 +109,8 @@ def _gate_claims(results: Results, system: System, noise_rule: str) -> list[Clai
         if noise == noise_rule
     ]
     made = [
-        Claim(text, _scaled(e.mean, shown), 0.0, shown.higher_is_better, shown.decimals)
+        Claim(text, e.mean.times(shown.scale), 0.0, shown.higher_is_better, shown.decimals)
         for e in found
         if e is not None
     ]
     return made or [Claim(text, None, 0.0, shown.higher_is_better, shown.decimals)]
-
-
-def _scaled(estimate: Estimate, shown: View) -> Estimate:
-    return Estimate(estimate.per_seed * shown.scale, estimate.samples * shown.scale)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from benchmark.questions import grid_questions
 from reports.results import Results, System
-from reports.statistics.functionals import Estimate, answers, mean, one
-from reports.statistics.resampling import simultaneous
+from reports.statistics.functionals import answers, mean, one
+from reports.statistics.inference import Estimate
 
 Array = NDArray[np.float64]
 
@@ -46,8 +46,12 @@ class Effect:
     high: Array
 
     def better(self, higher_is_better: bool) -> NDArray[np.bool_]:
-        """(8, 8) the cells in which the gate helps, as far as the band can tell."""
-        return self.low > 0 if higher_is_better else self.high < 0
+        """(8, 8) the cells in which the gate helps, as far as the band can tell.
+
+        None with fewer than three seeds of a side.
+        """
+        helps = self.low > 0 if higher_is_better else self.high < 0
+        return helps & self.mean.decidable
 
     def worse(self, higher_is_better: bool) -> NDArray[np.bool_]:
         """(8, 8) the cells in which it hurts."""
@@ -80,11 +84,8 @@ def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effec
     on, off = (answers(system, metric, *asked) for system in (pair.on, pair.off))
     if on is None or off is None:
         return None
-    values = on.per_seed.mean(axis=0) - off.per_seed.mean(axis=0)
-    samples = on.samples - off.samples
-    low, high = simultaneous(samples[:, 1:], values[1:])
+    difference = on.estimate - off.estimate
+    cells = difference.at(slice(1, None))
     side = round(len(grid) ** 0.5)
-    return Effect(
-        Estimate(values[:1], samples[:, 0]),
-        *(part.reshape(side, side) for part in (values[1:], low, high)),
-    )
+    parts = (cells.values, *cells.band())
+    return Effect(difference.at(0), *(part.reshape(side, side) for part in parts))

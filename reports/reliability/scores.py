@@ -23,16 +23,13 @@ from protocols.availability import contains, subsets
 from protocols.conditions import at_level
 from protocols.modalities import MODALITIES, Modality
 from reports.results import System
-from reports.statistics.functionals import Estimate
+from reports.statistics.inference import Array, Estimate, estimate
 from reports.statistics.ranks import auroc, level_correlation
-from reports.statistics.resampling import over_seeds, resample_counts, stream_of
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Follows:
-    """How one modality's score follows its quality; means over runs, with resampled values.
+    """How one modality's score follows its quality; means over runs.
 
     Attributes:
         clean, noisy, missing: the mean of r_m on clean input, at the highest λ, and where m is
@@ -48,12 +45,10 @@ class Follows:
     auroc: Estimate
 
 
-def linearised(values: Array, influences: Array, stream: int) -> list[Estimate]:
+def estimates(values: Array, influences: Array) -> list[Estimate]:
     """Estimates from each run's values and its samples' influences: (S, K) and (S, K, N)."""
-    runs, count, size = influences.shape
-    moved = resample_counts(size) @ influences.reshape(-1, size).T / size
-    by_seed = values + moved.reshape(-1, runs, count)
-    return [Estimate(values[:, k], over_seeds(by_seed[:, :, k], stream)) for k in range(count)]
+    found = estimate(values[..., None] + influences)
+    return [found.at(k) for k in range(values.shape[1])]
 
 
 def scored(system: System) -> list[PredictionTable]:
@@ -74,7 +69,7 @@ def follows(system: System, noise_rule: str, modality: Modality) -> Follows | No
         return None
     values = np.array([values for values, _ in found])
     influences = np.array([influences for _, influences in found])
-    return Follows(*linearised(values, influences, stream_of(system.label)))
+    return Follows(*estimates(values, influences))
 
 
 def _of_run(
@@ -82,8 +77,8 @@ def _of_run(
 ) -> tuple[list[float], list[Array]]:
     """Values and influences in the order of :class:`Follows`.
 
-    Over the samples that have the modality by nature. In a resample they are as many as are drawn
-    of them, so each one's influence is larger by N over their number, and the others have none.
+    Over the samples that have the modality by nature. Of the N drawn they are as many as chance has
+    it, so each one's influence is larger by N over their number, and the others have none.
     """
     by_draw = levels(table, noise_rule, modality)
     without_noise, lacks = by_subset(table, modality)

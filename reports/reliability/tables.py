@@ -15,7 +15,7 @@ from reports.reliability.gate import Effect, Pair, effect, pairs
 from reports.reliability.scores import Follows, follows, scored
 from reports.reliability.uncertainty import COVERED, Worth, worth
 from reports.results import System
-from reports.statistics.functionals import Estimate
+from reports.statistics.inference import Estimate
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -63,7 +63,8 @@ def _verdict_table(everything: Sources, noise_rule: str) -> Table:
         (
             *captions.common(results.only(systems), [Question("II", noise_rule)]),
             "A claim is supported where the whole 95 % interval lies on the side that the claim "
-            "needs, contradicted where it lies on the other, else undecided. First Spearman's "
+            "needs, contradicted where it lies on the other, for new test samples and new "
+            "trainings; else undecided, and always with fewer than three seeds. First Spearman's "
             "correlation of r_m with λ, then the AUROC of 1 − r_m for m missing, then the share "
             "of the way from a random to a perfect ranking of errors, then gate on minus gate off. "
             "The mechanism needs the claims on r_m and on the gate.",
@@ -108,7 +109,7 @@ def _score_cells(found: Follows | None) -> tuple[Cell, ...]:
         return (Cell(decimals=3),) * 5
     means = (found.clean, found.noisy, found.missing)
     return (
-        *(Cell(one.value, one.std, len(one.per_seed), decimals=3) for one in means),
+        *(Cell(one.value, one.std, one.seeds, decimals=3) for one in means),
         _estimate(found.correlation, 3),
         _estimate(found.auroc, 3),
     )
@@ -157,7 +158,7 @@ def _worth_cells(found: Worth | None) -> tuple[Cell, ...]:
     plain = (found.random, found.oracle)
     return (
         _estimate(found.aurc, 3),
-        *(Cell(one.value, one.std, len(one.per_seed), decimals=3) for one in plain),
+        *(Cell(one.value, one.std, one.seeds, decimals=3) for one in plain),
         _estimate(found.gain, 1, 100.0),
         Cell(found.correlation.value, found.correlation.std, decimals=3),
         Cell(found.nll.value, found.nll.std, decimals=3) if found.nll else Cell(text="–"),
@@ -185,7 +186,8 @@ def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
             "Differences to the same model trained without the gate (r_m = 1), paired by sample. "
             "The grid mean has its own 95 % interval; for single cells the intervals are a band "
             "that holds all 64 at once with 95 %, and a cell counts as better or worse where the "
-            "band excludes zero.",
+            "band excludes zero; with fewer than three seeds of a side none does, and the gate is "
+            "undecided.",
             captions.INTERVALS,
         ),
         (
@@ -232,7 +234,5 @@ def _gate_cells(found: Effect | None, shown: View) -> tuple[Cell, ...]:
 def _estimate(found: Estimate | None, decimals: int, scale: float = 1.0) -> Cell:
     if found is None:
         return Cell(decimals=decimals)
-    low, high = found.interval
-    std = None if found.std is None else found.std * scale
-    ends = (low * scale, high * scale)
-    return Cell(found.value * scale, std, decimals=decimals, interval=ends)
+    scaled = found.times(scale)
+    return Cell(scaled.value, scaled.std, decimals=decimals, interval=scaled.interval)

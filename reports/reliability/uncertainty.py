@@ -17,13 +17,10 @@ from scipy.special import ndtri
 from benchmark.questions import Question
 from benchmark.readouts import weighted_rows
 from benchmark.table import PredictionTable
-from reports.reliability.scores import linearised
+from reports.reliability.scores import estimates
 from reports.results import System
-from reports.statistics.functionals import Estimate
+from reports.statistics.inference import Array, Estimate
 from reports.statistics.ranks import aurc, spearman
-from reports.statistics.resampling import stream_of
-
-Array = NDArray[np.float64]
 
 COVERED = 0.9
 """The nominal coverage of the intervals ŷ ± z σ whose true coverage is measured."""
@@ -86,8 +83,8 @@ def worth(system: System, question: Question) -> Worth | None:
         return None
     values = np.array([values for values, _ in found])
     influences = np.array([influences for _, influences in found])
-    estimates = linearised(values, influences, stream_of(system.label))
-    return Worth(*estimates, *([None] * (9 - len(estimates))))
+    known = estimates(values, influences)
+    return Worth(*known, *([None] * (9 - len(known))))
 
 
 def has_log_variance(system: System) -> bool:

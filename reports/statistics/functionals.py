@@ -1,4 +1,4 @@
-"""Weighted sums of a metric over conditions: grid means, areas, and their values under resampling.
+"""Weighted sums of a metric over conditions: grid means, areas, with what their errors need.
 
 Only for metrics that are means over samples (``metrics.MEANS``): a weighted sum over conditions is
 one more mean over samples then, and a whole area costs what one cell costs.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark.metrics import MEANS, terms
 from benchmark.questions import Question
@@ -19,40 +18,10 @@ from benchmark.readouts import row_weights, sample_terms
 from benchmark.table import PredictionTable
 from protocols.conditions import LEVELS
 from reports.results import System
-from reports.statistics.resampling import interval, over_seeds, resample_counts, stream_of
-
-Array = NDArray[np.float64]
+from reports.statistics.inference import Array, Estimate, estimate
 
 Functional = tuple[tuple[Question, float], ...]
 """Conditions, each with its weight in the sum."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One number of a system: of each of its runs, and under every resample.
-
-    Attributes:
-        per_seed: (S,) a value for each run.
-        samples: (RESAMPLES,) values of the mean over runs.
-    """
-
-    per_seed: Array
-    samples: Array
-
-    @property
-    def value(self) -> float:
-        """The mean over runs."""
-        return float(self.per_seed.mean())
-
-    @property
-    def std(self) -> float | None:
-        """The standard deviation over runs; None with fewer than two."""
-        return float(self.per_seed.std(ddof=1)) if len(self.per_seed) > 1 else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval, over samples and runs."""
-        return interval(self.samples)
 
 
 @dataclass(frozen=True)
@@ -60,12 +29,10 @@ class Answers:
     """A system's functionals, run by run.
 
     Attributes:
-        stream: the system's stream of random numbers, for its draws of runs.
         terms: (S, Q, N) what each sample adds to each functional, scaled so that the functional is
             the mean over samples.
     """
 
-    stream: int
     terms: Array
 
     @cached_property
@@ -74,30 +41,14 @@ class Answers:
         return np.asarray(self.terms.mean(axis=-1))
 
     @cached_property
-    def resampled(self) -> Array:
-        """(RESAMPLES, S, Q) values of each run; the draw of runs is not applied yet."""
-        runs, count, size = self.terms.shape
-        values = resample_counts(size) @ self.terms.reshape(-1, size).T / size
-        return np.asarray(values.reshape(-1, runs, count))
-
-    @cached_property
-    def samples(self) -> Array:
-        """(RESAMPLES, Q) values of the mean over runs."""
-        values = self.resampled
-        by_functional = [over_seeds(values[:, :, q], self.stream) for q in range(values.shape[2])]
-        return np.stack(by_functional, axis=1)
-
-    @property
-    def of_samples(self) -> Array:
-        """(N, Q) what each sample adds, averaged over runs: what a permutation swaps."""
-        return np.asarray(self.terms.mean(axis=0).T)
+    def estimate(self) -> Estimate:
+        """The Q means over runs."""
+        return estimate(self.terms)
 
 
 @lru_cache(maxsize=256)  # leaderboards, differences and summaries ask for the same
 def answers(system: System, metric: str, *functionals: Functional) -> Answers | None:
     """A system's functionals; None where no run covers all of their conditions.
-
-    How many samples count (those not labelled 0, for ``acc2_non0``) is held fixed in resamples.
 
     Raises:
         ValueError: for a metric that is no mean over samples.
@@ -110,7 +61,7 @@ def answers(system: System, metric: str, *functionals: Functional) -> Answers | 
             found.append(_terms(record.table, metric, functionals))
         except KeyError:
             continue
-    return Answers(stream_of(system.label), np.stack(found)) if found else None
+    return Answers(np.stack(found)) if found else None
 
 
 def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional]) -> Array:
@@ -129,7 +80,10 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
         mixed += weights[:, used] @ terms(metric, table.prediction[used], table.label)[..., 0]
     # Which samples count depends on the labels only, so it is the same under every condition.
     counted = terms(metric, table.prediction[0], table.label)[..., 1]
-    return np.asarray(mixed * (len(counted) / counted.sum()))
+    # A sample that does not count has no influence on the mean over those that do.
+    scale = len(counted) / counted.sum()
+    value = scale * mixed.mean(axis=-1, keepdims=True)
+    return np.asarray(scale * mixed + (1 - scale * counted) * value)
 
 
 def one(question: Question) -> Functional:

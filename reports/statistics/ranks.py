@@ -1,9 +1,9 @@
 """Rank statistics with their influence functions: AUROC, Spearman with λ, area under risk–coverage.
 
-A sample's influence is how fast the statistic moves as that sample's weight grows. To first order a
-bootstrap value is the statistic plus the weighted mean of the influences, so a thousand resamples
-cost one matrix product where ranking anew would cost a thousand sorts. Every function takes the
-samples' weights, which is what the tests differentiate by.
+A sample's influence is how fast the statistic moves as that sample's weight grows. To first order
+the statistic of other samples is its value plus the mean of their influences, so it has the errors
+of a mean (:mod:`reports.statistics.inference`). Every function takes the samples' weights, which is
+what the tests differentiate by.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Paired differences to a reference system: interval, permutation p-value, Holm, and a verdict."""
+"""Paired differences to a reference system: interval, p-value, Holm, and a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from reports import captions
 from reports.results import Results, System
-from reports.statistics.functionals import Answers, Functional, answers, mean
-from reports.statistics.resampling import LEVEL, holm, interval, permutation_p
+from reports.statistics.functionals import Functional, answers, mean
+from reports.statistics.inference import LEVEL, SEEDS_NEEDED, Estimate, holm
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -17,11 +17,15 @@ from reports.views import SELECTIONS, View, view
 REFERENCE_MODEL = "qamoe"
 Verdict = Literal["better", "worse", "undecided"]
 
+Test = tuple[str, str]
+"""A system's key and the name of what it is compared on."""
+
 _UNIT = (
-    "Each difference is the system minus the reference of its section, paired by test sample. "
-    "p: two-sided permutation of the two systems, sample by sample, which speaks of these "
-    "checkpoints on other samples; the interval speaks of new trainings too. Better and worse "
-    f"need both: an interval without zero and a Holm p below {1 - LEVEL:.2g}."
+    "Each difference is the system minus the reference of its section, paired by test sample; "
+    "better and worse claim that it holds for new test samples and new trainings: p is two-sided, "
+    f"from the model of the interval, and its Holm correction must be below {1 - LEVEL:.2g}. "
+    "Undecided: this is not shown, or one of the two has fewer than "
+    f"{SEEDS_NEEDED} seeds, so that nothing is known of new trainings and there is no p."
 )
 
 
@@ -30,23 +34,18 @@ class Difference:
     """A system minus its reference under one condition, in the metric's raw unit.
 
     Attributes:
-        value: the difference of the means over seeds.
-        interval: its 95 % interval, over samples and seeds.
-        p: the permutation p-value.
-        holm: p after Holm's correction over the table's tests.
+        estimate: the difference of the means over seeds, with its interval and p.
+        holm: p after Holm's correction over the table's tests; NaN where there is no p.
     """
 
-    value: float
-    interval: tuple[float, float]
-    p: float
-    holm: float = float("nan")
+    estimate: Estimate
+    holm: float
 
     def verdict(self, higher_is_better: bool) -> Verdict:
-        """What interval and corrected p together support."""
-        low, high = self.interval
-        if self.holm >= 1 - LEVEL or low <= 0 <= high:
+        """What the corrected p supports; the interval excludes zero wherever it is this low."""
+        if not self.holm < 1 - LEVEL:
             return "undecided"
-        return "better" if (low > 0) == higher_is_better else "worse"
+        return "better" if (self.estimate.value > 0) == higher_is_better else "worse"
 
 
 @dataclass(frozen=True)
@@ -97,21 +96,13 @@ def conditions(results: Results) -> dict[str, Functional]:
     return {headline.title: mean(headline.questions) for headline in chosen}
 
 
-def difference(one_side: Answers, reference: Answers) -> list[Difference]:
-    """Paired differences of two systems, one for each functional; not corrected yet."""
-    values = one_side.per_seed.mean(axis=0) - reference.per_seed.mean(axis=0)
-    samples = one_side.samples - reference.samples
-    p_values = permutation_p(one_side.of_samples - reference.of_samples)
-    return [
-        Difference(float(value), interval(samples[:, q]), float(p))
-        for q, (value, p) in enumerate(zip(values, p_values, strict=True))
-    ]
-
-
-def corrected(found: Sequence[Difference]) -> list[Difference]:
-    """The same with Holm's correction over exactly these."""
-    adjusted = holm([one.p for one in found])
-    return [replace(d, holm=float(p)) for d, p in zip(found, adjusted, strict=True)]
+def corrected(found: Mapping[Test, Estimate]) -> dict[Test, Difference]:
+    """Differences with Holm's correction over exactly these."""
+    adjusted = holm([float(one.p) for one in found.values()])
+    return {
+        key: Difference(one, float(p))
+        for (key, one), p in zip(found.items(), adjusted, strict=True)
+    }
 
 
 def _table(sources: Sources, metric: str) -> Table:
@@ -122,7 +113,7 @@ def _table(sources: Sources, metric: str) -> Table:
         for system in results.systems
         for name, functional in asked.items()
     }
-    tests: dict[tuple[str, str], Difference] = {}
+    found: dict[Test, Estimate] = {}
     groups = sections(results, metric)
     for section in groups:
         for name in asked:
@@ -130,8 +121,8 @@ def _table(sources: Sources, metric: str) -> Table:
             for system in section.others:
                 own = answer[system.key, name]
                 if own is not None and base is not None:
-                    (tests[system.key, name],) = difference(own, base)
-    tests = dict(zip(tests, corrected(list(tests.values())), strict=True))
+                    found[system.key, name] = (own.estimate - base.estimate).at(0)
+    tests = corrected(found)
     made = [
         Row(
             system.label,
@@ -143,7 +134,8 @@ def _table(sources: Sources, metric: str) -> Table:
         for system in section.others
     ]
     questions = [question for functional in asked.values() for question, _ in functional]
-    family = f"Holm's correction over the {len(tests)} tests of this table."
+    tested = sum(one.estimate.decidable for one in tests.values())
+    family = f"Holm's correction over the {tested} tests of this table."
     return Table(
         table_name("paired-differences", shown.title),
         f"Paired differences in {shown.heading}",
@@ -166,10 +158,14 @@ def _table(sources: Sources, metric: str) -> Table:
 def _cells(found: Difference | None, shown: View) -> tuple[Cell, ...]:
     if found is None:
         return (Cell(decimals=shown.decimals),) * 4
-    low, high = (end * shown.scale for end in found.interval)
+    scaled = found.estimate.times(shown.scale)
+    p_values = (
+        (Cell(float(found.estimate.p), decimals=4), Cell(found.holm, decimals=4))
+        if found.estimate.decidable
+        else (Cell(text="–"),) * 2
+    )
     return (
-        Cell(found.value * shown.scale, decimals=shown.decimals, interval=(low, high)),
-        Cell(found.p, decimals=4),
-        Cell(found.holm, decimals=4),
+        Cell(scaled.value, decimals=shown.decimals, interval=scaled.interval),
+        *p_values,
         Cell(text=found.verdict(shown.higher_is_better)),
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
 from typing import Protocol
 
 import numpy as np
 
+from benchmark.metrics import combine
 from benchmark.questions import Question
+from benchmark.readouts import sample_terms
 from benchmark.records import RunRecord
 from reports.floors import Floor
 from reports.results import Results
-from reports.statistics.resampling import Array, bootstrap, marks, stream_of
+from reports.statistics.inference import Array, Estimate, estimate, linearised, marks
 from reports.tables.table import Cell, Row
 from reports.views import view
 
@@ -58,7 +63,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Measure:
-    """Works out averages of systems; resamples are kept, as tables and figures share conditions.
+    """Works out averages of systems; terms are kept, as tables and figures share conditions.
 
     Attributes:
         results: the records.
@@ -96,36 +101,48 @@ class Measure:
         run_ids = [r.run_id for r in system.runs_at(question) if r.spec.seed == seed]
         return self.results.worked.values.get((run_ids[0], question)) if run_ids else None
 
-    def samples(self, average: Average) -> list[Array | None]:
-        """For each system the answer under every bootstrap resample; None where it is missing."""
-        by_question = [self._at(average.metric, question) for question in average.questions]
-        answers: list[Array | None] = []
-        for of_system in zip(*by_question, strict=True):
-            present = [values for values in of_system if values is not None]
-            complete = len(present) == len(by_question)
-            answers.append(np.mean(present, axis=0) if complete else None)
-        return answers
+    def estimate(self, system: Subject, average: Average) -> Estimate | None:
+        """The answer with its errors; None where it is missing.
 
-    def _at(self, metric: str, question: Question) -> list[Array | None]:
-        kept = self.results.worked.resampled
-        runs = [one.runs_at(question) for one in self.subjects]
-        keys = [
-            (metric, question, one.label, tuple(record.run_id for record in records))
-            for one, records in zip(self.subjects, runs, strict=True)
-        ]
-        new = [place for place, key in enumerate(keys) if key not in kept]
-        if new:
-            tables = [[record.table for record in runs[place]] for place in new]
-            streams = [stream_of(self.subjects[place].label) for place in new]
-            made = bootstrap(tables, metric, question, streams)
-            kept.update(zip((keys[place] for place in new), made, strict=True))
-        return [kept[key] for key in keys]
+        Questions that the same runs answer share their trainings; others have their own.
+        """
+        questions: dict[tuple[str, ...], list[Question]] = defaultdict(list)
+        for question in average.questions:
+            questions[tuple(run.run_id for run in system.runs_at(question))].append(question)
+        parts = []
+        for same in questions.values():
+            by_run = [
+                [self._terms(run, average.metric, question) for question in same]
+                for run in system.runs_at(same[0])
+            ]
+            complete = [
+                np.mean([one for one in terms if one is not None], axis=0)
+                for terms in by_run
+                if not any(one is None for one in terms)
+            ]
+            if not complete:
+                return None
+            share = len(same) / len(average.questions)
+            parts.append(estimate(np.stack(complete)).times(share))
+        return reduce(add, parts)
+
+    def _terms(self, run: RunRecord, metric: str, question: Question) -> Array | None:
+        kept = self.results.worked.terms
+        key = (metric, question, run.run_id)
+        if key not in kept:
+            try:
+                by_draw = sample_terms(run.table, metric, question)
+            except KeyError:
+                kept[key] = None
+            else:
+                kept[key] = linearised(partial(combine, metric), by_draw).mean(axis=0)
+        return kept[key]
 
     def column(self, average: Average) -> list[Cell]:
-        """A cell for each system, with the marks that the test samples support."""
+        """A cell for each system, with the marks that samples and seeds support."""
         cells = [self.cell(system, average) for system in self.subjects]
-        values = [cell.value for cell in cells]
-        found = marks(values, self.samples(average), average.metric)
+        answers = [self.estimate(system, average) for system in self.subjects]
+        found = marks(answers, view(average.metric).higher_is_better)
         return [replace(cell, mark=mark) for cell, mark in zip(cells, found, strict=True)]
 
 

@@ -7,14 +7,15 @@ specialist's at η, without noise: positive where specialising pays.
 
 from __future__ import annotations
 
-import numpy as np
+from functools import reduce
+from operator import add
 
 from benchmark.questions import random_questions
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import Results, System
-from reports.statistics.functionals import Array, Functional, answers, one
-from reports.statistics.resampling import interval
+from reports.statistics.functionals import Functional, answers, one
+from reports.statistics.inference import Estimate, estimate
 from reports.tables.robustness import Sources, table_name
 from reports.tables.specialists import Specialists, specialists
 from reports.tables.table import Cell, Column, Row, Table
@@ -74,26 +75,26 @@ def _table(sources: Sources, found: list[Pair], rule: str) -> Table:
 
 def _cells(spectrum: System, trained: Specialists, shown: View, rule: str) -> tuple[Cell, ...]:
     functionals: list[Functional] = [one(question) for question in random_questions(rule)]
-    sign = -1 if shown.higher_is_better else 1
+    sign = -shown.scale if shown.higher_is_better else shown.scale
     one_for_all = answers(spectrum, shown.name, *functionals)
-    cells, samples, values = [], [], []
+    cells, rates, theirs = [], [], []
     for q, rate in enumerate(LEVELS):
         system = trained.by_level.get(rate)
         own = system and answers(system, shown.name, functionals[q])
         if not own or one_for_all is None:
             cells.append(Cell(decimals=shown.decimals))
             continue
-        value = one_for_all.per_seed[:, q].mean() - own.per_seed.mean()
-        sample = one_for_all.samples[:, q] - own.samples[:, 0]
-        cells.append(_cell(float(sign * value), sign * sample, shown))
+        specialist = own.estimate.at(0)
+        cells.append(_cell((one_for_all.estimate.at(q) - specialist).times(sign), shown))
         if rate > 0:
-            values.append(float(sign * value))
-            samples.append(sign * sample)
-    if not values:
+            rates.append(q)
+            theirs.append(specialist)
+    if one_for_all is None or not rates:
         return (*cells, Cell(decimals=shown.decimals))
-    return (*cells, _cell(float(np.mean(values)), np.mean(samples, axis=0), shown))
+    ours = estimate(one_for_all.terms[:, rates].mean(axis=1))
+    mean = ours - reduce(add, theirs).times(1 / len(theirs))
+    return (*cells, _cell(mean.times(sign), shown))
 
 
-def _cell(value: float, samples: Array, shown: View) -> Cell:
-    low, high = (end * shown.scale for end in interval(samples))
-    return Cell(value * shown.scale, decimals=shown.decimals, interval=(low, high))
+def _cell(found: Estimate, shown: View) -> Cell:
+    return Cell(found.value, decimals=shown.decimals, interval=found.interval)

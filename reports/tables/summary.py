@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -10,15 +11,8 @@ from benchmark.questions import Question, grid_questions
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import System
-from reports.statistics.functionals import (
-    Estimate,
-    Functional,
-    answers,
-    area,
-    mean,
-    one,
-)
-from reports.statistics.resampling import over_seeds
+from reports.statistics.functionals import Functional, answers, area, mean, one
+from reports.statistics.inference import Estimate, estimate, linearised
 from reports.statistics.summaries import (
     Place,
     cliff,
@@ -101,18 +95,9 @@ def _cells(
     surface = [sources.measure.per_seed(system, Average(metric, (question,))) for question in grid]
     if whole is None or found is None or not all(len(values) for values in surface):
         return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
-    per_seed, resampled = found.per_seed, found.resampled
-    estimates = [Estimate(whole.per_seed[:, 0], whole.samples[:, 0])]
-    estimates += [Estimate(per_seed[:, q], found.samples[:, q]) for q in (_IN_LAMBDA, _IN_ETA)]
-    drop = Estimate(
-        relative_drop(per_seed[:, _CLEAN], per_seed[:, _CORNER_CELL], shown.higher_is_better),
-        over_seeds(
-            relative_drop(
-                resampled[..., _CLEAN], resampled[..., _CORNER_CELL], shown.higher_is_better
-            ),
-            found.stream,
-        ),
-    )
+    estimates = [whole.estimate.at(0), *(found.estimate.at(q) for q in (_IN_LAMBDA, _IN_ETA))]
+    ends = np.moveaxis(found.terms[:, [_CLEAN, _CORNER_CELL]], 1, -1)
+    drop = estimate(linearised(partial(_drop, shown.higher_is_better), ends))
     values = np.array([v.mean() for v in surface]).reshape(len(LEVELS), len(LEVELS))
     return (
         *(_with_interval(one, shown.scale, shown.decimals) for one in estimates),
@@ -130,6 +115,11 @@ def _functionals(grid: Sequence[Question]) -> list[Functional]:
     return [area(grid[::width]), area(grid[:width]), one(grid[0]), one(grid[-1])]
 
 
+def _drop(higher_is_better: bool, ends: np.ndarray) -> np.ndarray:
+    """(..., 2) values at the clean and at the other end."""
+    return relative_drop(ends[..., 0], ends[..., 1], higher_is_better)
+
+
 def _of_surface(
     system: System, grid: Sequence[Question], surface: np.ndarray, shown: View
 ) -> tuple[Cell, ...]:
@@ -143,7 +133,7 @@ def _of_surface(
     loss: Functional = ((at(step.end), sign), (at(step.start), -sign))
     found = answers(system, shown.name, one(at(worst)), loss)
     assert found is not None  # as the surface has every cell
-    value, lost = (Estimate(found.per_seed[:, q], found.samples[:, q]) for q in range(2))
+    value, lost = (found.estimate.at(q) for q in range(2))
     rises = float(non_monotone(surface, shown.higher_is_better))
     return (
         _with_interval(value, shown.scale, shown.decimals),
@@ -161,15 +151,9 @@ def _constant(value: float, shown: View) -> tuple[Cell, ...]:
     return (same, same, same, Cell(0.0), same, empty, zero, empty, Cell(0.0, decimals=0))
 
 
-def _with_interval(estimate: Estimate, scale: float, decimals: int) -> Cell:
-    low, high = estimate.interval
-    return Cell(
-        estimate.value * scale,
-        None if estimate.std is None else estimate.std * scale,
-        len(estimate.per_seed),
-        decimals=decimals,
-        interval=(low * scale, high * scale),
-    )
+def _with_interval(found: Estimate, scale: float, decimals: int) -> Cell:
+    scaled = found.times(scale)
+    return Cell(scaled.value, scaled.std, scaled.seeds, decimals=decimals, interval=scaled.interval)
 
 
 def _at(place: Place) -> str:

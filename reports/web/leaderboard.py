@@ -9,7 +9,7 @@ from benchmark.questions import OVERVIEW_MEANING
 from reports import captions
 from reports.results import Results
 from reports.statistics.functionals import Functional, answers, mean
-from reports.statistics.resampling import marks
+from reports.statistics.inference import marks
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -71,6 +71,6 @@ def _column(results: Results, shown: View, functional: Functional) -> list[Cell]
         values = answer.per_seed[:, 0] * shown.scale
         std = float(values.std(ddof=1)) if len(values) > 1 else None
         cells.append(Cell(float(values.mean()), std, len(values), decimals=shown.decimals))
-    samples = [None if answer is None else answer.samples[:, 0] for answer in found]
-    marked = marks([cell.value for cell in cells], samples, shown.name)
+    estimates = [None if answer is None else answer.estimate.at(0) for answer in found]
+    marked = marks(estimates, shown.higher_is_better)
     return [replace(cell, mark=mark) for cell, mark in zip(cells, marked, strict=True)]
