@@ -59,6 +59,15 @@ def causal_mask(targets: int, sources: int, device: torch.device | None = None) 
     return full.triu(1 + abs(sources - targets))
 
 
+def last_step(real: Tensor, padding_too: bool) -> Tensor:
+    """(B,) index of the last step of (B, T) sequences: of all steps, or of the real ones.
+
+    A sequence without a real step gives 0.
+    """
+    steps = torch.arange(real.shape[1], device=real.device)
+    return steps[-1].expand(real.shape[0]) if padding_too else (steps * real).amax(1)
+
+
 class EncoderStack(nn.Module):
     """G parallel transformer encoders of one shape, pre-norm, for self- or cross-attention.
 
@@ -66,7 +75,11 @@ class EncoderStack(nn.Module):
     LN0 shared by queries and sources, x += attention(LN0 x, LN0 source) and x += FFN(LN1 x), ReLU,
     hidden width 4e; a last normalisation. A source gets its own scaling and code, and independent
     dropout as keys and as values, once for all layers. (Tsai et al. 2019, section 3.2; official
-    code.) A step whose first channel is exactly 0 has no position code.
+    code.) A step whose first channel is exactly 0 has no position code there.
+
+    A sequence that is zero throughout is given the codes of all its steps, with ``position_code``
+    or without: as long as the biases are zero, each normalisation of its all-zero rows would
+    multiply the gradient by 1/sqrt(1e-5), to a norm of 1e14 in all. Other sequences keep theirs.
 
     Weights are stored (G, layers, in, out); parameters: G (layers (12e^2 + 13e) + 2e).
 
@@ -79,7 +92,7 @@ class EncoderStack(nn.Module):
         residual_dropout: rate on what is added to the residual stream.
         embedding_dropout: rate after the position code.
         causal: mask sources later than the target step (see :func:`causal_mask`).
-        position_code: add the sinusoidal code.
+        position_code: add the sinusoidal code to every sequence.
     """
 
     def __init__(
@@ -169,10 +182,11 @@ class EncoderStack(nn.Module):
 
     def _embed(self, x: Tensor) -> Tensor:
         """Scale, position code, dropout."""
-        scaled = x * math.sqrt(self.width)
+        coded = ~x.flatten(2).any(-1)[..., None, None]
         if self.position_code:
-            code = sinusoidal_code(x.shape[2], self.width, x.device).to(x.dtype)
-            scaled = torch.addcmul(scaled, (x[..., :1] != 0.0).to(x.dtype), code)
+            coded = coded | (x[..., :1] != 0.0)
+        code = sinusoidal_code(x.shape[2], self.width, x.device).to(x.dtype)
+        scaled = torch.addcmul(x * math.sqrt(self.width), coded.to(x.dtype), code)
         return self._dropout(scaled, self.embedding_dropout)
 
     def _memory(self, source: Tensor, layers: list[_Layer]) -> list[tuple[Tensor, Tensor]]:

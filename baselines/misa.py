@@ -101,6 +101,10 @@ class MISA(BranchedModel):
             "Moment distances are sqrt(x + 1e-12), finite where two shared codes coincide.",
             "Weight decay in the preset paper is the seed paper's common one; the original's is 0.",
             "The preset official has a fixed number of epochs, not early stopping.",
+            "The preset mmsa has no gradient accumulation: one batch of 32 stands for the "
+            "package's 2 summed micro-batches of 16, and its value clipping at 0.8 of their sum "
+            "for 0.4 of the mean. The difference and moment terms are statistics of a batch: here "
+            "of 32 samples, in the package of 16.",
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )

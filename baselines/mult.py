@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.kernels import dropout
-from baselines.layers import EncoderStack, TemporalProjection
+from baselines.layers import EncoderStack, TemporalProjection, last_step
 from benchmark.interface import (
     DataSpec,
     Loss,
@@ -92,9 +92,9 @@ class MulT(MultimodalModel):
     head. Encoders whose lengths agree run as one stack, so the module's weights are laid out by
     the data's lengths.
 
-    A zero modality stays zero through the bias-free projection and has no position code: its keys
-    are constant. A kernel longer than a modality's sequence is clipped to it (an absent modality
-    is one step long).
+    A zero modality stays zero through the bias-free projection: its keys are position codes, the
+    same for all samples. A kernel longer than a modality's sequence is clipped to it (an absent
+    modality is one step long).
     """
 
     Config = MulTConfig
@@ -112,6 +112,9 @@ class MulT(MultimodalModel):
             "package's 8 summed micro-batches of 16, and its value clipping at 0.6 of their sum "
             "for 0.6/8 of the mean.",
             "A kernel longer than a sequence is clipped to it; the original fails.",
+            "A stream that is zero throughout gets the position codes of its steps, in the preset "
+            "mmsa too: in the original one sample without any modality gives the first step a "
+            "gradient of norm 1e14.",
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
@@ -216,7 +219,9 @@ class MulT(MultimodalModel):
             both = torch.stack(
                 [torch.cat([crossed[t, s] for s in MODALITIES if s != t], -1) for t in targets]
             )
-            step = torch.stack([self._last_step(real[t]) for t in targets])
+            step = torch.stack(
+                [last_step(real[t], self.config.pool == "last_step") for t in targets]
+            )
             out = stack(both, None, self._real_keys(real, targets), step)
             pooled.update(zip(targets, out[:, :, 0].unbind(0), strict=True))
         c = torch.cat([pooled[m] for m in MODALITIES], -1)
@@ -237,13 +242,6 @@ class MulT(MultimodalModel):
         if not self.config.use_key_padding_mask:
             return None
         return torch.stack([real[m] for m in sources])
-
-    def _last_step(self, real: Tensor) -> Tensor:
-        """(B,) index of the step that stands for a (B, T) sequence."""
-        steps = torch.arange(real.shape[1], device=real.device)
-        if self.config.pool == "last_step":
-            return steps[-1].expand(real.shape[0])
-        return (steps * real).amax(1)
 
 
 def _same_shapes(

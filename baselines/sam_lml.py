@@ -51,6 +51,8 @@ _INTERACTIONS: dict[Interactions, tuple[tuple[Modality, tuple[Modality, ...]], .
 """(query, keys) of each interaction."""
 
 _SMALLEST_RANGE = 1e-6
+_RECENT = 0.1
+"""Share of the newest batch in a running average, as in batch normalisation."""
 Encoded = Mapping[str, Tensor]
 
 
@@ -83,7 +85,11 @@ class SAMLML(BranchedModel):
             "Text is frozen features, not a fine-tuned DeBERTa; Adam with the common training's "
             "rates and schedule instead of AdamW at 1e-5 with warm-up.",
             "Audio and vision are standardised by channel instead of min-max scaled by batch, "
-            "and padding is masked; batch_minmax and use_masks bring the original back.",
+            "and padding is masked; batch_minmax and use_masks bring the original back, but for "
+            "the range at evaluation, which is a running average over training batches: by the "
+            "original's own batch a prediction would depend on its neighbours.",
+            "A sequence that is zero throughout gets the position codes of its steps in the audio "
+            "and vision encoders, which would otherwise blow up the first gradients.",
             "Where lengths differ, a key step is enhanced by the query step at the same relative "
             "position, and it is that pair whose logits are compared; the original has equal "
             "lengths.",
@@ -130,6 +136,8 @@ class SAMLML(BranchedModel):
                 embedding_dropout=config.dropout,
                 causal=False,
             )
+            if config.batch_minmax:
+                self.register_buffer(f"extremes_{m}", torch.tensor([0.0, 1.0]))
         self.wiring = _INTERACTIONS[config.interactions]
         self.interactions = nn.ModuleList(Interaction(d) for _ in self.wiring)
         hidden = config.scorer_width
@@ -156,12 +164,21 @@ class SAMLML(BranchedModel):
         if modality == "text":
             return {"steps": self.text_in(features), "real": real, "counted": counted}
         if config.batch_minmax:
-            low, high = features.aminmax()
-            features = (features - low) / (high - low).clamp_min(_SMALLEST_RANGE)
+            features = self._scaled(modality, features)
         steps = self.convolution[modality](F.pad(features, (0, 0, 1, 1)))
         keys = real[None] if config.use_masks else None
         steps = self.encoder[modality](steps[None], real_keys=keys)[0]
         return {"steps": steps, "real": real, "counted": counted}
+
+    def _scaled(self, modality: Modality, features: Tensor) -> Tensor:
+        """Features by the smallest and largest value: of the training batch, or running ones."""
+        extremes = getattr(self, f"extremes_{modality}")
+        if self.training:
+            current = torch.stack(features.detach().aminmax())
+            extremes.lerp_(current, _RECENT)
+            extremes = current
+        low, high = extremes.unbind()
+        return (features - low) / (high - low).clamp_min(_SMALLEST_RANGE)
 
     def fuse(self, encoded: Mapping[Modality, Encoded]) -> Output:
         """The answer; the interactions (B, P, d) and scores (B, P) go along for the loss.

@@ -36,8 +36,8 @@ class SAMLMLConfig(ModelConfig):
     )
     batch_minmax: bool = Field(
         False,
-        description=f"scale audio and vision by the batch's smallest and largest value; {_GAL}: "
-        "true; a prediction then depends on its batch",
+        description="scale audio and vision by the training batch's smallest and largest value, at "
+        f"evaluation by their running averages; {_GAL}: true, by the batch at evaluation too",
     )
     rank_weight: float = Field(0.005, ge=0, description=f"of the score ranking; {_GAL}")
     noise_weight: float = Field(0.005, ge=0, description=f"of noise in attention; {_GAL}")

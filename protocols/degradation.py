@@ -71,8 +71,8 @@ def degrade(
         available: (3,) or (B, 3) bool: S, in the order t, a, v. What ``batch`` already lacks
             stays missing.
         noise: the draw, for the same B samples and on the same device.
-        sigma_ref: modality -> the reference standard deviation, a scalar or (d_m,) tensor on the
-            batch's device.
+        sigma_ref: modality -> (d_m,) or scalar reference standard deviation, on the batch's
+            device; 0 keeps a channel as it is.
 
     Returns:
         The degraded batch. Padding masks are unchanged, padding stays zero; with λ = 0 and all

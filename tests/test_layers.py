@@ -12,14 +12,15 @@ from baselines import kernels, layers
 from baselines.layers import EncoderStack, TemporalProjection, causal_mask, sinusoidal_code
 
 
-def reference_positions(x: Tensor) -> Tensor:
-    """(B, T, e) position codes, number by number."""
+def reference_positions(x: Tensor, position_code: bool = True) -> Tensor:
+    """(B, T, e) position codes, number by number; all of them for a sequence of zeros."""
     batch, steps, width = x.shape
     code = torch.zeros(batch, steps, width)
     half = width // 2
     for b in range(batch):
         for t in range(steps):
-            if float(x[b, t, 0].detach()) == 0.0:
+            first_is_zero = float(x[b, t, 0].detach()) == 0.0
+            if (first_is_zero or not position_code) and bool(x[b].any()):
                 continue
             for i in range(half):
                 angle = (t + 1) * 10000.0 ** (-i / (half - 1))
@@ -34,7 +35,7 @@ def reference_encode(
     width = stack.width
 
     def embed(y: Tensor) -> Tensor:
-        return math.sqrt(width) * y + (reference_positions(y) if stack.position_code else 0.0)
+        return math.sqrt(width) * y + reference_positions(y, stack.position_code)
 
     def linear(y: Tensor, name: str, layer: int) -> Tensor:
         weight, bias = getattr(stack, name), getattr(stack, f"{name}_bias")
@@ -97,6 +98,9 @@ def test_encoder_equals_torch_attention_with_the_same_weights(
     x = torch.randn(2, 3, lengths[0], 8)
     x[0, 1, 0, 0] = 0.0
     source = None if lengths[1] is None else torch.randn(2, 3, lengths[1], 8)
+    x[1, :2] = 0.0
+    if source is not None:
+        source[1, 1:] = 0.0
     out = stack(x, source)
     for group in range(2):
         expected = reference_encode(

@@ -190,14 +190,29 @@ def test_evaluation_is_deterministic_and_padding_changes_nothing(keep: int) -> N
     torch.testing.assert_close(long(longer).prediction, model(batch).prediction)
 
 
-def test_batch_minmax_is_the_original_scaling() -> None:
-    model, batch = make_sam_lml(batch_minmax=True, lowq=False).eval(), make_batch(5)
-    plain = make_sam_lml(lowq=False).eval()
+def test_batch_minmax_is_the_original_scaling_in_training() -> None:
+    settings = {"lowq": False, "dropout": 0.0}
+    model, batch = make_sam_lml(batch_minmax=True, **settings), make_batch(5)
+    plain = make_sam_lml(**settings)
     x = batch.features["audio"]
     scaled = (x - x.min()) / (x.max() - x.min())
     torch.testing.assert_close(
         model.encode("audio", x, batch.masks["audio"]),
         plain.encode("audio", scaled, batch.masks["audio"]),
+    )
+
+
+def test_batch_minmax_at_evaluation_is_a_running_average() -> None:
+    settings = {"lowq": False, "dropout": 0.0}
+    model, plain = make_sam_lml(batch_minmax=True, **settings), make_sam_lml(**settings).eval()
+    low, high = 0.0, 1.0
+    for seed in range(3):
+        x, mask = (getattr(make_batch(5, seed=seed), n)["vision"] for n in ("features", "masks"))
+        model.encode("vision", x, mask)
+        low, high = 0.9 * low + 0.1 * float(x.min()), 0.9 * high + 0.1 * float(x.max())
+    torch.testing.assert_close(
+        model.eval().encode("vision", x, mask),
+        plain.encode("vision", (x - low) / (high - low), mask),
     )
 
 

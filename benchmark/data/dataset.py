@@ -93,9 +93,10 @@ class Dataset:
         sha256: hash of the stored features, ids and labels; part of every run's identity.
         spec: widths, lengths, present modalities and task.
         splits: train, valid and test; without test in a search.
-        sigma_ref: modality -> reference standard deviation of the noise (Eq. 12): 1 for the
+        sigma_ref: modality -> (d_m,) reference standard deviation of the noise (Eq. 12): 1 for the
             standardised audio and vision; for text, which is left as its encoder made it, one
-            number over all channels of the valid train steps (A11).
+            number over all channels of the valid train steps (A11). 0 where a channel never
+            varies in training.
         synthetic: true for generated data; then every table and figure says so.
         scales: audio and vision -> the statistics that standardised them; for new samples.
         class_names: the classes' names by number, where the data set names them.

@@ -173,7 +173,7 @@ def _write(
     widths = {m: package.splits["train"].features[m].shape[2] for m in present}
     lengths = {m: package.splits["train"].features[m].shape[1] for m in present}
     scales: dict[Modality, Scale] = {m: Scale.of(moments[m]) for m in present if m != "text"}
-    sigma = {m: 1.0 if m != "text" else _text_sigma(moments[m]) for m in present}
+    sigma = {m: 1.0 if m != "text" else float(np.float32(moments[m].pooled_std)) for m in present}
     features_sha = write_tensors(folder / FEATURES, list(_entries(package, scans, scales)))
     rows = [_rows(package, scans, split) for split in SPLITS]
     samples_sha = _write_samples(package, rows, folder / SAMPLES)
@@ -206,11 +206,6 @@ def _write(
     )
     manifest.write(folder)
     return manifest
-
-
-def _text_sigma(moments: Moments) -> float:
-    """One std over all channels (A11), as float32 holds it; 1 where text never varies."""
-    return float(np.float32(moments.pooled_std)) or 1.0
 
 
 def _notes(scans: Scans) -> Iterator[str]:

@@ -97,7 +97,8 @@ class Manifest(BaseModel):
         class_counts: split -> samples per class; empty for regression.
         mean, std: audio and vision -> per channel, over the valid train steps.
         constant: audio and vision -> channels that never change in train; they are zero here.
-        sigma_ref: modality -> reference std of the noise (text: one number over all channels).
+        sigma_ref: modality -> reference std of the noise on channels that vary in train (text: one
+            number over all channels).
         nonfinite: split -> modality -> values replaced.
         missing: split -> modality -> samples that lack it by nature.
         source: the imported file.

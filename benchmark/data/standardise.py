@@ -123,6 +123,34 @@ class Scale:
         values[~keep] = 0
 
 
+def constant_channels(values: NDArray[np.floating], keep: Flags) -> Flags:
+    """The (d,) channels of (N, T, d) ``values`` that have one value at all steps of ``keep``.
+
+    Cheap where every channel varies, which the first chunk shows; the others are read to the end.
+    """
+    constant = np.ones(values.shape[2], dtype=bool)
+    first = None
+    for part in chunks(len(values), values[:1].nbytes):
+        rows = values[part][keep[part]].astype(np.float32, copy=False)
+        if not len(rows):
+            continue
+        if first is None:
+            first = rows[0]
+        constant &= (np.abs(rows - first) <= RESOLUTION * np.abs(first)).all(0)
+        if not constant.any():
+            break
+    return constant
+
+
+def channel_sigma(sigma: float, constant: Flags) -> Floats:
+    """(d,) reference deviation of the noise: ``sigma``, and 0 where training never varies.
+
+    No reference supports noise on a channel that is constant in training, and a model may have
+    learned to divide by its spread.
+    """
+    return np.where(constant, 0.0, sigma).astype(np.float32)
+
+
 def fill_nonfinite(values: Floats) -> None:
     """Set the non-finite entries of ``values`` to zero, in place."""
     finite = np.isfinite(values)

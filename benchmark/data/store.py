@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from benchmark.data.dataset import SPLITS, Dataset, Split
 from benchmark.data.manifest import FEATURES, MANIFEST, SAMPLES, Manifest, read_manifest
-from benchmark.data.standardise import Scale
+from benchmark.data.standardise import Scale, channel_sigma, constant_channels
 from benchmark.errors import BenchmarkError
 from benchmark.interface import DataSpec
 from protocols.modalities import MODALITIES, Modalities, Modality
@@ -65,14 +66,32 @@ def _load(folder: Path, manifest: Manifest) -> Dataset:
     widths: dict[Modality, int] = {m: manifest.widths.get(m, 1) for m in MODALITIES}
     lengths: dict[Modality, int] = {m: manifest.lengths.get(m, 1) for m in MODALITIES}
     present = tuple(m for m in MODALITIES if m in manifest.widths)
-    sigma = {m: torch.tensor(manifest.sigma_ref.get(m, 1.0)) for m in MODALITIES}
     spec = DataSpec(widths, lengths, present, manifest.task, manifest.classes)
     scales = {
         m: Scale.from_lists(mean, manifest.std[m], manifest.constant[m])
         for m, mean in manifest.mean.items()
     }
+    sigma = {m: _sigma(m, manifest, scales, splits["train"].samples) for m in MODALITIES}
     names = manifest.class_names
     return Dataset(manifest.name, manifest.sha256, spec, splits, sigma, False, scales, names)
+
+
+def _sigma(
+    modality: Modality,
+    manifest: Manifest,
+    scales: Mapping[Modality, Scale],
+    train: Modalities,
+) -> Tensor:
+    """(d_m,) reference deviation of the noise; zero for a modality that the set lacks."""
+    if modality not in manifest.widths:
+        return torch.zeros(1)
+    if modality in scales:
+        constant = scales[modality].constant
+    else:
+        there = train.available[:, MODALITIES.index(modality), None]
+        keep = train.masks[modality] & there
+        constant = constant_channels(train.features[modality].numpy(), keep.numpy())
+    return torch.from_numpy(channel_sigma(manifest.sigma_ref[modality], constant))
 
 
 def _split(tensors: Any, rows: Any, split: str, manifest: Manifest) -> Split:

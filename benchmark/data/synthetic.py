@@ -18,7 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.data.dataset import SPLITS, Dataset, Split
-from benchmark.data.standardise import Moments, Scale, span_mask
+from benchmark.data.standardise import (
+    Moments,
+    Scale,
+    channel_sigma,
+    constant_channels,
+    span_mask,
+)
 from benchmark.interface import DataSpec
 from protocols.modalities import MODALITIES, Modalities, Modality, Task
 
@@ -187,15 +193,17 @@ def _assemble(
 ) -> Dataset:
     """Standardise as an import does, hash, and turn into tensors."""
     digest = hashlib.sha256(f"{name} 1".encode())
-    sigma_ref = {m: torch.ones(()) for m in MODALITIES}
+    sigma_ref: dict[Modality, torch.Tensor] = {}
     scales: dict[Modality, Scale] = {}
     for modality in MODALITIES:
         values, mask = arrays["train", modality]
         moments = Moments.of(values[mask])
         if modality == "text":
-            sigma_ref["text"] = torch.tensor(moments.pooled_std, dtype=torch.float32)
+            constant = constant_channels(values, mask)
+            sigma_ref[modality] = torch.from_numpy(channel_sigma(moments.pooled_std, constant))
             continue
         scales[modality] = Scale.of(moments)
+        sigma_ref[modality] = torch.from_numpy(channel_sigma(1.0, scales[modality].constant))
         for split in SPLITS:
             scales[modality].apply(*arrays[split, modality])
     splits = {}
