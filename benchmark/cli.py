@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 
 import typer
 
+from benchmark.commands.check import app as check_app
 from benchmark.commands.efficiency import efficiency
 from benchmark.commands.list import app as list_app
 from benchmark.commands.predict import predict
@@ -33,6 +34,7 @@ app.command()(search)
 app.command()(predict)
 app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
+app.add_typer(check_app, name="check")
 app.command()(ui)
 app.command()(sync)
 for _entry in sorted(entry_points(group="benchmark.commands"), key=lambda e: e.name):

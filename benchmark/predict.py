@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmark.data.dataset import Split
 from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output
 from benchmark.table import PredictionTable
+from benchmark.untouched import on_a_copy
 from protocols.availability import contains
 from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint
 from protocols.degradation import degrade, keyed_noise
@@ -49,7 +50,7 @@ def predict(model: MultimodalModel, samples: Modalities, batch_size: int) -> Out
     device = next(model.parameters()).device
 
     def output_of(part: slice) -> Output:
-        return model(samples.select(part).without_label().to(device).as_float32())
+        return on_a_copy(model, samples.select(part).without_label().to(device).as_float32())
 
     return _join(_in_chunks(len(samples), batch_size, output_of))
 
@@ -84,7 +85,9 @@ def fill_table(
 
     def rows_of(part: slice) -> dict[str, NDArray[np.floating]]:
         samples, ids = split.part(part).without_label(), split.sample_ids[part]
-        outputs = _rows(model, samples, split_name, ids, sigma_ref, conditions)
+        outputs = on_a_copy(
+            lambda own: _rows(model, own, split_name, ids, sigma_ref, conditions), samples
+        )
         report(round(len(conditions) * min(1.0, part.stop / len(split))))
         return outputs
 

@@ -14,7 +14,8 @@ from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
 from protocols.training import degrade_training_batch
 from tests.batches import make_dataset
-from tests.test_contract import every_model, make
+from tests.small_models import small_model
+from tests.test_contract import every_model
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,7 +29,7 @@ def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
     from benchmark.interface import Progress
 
     data = make_dataset().to("cuda")
-    model = make(name).to("cuda").train()
+    model = small_model(name).to("cuda").train()
     generator = torch.Generator(device="cuda").manual_seed(0)
     regime = Regime("spectrum", missing_rule=rule)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
@@ -57,7 +58,7 @@ def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
 def test_the_table_is_that_of_the_cpu(name: str) -> None:
     data = make_dataset()
     conditions = conditions_of(PROTOCOLS, MODALITIES, ("seed_a1",), 1, "uniform_0.7")
-    model = make(name).eval()
+    model = small_model(name).eval()
     tables = []
     for device in ("cpu", "cuda"):
         moved = data.to(device)
@@ -79,7 +80,7 @@ def test_a_run_trains_on_the_gpu(name: str) -> None:
     data = make_dataset().to("cuda")
     rows: list = []
     fitted = fit(
-        lambda: make(name),
+        lambda: small_model(name),
         data.training_data(),
         TrainingConfig(epochs=3, learning_rate=5e-3, select_on="mae"),
         Regime("clean"),

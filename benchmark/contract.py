@@ -1,0 +1,305 @@
+"""The contract that every model keeps, as checks: each gives its problems, none where it holds.
+
+``benchmark check model NAME`` prints them; the suite's own tests call the same functions. A check
+builds the model anew on small data, so that none sees what another left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.config import TrainingConfig, build
+from benchmark.contract_cases import FIRST, LAST, Case, mixed, named, total_loss, zeroed
+from benchmark.data.dataset import Split
+from benchmark.errors import BenchmarkError
+from benchmark.interface import (
+    BranchedModel,
+    MultimodalModel,
+    Output,
+    Progress,
+)
+from benchmark.predict import fill_table
+from protocols.availability import subsets
+from protocols.conditions import conditions_of
+from protocols.modalities import MODALITIES, Modalities
+
+LARGEST_GRADIENT = 1_000.0
+"""Norm at initialisation. Sound models are below 30; a hazard gives 1e6 and more."""
+TOLERANCE = 1e-5
+"""Between two ways to compute one prediction in single precision; relative above 1."""
+FIELDS = ("prediction", "log_variance", "reliability", "routing")
+
+Problems = Iterator[str]
+
+
+def check_shapes(case: Case) -> Problems:
+    """Outputs have the shapes of :class:`Output`; a reliability lies in (0, 1)."""
+    model = case.model().eval()
+    for size in (1, len(case.samples)):
+        output = model(case.samples.select(slice(size)).without_label())
+        classes = (case.spec.classes,) if case.spec.task == "classification" else ()
+        shapes = {"prediction": (size, *classes), "log_variance": (size,), "reliability": (size, 3)}
+        for name, shape in shapes.items():
+            found = getattr(output, name)
+            if found is not None and tuple(found.shape) != shape:
+                yield f"{name} has shape {tuple(found.shape)}, not {shape}"
+        routing, reliability = output.routing, output.reliability
+        if routing is not None and (routing.dim() != 3 or routing.shape[:2] != (size, 3)):
+            yield f"routing has shape {tuple(routing.shape)}, not ({size}, 3, experts)"
+        if reliability is not None and not ((reliability > 0) & (reliability < 1)).all():
+            yield "reliability leaves (0, 1)"
+
+
+def check_finite(case: Case) -> Problems:
+    """Predictions are finite whichever modalities are missing."""
+    model = case.model().eval()
+    for mask, size in itertools.product(subsets(case.spec.present), (1, len(case.samples))):
+        output = model(zeroed(case.samples.select(slice(size)), mask).without_label())
+        for name, values in _fields(output).items():
+            if not values.isfinite().all():
+                yield f"{name} is not finite with {named(mask)} in a batch of {size}"
+
+
+def check_gradients(case: Case) -> Problems:
+    """Loss and gradient are finite and small, whichever modalities one, some or all samples lack.
+
+    One sample that lost all its modalities may dominate a step's gradient by many orders of
+    magnitude while everything is finite.
+    """
+    yield from _gradient_problems(case, mixed(case.samples), "where each sample lacks others")
+    everyone = len(case.samples)
+    for mask, (size, rows) in itertools.product(
+        subsets(case.spec.present), ((everyone, 1), (everyone, everyone), (1, 1))
+    ):
+        batch = zeroed(case.samples.select(slice(size)), mask, slice(rows))
+        where = f"where {rows} of {size} samples have {named(mask)}"
+        yield from _gradient_problems(case, batch, where)
+
+
+def _gradient_problems(case: Case, batch: Modalities, where: str) -> Problems:
+    model = case.model()
+    loss = total_loss(model, batch)
+    loss.backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients.values()))
+    if not loss.isfinite():
+        yield f"the loss is not finite {where}"
+    elif not math.isfinite(norm):
+        bad = [n for n, g in gradients.items() if not g.isfinite().all()]
+        yield f"the gradient of {', '.join(bad[:3])} is not finite {where}"
+    elif norm > LARGEST_GRADIENT:
+        yield f"the gradient's norm is {norm:.1e} {where}, over {LARGEST_GRADIENT:,.0f}"
+
+
+def check_neighbours(case: Case) -> Problems:
+    """At evaluation a prediction is its sample's own, whatever else is in the batch."""
+    model, batch = case.model().eval(), mixed(case.samples).without_label()
+    together = _fields(model(batch))
+    alone = [_fields(model(batch.select(slice(i, i + 1)))) for i in range(len(batch))]
+    for name, values in together.items():
+        error = _difference(values, torch.cat([fields[name] for fields in alone]))
+        if error > TOLERANCE:
+            yield f"{name} differs by {error:.1e} between a batch of {len(batch)} and batches of 1"
+
+
+def check_writes(case: Case) -> Problems:
+    """Neither prediction nor loss writes into the batch, which is others' data too."""
+    for training in (False, True):
+        model = case.model().train(training)
+        batch = case.samples.select(torch.arange(len(case.samples)))  # a copy
+        if training:
+            total_loss(model, batch).backward()
+        else:
+            model(batch)
+        for name, values in _parts(case.samples).items():
+            if not torch.equal(values, _parts(batch)[name]):
+                yield f"{'the loss' if training else 'a prediction'} writes into the batch's {name}"
+
+
+def check_phases(case: Case) -> Problems:
+    """Every trainable parameter belongs to a phase: no other is ever trained."""
+    model = case.model()
+    own = {id(p): name for name, p in model.named_parameters()}
+    trained = {id(p) for phase in model.phases() for g in phase.groups for p in g["params"]}
+    for name, p in model.named_parameters():
+        if p.requires_grad and id(p) not in trained:
+            yield f"{name} is in no phase: it is never trained"
+    if trained - set(own):
+        yield "a phase trains a tensor that is no parameter of the model: no checkpoint keeps it"
+
+
+def check_reach(case: Case) -> Problems:
+    """A gradient reaches every trainable parameter, at the first step or at the last.
+
+    Where the data lack a modality nothing is to learn from it: then this is not asked.
+    """
+    if len(case.spec.present) < len(MODALITIES):
+        return
+    reached = set()
+    for now in (FIRST, LAST):
+        model = case.model()
+        total_loss(model, case.samples, now).backward()
+        reached |= {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    for name, p in model.named_parameters():
+        if p.requires_grad and name not in reached:
+            yield f"no gradient reaches {name}"
+
+
+def check_determinism(case: Case) -> Problems:
+    """The same seed gives the same gradient, the same weights the same prediction."""
+
+    def gradients() -> list[Tensor]:
+        model = case.model(seed=3)
+        total_loss(model, case.samples).backward()
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    if not all(map(torch.equal, gradients(), gradients())):
+        yield "two models of one seed have different gradients"
+    model = case.model().eval()
+    twice = [_fields(model(case.samples.without_label())) for _ in range(2)]
+    if not all(torch.equal(x, twice[1][name]) for name, x in twice[0].items()):
+        yield "a prediction repeated is another one: something is drawn at evaluation"
+
+
+def check_availability(case: Case) -> Problems:
+    """Availability is read only by a method whose card says so (COMMON's fairness rule)."""
+    if case.kind.card.reads_availability:
+        return
+    reads = "depends on batch.available, and the card does not say reads_availability"
+    hidden = replace(case.samples, available=torch.zeros_like(case.samples.available))
+    model = case.model().eval()
+    if not torch.equal(model(case.samples).prediction, model(hidden).prediction):
+        yield f"a prediction {reads}"
+    if not torch.equal(*(total_loss(case.model(), batch) for batch in (case.samples, hidden))):
+        yield f"the loss {reads}"
+
+
+def check_branches(case: Case) -> Problems:
+    """Branches that run on their own, once per level, give what the whole model gives."""
+    model = case.model().eval()
+    if not isinstance(model, BranchedModel):
+        return
+    ids = tuple(f"sample{i}" for i in range(len(case.samples)))
+    sigma = {m: torch.ones(w) for m, w in case.spec.widths.items()}
+    conditions = conditions_of(
+        ("I", "II", "III"), case.spec.present, ("seed_a1",), 1, "uniform_0.7"
+    )
+    branched, whole = (
+        torch.from_numpy(
+            fill_table(m, Split(ids, case.samples), case.spec, sigma, conditions).prediction
+        )
+        for m in (model, _Whole(model))
+    )
+    if (error := _difference(branched, whole)) > TOLERANCE:
+        yield f"encode and fuse give predictions that differ by {error:.1e} from forward's"
+
+
+CHECKS: dict[str, Callable[[Case], Problems]] = {
+    "shapes": check_shapes,
+    "finite predictions": check_finite,
+    "finite and bounded gradients": check_gradients,
+    "no batch neighbours": check_neighbours,
+    "no writing into the batch": check_writes,
+    "parameters in phases": check_phases,
+    "gradients reach all": check_reach,
+    "determinism": check_determinism,
+    "availability": check_availability,
+    "branches equal the whole": check_branches,
+}
+"""Name -> check; each takes a case and gives its problems."""
+
+
+def check_declaration(kind: type[MultimodalModel]) -> Problems:
+    """Card, settings, presets and search space are there and fit one another."""
+    for field in ("title", "citation"):
+        if not getattr(kind.card, field):
+            yield f"the card has no {field}"
+    for name, setting in kind.Config.model_fields.items():
+        if not setting.description:
+            yield f"setting {name} has no description, which says its source"
+    sections: dict[str, type[Any]] = {"model": kind.Config, "training": TrainingConfig}
+    wanted: list[tuple[str, str, Mapping[str, Any]]] = []
+    for name, preset in kind.presets.items():
+        wanted.append((f"preset {name}: model", "model", preset.model))
+        wanted.append((f"preset {name}: training", "training", preset.training))
+    for key, choices in kind.search_space.items():
+        section, _, field = key.partition(".")
+        if section in sections:
+            wanted += [(f"search space: {section}", section, {field: x}) for x in choices]
+        else:
+            yield f"search space: {key} is neither model. nor training."
+    for where, section, values in wanted:
+        try:
+            build(sections[section], values, where)
+        except BenchmarkError as error:
+            yield str(error)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: its name and its problems, none where it holds."""
+
+    check: str
+    problems: tuple[str, ...]
+
+
+def findings(kind: type[MultimodalModel], tried: Mapping[str, Case]) -> Iterator[Finding]:
+    """Every check over every case, one at a time.
+
+    Args:
+        kind: the model's class.
+        tried: what the data are -> the case.
+    """
+    yield Finding("declaration", tuple(check_declaration(kind)))
+    for name, check in CHECKS.items():
+        problems = [
+            f"{data}: {problem}" for data, case in tried.items() for problem in _tried(check, case)
+        ]
+        yield Finding(name, tuple(problems))
+
+
+def _tried(check: Callable[[Case], Problems], case: Case) -> Problems:
+    try:
+        yield from check(case)
+    except Exception as error:  # noqa: BLE001, whatever a model raises is a finding about it
+        yield f"{type(error).__name__}: {error}"
+
+
+class _Whole(MultimodalModel):
+    """The same model without its branches showing."""
+
+    def __init__(self, model: MultimodalModel) -> None:
+        torch.nn.Module.__init__(self)
+        self.inner = model
+
+    def forward(self, batch: Modalities) -> Output:
+        return self.inner(batch)
+
+    def loss(self, output: Output, batch: Modalities, progress: Progress) -> Any:
+        return self.inner.loss(output, batch, progress)
+
+
+def _fields(output: Output) -> dict[str, Tensor]:
+    return {n: x.detach() for n in FIELDS if (x := getattr(output, n)) is not None}
+
+
+def _parts(batch: Modalities) -> Mapping[str, Tensor]:
+    """Every tensor of a batch, by name."""
+    named = {f"{m} features": x for m, x in batch.features.items()}
+    named |= {f"{m} mask": x for m, x in batch.masks.items()}
+    assert batch.label is not None
+    return {**named, "availability": batch.available, "label": batch.label}
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """The largest difference, relative where values exceed 1; infinite where shapes differ."""
+    if one.shape != other.shape:
+        return math.inf
+    return float(((one - other).abs() / one.abs().clamp_min(1.0)).amax())

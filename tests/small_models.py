@@ -1,0 +1,44 @@
+"""Every registered model and preset at sizes that make tests quick."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.config import build
+from benchmark.data.small import make_spec
+from benchmark.interface import ModelConfig, MultimodalModel
+from benchmark.registry import model_class, model_names
+
+SMALL: dict[str, dict[str, object]] = {
+    "qamoe": {"width": 16, "encoder_heads": 2},
+    "mult": {"width": 8, "heads": 2, "layers": 1},
+    "mmim": {"fusion_width": 32},
+    "misa": {"width": 16, "feed_forward": 32, "dropout": 0.0},
+    "tfn": {"hidden_text": 16, "text_out": 8, "hidden_vision": 8, "dropout_post": 0.0},
+    "lmf": {"hidden_text": 16, "hidden_vision": 16, "dropout_audio": 0.0, "dropout_vision": 0.0},
+    "sam_lml": {"width": 8, "heads": 2, "layers": 1, "head_width": 8, "lowq_probability": 0.1},
+    "c_mib": {"width": 16, "layers": 1, "hidden": 64, "residual_dropout": 0.0},
+    "emoe": {
+        **{"width": 16, "heads": 2, "layers": 1, "kernel_text": 2, "kernel_audio": 2},
+        **{"kernel_vision": 2, "text_dropout": 0.1, "output_dropout": 0.0},
+    },
+}
+"""A model that is not here is tested at its defaults."""
+
+PRESETS = [
+    (name, preset) for name in model_names() for preset in {"paper": 0, **model_class(name).presets}
+]
+"""Every model with every preset it has."""
+
+
+def small_config(name: str, preset: str = "paper") -> ModelConfig:
+    """The preset's settings, with those that say how large it is made small."""
+    kind = model_class(name)
+    given = kind.presets[preset].model if preset in kind.presets else {}
+    return build(kind.Config, {**given, **SMALL.get(name, {})}, name)
+
+
+def small_model(name: str, preset: str = "paper") -> MultimodalModel:
+    """A new one, always with the same weights."""
+    torch.manual_seed(0)
+    return model_class(name)(small_config(name, preset), make_spec())
