@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protocols.availability import name_of, subsets
+from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import MODALITIES
 from reports.results import Results
 from reports.statistics.points import Point
@@ -53,7 +54,7 @@ def common(results: Results, points: Iterable[Point]) -> tuple[str, ...]:
         points: the conditions in it, for the rules and versions to name.
     """
     seeds = sorted({seed for system in results.systems for seed in system.seeds})
-    selected = sorted({str(r.spec.training.get("select_on", "")) for r in results.records})
+    selected = sorted({r.spec.training.select_on for r in results.records})
     chosen = " or ".join(_SELECTION.get(name, f"validation {name}") for name in selected)
     sentences = [
         data_sentence(results),
@@ -61,7 +62,7 @@ def common(results: Results, points: Iterable[Point]) -> tuple[str, ...]:
         f"Selected: {chosen}.",
         *_rules(results, list(points)),
     ]
-    rebuilt = sorted({s.card.title for s in results.systems if s.card.reconstruction})
+    rebuilt = sorted({s.title for s in results.systems if s.reconstruction})
     if rebuilt:
         sentences.append(f"Reconstructed without the authors' source: {', '.join(rebuilt)}.")
     return tuple(sentences)
@@ -92,11 +93,7 @@ def _rules(results: Results, points: list[Point]) -> list[str]:
         )
     parts = ["degradation", "missing", "draw"]
     protocols = [p for p in ("I", "II", "III", "grid") if any(q.protocol == p for q in points)]
-    stated = [
-        f"{name} {'/'.join(sorted({str(r.spec.versions[name]) for r in results.records}))}"
-        for name in (*protocols, *parts)
-        if all(name in r.spec.versions for r in results.records)
-    ]
+    stated = [f"{name} {PROTOCOL_VERSIONS[name]}" for name in (*protocols, *parts)]
     return [*sentences, f"Protocol versions: {', '.join(stated)}."]
 
 

@@ -18,8 +18,10 @@ from protocols.draws import joint_levels
 from protocols.modalities import MODALITIES, Modality, Task
 from protocols.regimes import Regime
 from protocols.rules import NoiseRule
+from protocols.settings import AnySettings
 
 JOINT: Joint = "uniform_0.7"
+TITLES = {"qamoe": "QA-MoE", "mult": "MulT", "lmf": "LMF", "tfn": "TFN"}
 
 
 def make_run_spec(
@@ -32,15 +34,15 @@ def make_run_spec(
     **model_config: object,
 ) -> RunSpec:
     """A run's spec; its model settings are made up unless given."""
-    training = TrainingConfig(epochs=epochs).model_dump(mode="json")
     return RunSpec(
         dataset=dataset,
         data_sha256=f"{sum(map(ord, dataset)):064x}",
         task=task,
         model=model,
-        preset="paper",
-        model_config=model_config or {"width": 8, "topk": 2},
-        training={**training, "select_on": PRIMARY[task]},
+        version=1,
+        title=TITLES.get(model, model),
+        config=AnySettings(**(model_config or {"width": 8, "topk": 2})),
+        training=TrainingConfig(epochs=epochs, select_on=PRIMARY[task]),
         regime=Regime(kind=regime) if isinstance(regime, str) else regime,  # type: ignore[arg-type]
         seed=seed,
     )

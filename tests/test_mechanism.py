@@ -18,7 +18,7 @@ from reports.reliability.tables import mechanism_tables
 from reports.reliability.uncertainty import worth
 from reports.statistics.functionals import Estimate
 from reports.statistics.points import Point
-from tests.report_records import Predict, add, cell, make_spec, make_table, named, sources
+from tests.report_records import Predict, add, cell, make_spec, make_table, sources
 from tests.report_records import one as results_of
 from tests.test_statistics import labels
 
@@ -60,7 +60,7 @@ def add_pair(
         if gate == "none":
             table = with_scores(table, sign)
         spec = make_spec("qamoe", "spectrum", config={"topk": 3, "ablation": gate})
-        add(store, spec, with_log_variance(table), model=named("qamoe", settings))
+        add(store, spec, with_log_variance(table))
 
 
 @pytest.mark.parametrize(

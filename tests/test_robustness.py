@@ -224,7 +224,7 @@ def test_a_caption_is_about_the_systems_that_its_table_shows(store: RunStore) ->
     ("present", "said"), [(MODALITIES, "above η = 0.67"), (("text", "audio"), "above η = 0.5")]
 )
 def test_a_caption_says_where_at_least_one_saturates(store: RunStore, present, said) -> None:
-    regime = Regime("missing", rate=0.3, missing_rule="at_least_one")
+    regime = Regime(kind="missing", rate=0.3, missing_rule="at_least_one")
     add(store, make_spec(regime=regime), make_table(LABEL, off_by(0.5), present=present))
     captions = {t.name: " ".join(t.caption) for t in condition_tables(sources(one(store)))}
     assert said in captions["table3-protocol-i-random-at-least-one"]

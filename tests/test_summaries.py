@@ -209,8 +209,12 @@ def test_regret_of_known_errors(store: RunStore) -> None:
     add(store, make_spec("qamoe", "spectrum"), make_table(LABEL, off(0.5)))
     add(store, make_spec("qamoe"), make_table(LABEL, off(0.2)))
     for rate, error in ((0.3, 0.4), (0.6, 0.9)):
-        add(store, make_spec("qamoe", Regime("missing", rate=rate)), make_table(LABEL, off(error)))
-    other = Regime("missing", rate=0.1, missing_rule="at_least_one")
+        add(
+            store,
+            make_spec("qamoe", Regime(kind="missing", rate=rate)),
+            make_table(LABEL, off(error)),
+        )
+    other = Regime(kind="missing", rate=0.1, missing_rule="at_least_one")
     add(
         store, make_spec("qamoe", other), make_table(LABEL, off(0.1))
     )  # another rule: no specialist

@@ -223,7 +223,7 @@ def plain_store(tmp_path: Path) -> RunStore:
 
 def test_a_plan_is_described_by_mean_and_std_over_seeds(plain_store: RunStore) -> None:
     records = [make_record(plain_store, seed=seed) for seed in (1, 2)]
-    records.append(make_record(plain_store, "mult", Regime("missing", rate=0.3), seed=1))
+    records.append(make_record(plain_store, "mult", Regime(kind="missing", rate=0.3), seed=1))
     values = [summary(record.metrics, "regression")["test/clean_mae"] for record in records]
     text = describe_plan(records)
     mean, spread = sum(values[:2]) / 2, abs(values[0] - values[1]) / 2**0.5

@@ -14,17 +14,15 @@ import torch
 from filelock import Timeout
 from safetensors.torch import load_file, save
 
-from benchmark.config import TrainingConfig, build
 from benchmark.data.dataset import Dataset
 from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
 from benchmark.interface import MultimodalModel
-from benchmark.naming import described
 from benchmark.predict import fill_table
 from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore, replace_file
-from benchmark.registry import model_class
+from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
 from benchmark.table import TABLE_VERSION, PredictionTable, merge
 from benchmark.train import Callbacks, Fitted, State, fit
@@ -47,19 +45,17 @@ def make_model(spec: RunSpec, dataset: Dataset) -> MultimodalModel:
     Raises:
         BenchmarkError: where the settings do not fit each other, or not the data.
     """
-    kind = model_class(spec.model)
-    config = build(kind.Config, spec.model_config, f"model {spec.model}")
     try:
-        return kind(config, dataset.spec)
+        return model_class(spec.model)(spec.config, dataset.spec)
     except ValueError as error:
         raise BenchmarkError(
             f"{spec.model} cannot be built for {dataset.name} with these settings: {error}"
         ) from None
 
 
-def load_model(record: RunRecord, dataset: Dataset) -> MultimodalModel:
-    """A record's checkpoint on the data set's device, in eval mode."""
-    model = make_model(record.spec, dataset)
+def load_model(record: RunRecord, spec: RunSpec, dataset: Dataset) -> MultimodalModel:
+    """The checkpoint of a run's record on the data set's device, in eval mode."""
+    model = make_model(spec, dataset)
     model.load_state_dict(load_file(record.path / CHECKPOINT))
     return model.to(dataset.splits["train"].device).eval()
 
@@ -94,7 +90,7 @@ def execute(
         try:
             if store.is_trained(spec.run_id):
                 record = store.trained(spec.run_id)
-                return _extend(record, dataset, conditions, validation, store, listen)
+                return _extend(record, spec, dataset, conditions, validation, store, listen)
             _train_and_commit(spec, dataset, conditions, validation, store, listen)
         except Stopped:
             return "stopped"
@@ -103,6 +99,7 @@ def execute(
 
 def _extend(
     record: RunRecord,
+    spec: RunSpec,
     dataset: Dataset,
     conditions: Sequence[Condition],
     validation: Sequence[Condition],
@@ -114,12 +111,13 @@ def _extend(
     todo = {"test": _lacking(table, conditions), "valid": _lacking(record.validation, validation)}
     store.add_inputs(record.run_id, InputForm.of(dataset))
     if any(todo.values()):
-        model = load_model(record, dataset)
+        _require_same_source(record, spec)
+        model = load_model(record, spec, dataset)
         for split, rows in todo.items():
             if not rows:
                 continue
             known = table if split == "test" else record.validation
-            made = _fill(record.spec, model, dataset, split, rows, listen)
+            made = _fill(spec, model, dataset, split, rows, listen)
             if known is not None and known.version == TABLE_VERSION:
                 made = merge(known, made)
             (store.extend if split == "test" else store.extend_validation)(record.run_id, made)
@@ -128,6 +126,17 @@ def _extend(
     if table is not None and not record.metrics_are_current():
         store.extend(record.run_id, table)
     return "kept"
+
+
+def _require_same_source(record: RunRecord, spec: RunSpec) -> None:
+    """A model without a version is the model of the record only while its source file is."""
+    kept, now = record.environment["model"], model_facts(spec.model)
+    if now["version"] is None and kept["source_sha256"] != now["source_sha256"]:
+        raise BenchmarkError(
+            f"run {record.run_id} was trained with another content of the file that defines "
+            f"{spec.model}, whose card has no version: give the card version=2, which makes new "
+            f"runs, or delete {record.path} to train it again"
+        )
 
 
 def _lacking(
@@ -164,7 +173,7 @@ def _train_and_commit(
     environment = {
         **describe(device),
         **_data_facts(dataset),
-        "model": described(spec.model, spec.preset),
+        "model": model_facts(spec.model),
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "seconds_training": round(trained - started, 3),
         "seconds_table": round(time.perf_counter() - trained, 3),
@@ -177,8 +186,7 @@ def _train_and_commit(
 
 
 def _fit(spec: RunSpec, dataset: Dataset, resume_path: Path, listen: Listener) -> Fitted:
-    training = build(TrainingConfig, spec.training, "training")
-    total = float(training.epochs)
+    total = float(spec.training.epochs)
     resume: State | None = None
     device = dataset.splits["train"].device
     if resume_path.is_file():
@@ -195,7 +203,7 @@ def _fit(spec: RunSpec, dataset: Dataset, resume_path: Path, listen: Listener) -
     return fit(
         lambda: make_model(spec, dataset),
         dataset.training_data(),
-        training,
+        spec.training,
         spec.regime,
         spec.seed,
         callbacks,

@@ -15,7 +15,6 @@ from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
 from benchmark.execution.progress import Display
 from benchmark.metrics import PRIMARY
-from benchmark.naming import run_titles, systems
 from benchmark.plan import (
     PlanConfig,
     Planned,
@@ -27,6 +26,7 @@ from benchmark.plan import (
 )
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
+from benchmark.systems import Name, run_titles, systems
 from benchmark.tracking.plan import Plan
 from benchmark.tracking.tracker import Tracker, default_uri
 from protocols.availability import MASK_COUNT, subsets
@@ -69,16 +69,16 @@ class Session:
         pending = self.pending()
         missing = {planned.spec.run_id for planned in pending}
         table = Table(title=self._headline(len(pending)), title_justify="left")
-        for column in ("model", "regime", "seeds", "rows", "done", "to do", "estimate"):
+        for column in ("model", "training", "seeds", "rows", "done", "to do", "estimate"):
             table.add_column(column, overflow="fold")
         seconds = 0.0
-        for (model, training), members in self._systems().items():
+        for name, members in self._systems().items():
             todo = [planned for planned in members if planned.spec.run_id in missing]
             cost = sum(estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo)
             seconds += cost
             table.add_row(
-                model,
-                training,
+                name.model,
+                name.training,
                 ", ".join(str(planned.spec.seed) for planned in members),
                 str(max(len(planned.conditions) for planned in members)),
                 str(len(members) - len(todo)),
@@ -93,8 +93,8 @@ class Session:
             f"{self.how.device}, timed just now on a few batches of each model"
         )
 
-    def _systems(self) -> dict[tuple[str, str], list[Planned]]:
-        """The plan by what the seeds share: (model, training) as they are named."""
+    def _systems(self) -> dict[Name, list[Planned]]:
+        """The plan by what the seeds share."""
         by_id = {planned.spec.run_id: planned for planned in self.plan}
         return {
             name: [by_id[spec.run_id] for spec in specs]
@@ -167,13 +167,13 @@ class Session:
         columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
-        for place, column in enumerate(("model", "regime")):
-            words = " ".join(names[place] for names in self._systems()).split()
+        for column in ("model", "training"):
+            words = " ".join(getattr(name, column) for name in self._systems()).split()
             table.add_column(column, overflow="fold", min_width=max(map(len, words)))
         table.add_column("n")
         for column in (*columns.values(), *searched):
             table.add_column(column, no_wrap=True)
-        for (model, training), members in self._systems().items():
+        for name, members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
             records = [self.store.record(run_id) for run_id in run_ids if self.store.has(run_id)]
             if records:
@@ -182,7 +182,7 @@ class Session:
                     tables = [r.validation for r in records]
                     values = [objective.value(t) for t in tables if t is not None]
                     cells.append(_spread(values, digits=4))
-                table.add_row(model, training, str(len(records)), *cells)
+                table.add_row(name.model, name.training, str(len(records)), *cells)
         if table.row_count:
             self.console.print(table)
         titles = run_titles(self.specs)

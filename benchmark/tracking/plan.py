@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
-from benchmark.naming import run_title, run_titles, systems
 from benchmark.records import RunRecord, RunStore, replace_file
 from benchmark.spec import RunSpec
+from benchmark.systems import Name, run_title, run_titles, systems
 from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags
 from protocols.modalities import Task
 
@@ -155,14 +155,14 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
         name: [by_id[spec.run_id] for spec in specs]
         for name, specs in sorted(systems([run.spec for run in runs]).items())
     }
-    for (model, regime), members in groups.items():
+    for name, members in groups.items():
         cells = [
             _mean_std([run.summary.get(f"test/{part}_{metric}") for run in members])
             for part in columns.values()
         ]
-        lines.append(f"| {model} | {regime} | {len(members)} | {' | '.join(cells)} |")
+        lines.append(f"| {name.model} | {name.training} | {len(members)} | {' | '.join(cells)} |")
     kind = " (**synthetic data**)" if synthetic else ""
-    rules = ", ".join(sorted({str(run.spec.training.get("select_on")) for run in runs}))
+    rules = ", ".join(sorted({run.spec.training.select_on for run in runs}))
     caption = (
         f"Test split of `{dataset}`{kind}, mean ± standard deviation over seeds; "
         f"checkpoints selected on validation {rules}."
@@ -170,20 +170,20 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     return "\n".join([*lines, "", *_landscapes(groups, metric), "", caption])
 
 
-def _landscapes(groups: Mapping[tuple[str, str], list[Tracked]], metric: str) -> list[str]:
+def _landscapes(groups: Mapping[Name, list[Tracked]], metric: str) -> list[str]:
     """The corners and the middle of each system's λ×η landscape, averaged over seeds."""
     places = " | ".join(f"{x:g}, {y:g}" for x, y in SHOWN_CELLS)
     lines = [
         f"| {PAPER_NAMES[metric]} at λ, η | {places} |",
         "| --- " * (1 + len(SHOWN_CELLS)) + "|",
     ]
-    for (model, regime), members in groups.items():
+    for name, members in groups.items():
         cells = [_cells(run.record, metric) for run in members]
         known = pd.concat([c for c in cells if len(c)]) if any(map(len, cells)) else None
         if known is not None:
             means = known.groupby(level=[0, 1]).mean()
             shown = (f"{means[cell]:.3f}" if cell in means else "–" for cell in SHOWN_CELLS)
-            lines.append(f"| {model} · {regime} | {' | '.join(shown)} |")
+            lines.append(f"| {name.label} | {' | '.join(shown)} |")
     return lines if len(lines) > 2 else []
 
 

@@ -20,7 +20,6 @@ import yaml
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import METRIC_VERSION, PRIMARY
-from benchmark.naming import source_quality
 from benchmark.records import CONFIG, METRICS, RunRecord
 from benchmark.search.objective import OBJECTIVES, Objective
 from benchmark.spec import RunSpec
@@ -114,7 +113,7 @@ def _milliseconds(environment: Mapping[str, Any], path: Path) -> int:
 def params_of(spec: RunSpec) -> dict[str, str]:
     """The settings, flattened: ``model.topk``, ``training.epochs``, ``regime.rate``, ...
 
-    Only what matters for the regime's kind; a long value is cut, with a hash of the whole.
+    Only those that have an effect; a long value is cut, with a hash of the whole.
     """
     nested = {
         "model": spec.model,
@@ -122,13 +121,9 @@ def params_of(spec: RunSpec) -> dict[str, str]:
         "regime": spec.regime.name,
         "seed": spec.seed,
     }
-    groups = {
-        "model": spec.model_config,
-        "training": spec.training,
-        "regime": {k: v for k, v in spec.regime.identity().items() if k != "kind"},
-    }
-    for group, values in groups.items():
-        nested |= {f"{group}.{key}": value for key, value in _flatten(values).items()}
+    for group, settings in spec.sections.items():
+        used = settings.model_dump(mode="json", exclude=set(settings.idle()) | {"kind"})
+        nested |= {f"{group}.{key}": value for key, value in _flatten(used).items()}
     return {key: _short(value) for key, value in nested.items()}
 
 
@@ -162,8 +157,7 @@ def tags_of(spec: RunSpec) -> dict[str, str]:
         "task": spec.task,
         **source_tags(),
     }
-    quality = source_quality(spec.model)
-    return {**tags, "source": quality} if quality else tags
+    return {**tags, "source": spec.source} if spec.source else tags
 
 
 def source_tags() -> dict[str, str]:

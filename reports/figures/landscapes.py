@@ -130,14 +130,12 @@ def differences(found: Surfaces, reference: str) -> Surfaces:
         The systems of other models whose training the reference has too; empty without it.
     """
     base = {
-        system.training: one
-        for system, one in found
-        if system.card.title == reference and system.plain
+        system.training: one for system, one in found if system.title == reference and system.plain
     }
     return [
         (system, Landscape(one.intensities, one.rates, one.values - base[system.training].values))
         for system, one in found
-        if system.card.title != reference and system.training in base
+        if system.title != reference and system.training in base
     ]
 
 

@@ -69,9 +69,7 @@ def _training(system: System) -> str:
 
 def _number(system: System, setting: str) -> float | None:
     """The setting's value; None where it is no number."""
-    section, _, name = setting.partition(".")
-    spec = system.records[0].spec
-    value = (spec.model_config if section == "model" else spec.regime.identity()).get(name)
+    value = system.records[0].spec.setting(setting)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

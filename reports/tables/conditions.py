@@ -155,7 +155,7 @@ def _by_condition(
     """
     results, (source, training) = sources.results, nobody_ran
     beside = (PER_RATE,) if training == PER_RATE else (*TRAINED, PER_INTENSITY)
-    done = {s.card.title for s in sources.measure.subjects if s.plain and s.training in beside}
+    done = {s.title for s in sources.measure.subjects if s.plain and s.training in beside}
     titles = [title for title in sources.paper.models(source) if title not in done]
     made: list[Row] = []
     for metric in metrics:

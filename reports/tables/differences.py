@@ -144,8 +144,7 @@ def _table(sources: Sources, metric: str) -> Table:
         Row(
             system.label,
             tuple(c for name in asked for c in _cells(tests.get((system.key, name)), shown)),
-            section=f"{section.reference.card.title} · {section.reference.regime.name} "
-            "is the reference",
+            section=f"{section.reference.title} · {section.reference.regime.name} is the reference",
             seeds=len(system.records),
         )
         for section in groups

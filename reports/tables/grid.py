@@ -69,7 +69,7 @@ def _cell(sources: Sources, system: System, shown: View, point: Point) -> Cell:
     if not system.plain or system.regime.name != _PUBLISHED_REGIME:
         return cell
     condition = f"eta={point.rate:.1f},lambda={point.intensity:.1f}"
-    value = sources.paper.value("table8", system.card.title, condition, shown.paper_name)
+    value = sources.paper.value("table8", system.title, condition, shown.paper_name)
     return replace(cell, published=value)
 
 

@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 
 from benchmark.records import RunRecord
-from reports.cards import Card
 from reports.floors import Floor
 from reports.results import Results
 from reports.statistics.points import Point
@@ -30,8 +29,8 @@ class Subject(Protocol):
         """The row's name."""
 
     @property
-    def card(self) -> Card:
-        """The model's card."""
+    def title(self) -> str:
+        """The model's."""
 
     @property
     def plain(self) -> bool:
@@ -179,7 +178,7 @@ def rows(
 
 
 def _beside(system: Subject, question: Question, published: PublishedValue) -> float | None:
-    return published(system.card.title, system.training, question) if system.plain else None
+    return published(system.title, system.training, question) if system.plain else None
 
 
 def _floor_row(floor: Floor, questions: Sequence[Question], section: str) -> Row:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from benchmark.efficiency.kept import Efficiency
+from benchmark.systems import slug
 from protocols.availability import mask_of, name_of
 from protocols.conditions import JOINTS
 from reports import captions
 from reports.floors import Floor, floors
-from reports.labels import slug
 from reports.published import Published, published
 from reports.results import Results
 from reports.statistics.points import Point
@@ -69,7 +69,7 @@ def main_table(sources: Sources, variant: tuple[str, ...]) -> Table:
         variant: (noise rule, missing rule, joint) of Protocol III; empty where no run has it.
     """
     results, paper = sources.results, sources.paper
-    done = {(s.card.title, s.regime.name) for s in results.systems if s.plain}
+    done = {(s.title, s.regime.name) for s in results.systems if s.plain}
     titles = dict.fromkeys([*paper.models("table1"), *paper.models("table5")])
     return block_table(
         sources,
@@ -116,7 +116,7 @@ def clean_tables(everything: Sources) -> list[Table]:
     where = f"Table {number} ({kind} features)"
     unknown = ("These records do not say whether the features are aligned.",)
     sources = Sources(Measure(compared.results, systems), compared.floors, paper)
-    done = {system.card.title for system in systems if system.plain}
+    done = {system.title for system in systems if system.plain}
     return [
         block_table(
             sources,

@@ -13,7 +13,6 @@ from functools import partial
 
 from benchmark.records import RunRecord
 from reports import captions
-from reports.cards import Card
 from reports.published import Published
 from reports.results import Results, System
 from reports.statistics.points import Point
@@ -59,9 +58,9 @@ class Ablated:
         return self.system.label
 
     @property
-    def card(self) -> Card:
-        """The model's card."""
-        return self.system.card
+    def title(self) -> str:
+        """The model's."""
+        return self.system.title
 
     @property
     def plain(self) -> bool:
@@ -123,7 +122,7 @@ def _table(
 def _row_of_the_paper(system: System) -> str:
     if system.training != "spectrum":
         return ""
-    ablation = system.records[0].spec.model_config.get("ablation", "none")
+    ablation = system.records[0].spec.setting("model.ablation") or "none"
     return _PUBLISHED_ABLATIONS.get(str(ablation), "")
 
 

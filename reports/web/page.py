@@ -125,13 +125,13 @@ def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[
     return {
         "anchor": anchor_of(results, system),
         "label": system.label,
-        "source": system.card.source,
+        "source": system.source,
         "runs": [
             {
                 "id": record.run_id,
                 "seed": record.spec.seed,
                 "preset": record.spec.preset,
-                "epochs": record.spec.training.get("epochs", ""),
+                "epochs": record.spec.training.epochs,
                 "commit": _commit(record.environment),
                 "device": record.environment.get("device") or "unknown",
                 "finished": record.environment.get("finished", ""),
