@@ -38,7 +38,8 @@ KEPT = [(name, preset) for name, preset in PRESETS if name in OURS]
 def wave(name: str, *shape: int) -> Tensor:
     """Numbers in [-1, 1] that follow from a name and a shape alone, in single precision."""
     phase = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little")
-    angles = np.arange(int(np.prod(shape)), dtype=np.float64) * 2.399963 + phase % 6283 / 1000
+    number = np.arange(int(np.prod(shape)), dtype=np.int64)
+    angles = (number * number * 40503 + phase) % 62832 / 10000  # squares: no two rows are alike
     return torch.from_numpy(np.sin(angles).astype(np.float32).reshape(shape))
 
 
@@ -63,7 +64,7 @@ def fix_weights(model: nn.Module) -> None:
     """Parameters are waves, small where there are many; buffers are positive, as variances are."""
     with torch.no_grad():
         for name, p in model.named_parameters():
-            scale = p.shape[-1] ** -0.5 if p.dim() > 1 else 0.5
+            scale = (4 / max(p.shape[-2:])) ** 0.5 if p.dim() > 1 else 0.5
             p.copy_(scale * wave(name, *p.shape))
         for name, buffer in model.named_buffers():
             if buffer.is_floating_point():
