@@ -59,6 +59,15 @@ def causal_mask(targets: int, sources: int, device: torch.device | None = None) 
     return full.triu(1 + abs(sources - targets))
 
 
+def last_step(real: Tensor, padding_too: bool) -> Tensor:
+    """(B,) index of the last step of (B, T) sequences: of all steps, or of the real ones.
+
+    A sequence without a real step gives 0.
+    """
+    steps = torch.arange(real.shape[1], device=real.device)
+    return steps[-1].expand(real.shape[0]) if padding_too else (steps * real).amax(1)
+
+
 class EncoderStack(nn.Module):
     """G parallel transformer encoders of one shape, pre-norm, for self- or cross-attention.
 

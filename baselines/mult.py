@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.kernels import dropout
-from baselines.layers import EncoderStack, TemporalProjection
+from baselines.layers import EncoderStack, TemporalProjection, last_step
 from benchmark.interface import (
     DataSpec,
     Loss,
@@ -219,7 +219,9 @@ class MulT(MultimodalModel):
             both = torch.stack(
                 [torch.cat([crossed[t, s] for s in MODALITIES if s != t], -1) for t in targets]
             )
-            step = torch.stack([self._last_step(real[t]) for t in targets])
+            step = torch.stack(
+                [last_step(real[t], self.config.pool == "last_step") for t in targets]
+            )
             out = stack(both, None, self._real_keys(real, targets), step)
             pooled.update(zip(targets, out[:, :, 0].unbind(0), strict=True))
         c = torch.cat([pooled[m] for m in MODALITIES], -1)
@@ -240,13 +242,6 @@ class MulT(MultimodalModel):
         if not self.config.use_key_padding_mask:
             return None
         return torch.stack([real[m] for m in sources])
-
-    def _last_step(self, real: Tensor) -> Tensor:
-        """(B,) index of the step that stands for a (B, T) sequence."""
-        steps = torch.arange(real.shape[1], device=real.device)
-        if self.config.pool == "last_step":
-            return steps[-1].expand(real.shape[0])
-        return (steps * real).amax(1)
 
 
 def _same_shapes(

@@ -99,7 +99,8 @@ def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
         spec = RunSpec.from_dict(yaml.safe_load((path / CONFIG).read_text()))
         form = InputForm.from_json((path / INPUTS).read_text())
         kind = model_class(spec.model)
-        model = kind(build(kind.Config, spec.model_config, f"model {spec.model}"), form.spec)
+        config = build(kind.Config, spec.settings()["model"], f"model {spec.model}")
+        model = kind(config, form.spec)
         model.load_state_dict(load_file(path / CHECKPOINT))
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
         raise BenchmarkError(f"{path} is damaged: {error}") from None

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from benchmark.errors import BenchmarkError, unknown
 from protocols.conditions import Joint
 from protocols.rules import NoiseRule
+from protocols.settings import Settings
 
 Selection = Literal["mae", "acc"]
 ObjectiveName = Literal["grid", "clean", "I", "II", "III"]
 
 
-class Settings(BaseModel):
-    """Frozen settings that refuse unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class TrainingConfig(Settings):
-    """How a run is trained. The defaults are the seed paper's common set-up (A.3)."""
+    """How a run is trained. The defaults are the seed paper's common set-up (A.3).
+
+    ``version`` is the trainer's: raised whenever the same settings would train another model, a
+    changed default among them. It is part of every run's identity.
+    """
+
+    version: ClassVar[int] = 1
 
     epochs: int = Field(30, ge=1, description="A.3")
     batch_size: int = Field(16, ge=1, description="A.3")
@@ -40,6 +41,14 @@ class TrainingConfig(Settings):
     select_on: Literal["auto", "mae", "acc"] = Field(
         "auto", description="validation metric of the kept epoch: mae for regression, else acc"
     )
+
+    def idle(self) -> frozenset[str]:
+        """The settings of other schedules."""
+        return frozenset(
+            name
+            for name in type(self).model_fields
+            if name.startswith(("plateau_", "step_")) and not name.startswith(f"{self.schedule}_")
+        )
 
 
 def selection_metric(config: TrainingConfig) -> Selection:

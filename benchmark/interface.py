@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from protocols.modalities import Modalities, Modality, Task
+from protocols.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,12 @@ Loss = tuple[Tensor, dict[str, Tensor]]
 """The scalar to minimise, and its named terms (detached by the trainer) for the curves."""
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Settings):
     """Base of every model's settings: typed, frozen, unknown keys refused.
 
-    The defaults are the ``paper`` preset; each field says its source in its description.
+    The defaults are the ``paper`` preset, and a changed default is a new version of the model;
+    each field says its source in its description.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
@@ -155,6 +154,7 @@ class MultimodalModel(nn.Module, ABC):
 
     @abstractmethod
     def __init__(self, config: Any, spec: DataSpec) -> None:
+        """Raises ValueError, with what to change, where the settings do not fit the data."""
         super().__init__()
 
     @abstractmethod

@@ -1,12 +1,17 @@
-"""Metrics, each under a name that says its rule. All take whole splits and sample weights.
+"""Every metric, defined once: what each sample adds, and a function of the sums.
 
-The weights make them expectations: with one weight per (sample, availability subset) pair, the
-means are exact expectations over missingness, and F1 and Corr are those of the weighted population.
-Names and definitions:
+``terms`` gives what each sample adds, ``combine`` makes the metric of the added-up terms::
+
+    evaluate(task, p, y, w)[metric] == combine(metric, (w * terms(metric, p, y)).sum(over samples))
+
+Sums are linear, so the same two functions give a value, an exact expectation over what is missing
+(weights on (sample, availability subset) pairs), a metric under a thousand resamples of the test
+split (one matrix product) and a surface along a continuous missing rate: for F1 and the correlation
+as well as for means. Names and definitions:
 
 ==============  ===================================================================
 mae             mean |p - y|
-corr            Pearson correlation; 0 with ``corr_undefined`` = 1 where p or y is constant
+corr            Pearson correlation
 acc7 acc5 acc3  rint(clip(p, ±3 / ±2 / ±1)) equals that of y; rint rounds half to even
 acc2_has0       (p >= 0) == (y >= 0), all samples
 f1_has0         weighted F1 of those two classes
@@ -19,13 +24,19 @@ acc_ovr         mean over the classes of the accuracy of "this class or not", fr
 f1_ovr          mean over the classes of the weighted F1 of "this class or not"
 ==============  ===================================================================
 
-"Weighted" F1 means weighted by the support of the TRUE labels. On IEMOCAP's four classes
-``acc_ovr`` and ``f1_ovr`` are the means over four binary problems that the field reports.
+"Weighted" F1 means weighted by the support of the TRUE labels; a class that is neither there nor
+claimed adds nothing. On IEMOCAP's four classes ``acc_ovr`` and ``f1_ovr`` are the means over four
+binary problems that the field reports.
+
+**Undefined is NaN**, everywhere: the correlation of a constant, and a metric of no samples
+(``acc2_non0`` where every label is 0). NaN passes through every mean, so a mean of an undefined
+value is undefined; tables print "–" with a footnote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +45,7 @@ from protocols.modalities import Task
 
 Array = NDArray[np.float64]
 
-METRIC_VERSION: Mapping[Task, int] = {"regression": 1, "classification": 2}
+METRIC_VERSION: Mapping[Task, int] = {"regression": 2, "classification": 2}
 
 LOWER_IS_BETTER = frozenset({"mae"})
 PRIMARY: Mapping[Task, str] = {"regression": "mae", "classification": "acc"}
@@ -50,6 +61,11 @@ PAPER_NAMES: Mapping[str, str] = {
     "f1_weighted": "F1",
 }
 """Our name -> the column of the paper's tables that it corresponds to (metrics.md, section 1)."""
+
+CONSTANT = 1e-11
+"""A variance below this share of the mean square about the labels' mean is that of a constant: the
+sums keep no more of it than rounding. It is met where p varies by less than 3 millionths of its
+distance from the labels' mean, where single precision says little more."""
 
 
 def evaluate(
@@ -73,73 +89,199 @@ def evaluate(
     if w.sum() <= 0:
         raise ValueError("metrics of no samples: the weights sum to zero")
     p, y, w = p[w > 0], y[w > 0], w[w > 0]
-    return _regression(p, y, w) if task == "regression" else _classification(p, y, w)
+    sums = {one: w @ one(p, y) for one in {_METRICS[name].terms for name in METRICS[task]}}
+    return {m: float(combine(m, sums[_METRICS[m].terms])) for m in METRICS[task]}
 
 
-def _regression(p: Array, y: Array, w: Array) -> dict[str, float]:
-    corr, undefined = _pearson(p, y, w)
-    result = {"mae": float(np.average(np.abs(p - y), weights=w)), "corr": corr}
-    for name, limit in (("acc7", 3), ("acc5", 2), ("acc3", 1)):
-        same = np.rint(np.clip(p, -limit, limit)) == np.rint(np.clip(y, -limit, limit))
-        result[name] = float(np.average(same, weights=w))
-    result["acc2_has0"], result["f1_has0"] = _binary(p >= 0, y >= 0, w)
-    rated = y != 0
-    has_sign = bool(w[rated].sum() > 0)
-    result["acc2_non0"], result["f1_non0"] = (
-        _binary(p[rated] > 0, y[rated] > 0, w[rated]) if has_sign else (float("nan"),) * 2
+def terms(metric: str, prediction: NDArray[np.floating], label: Array) -> Array:
+    """What each sample adds.
+
+    Args:
+        metric: a metric's name.
+        prediction: (..., N) values, or (..., N, C) logits for a classification metric.
+        label: (N,) values or class indices.
+
+    Returns:
+        (..., N, K) terms; K depends on the metric (and the number of classes).
+    """
+    p, y = np.asarray(prediction, dtype=np.float64), np.asarray(label, dtype=np.float64)
+    return _METRICS[metric].terms(p, y)
+
+
+def combine(metric: str, sums: Array) -> Array:
+    """The metric of summed terms: (..., K) -> (...); NaN where it is undefined."""
+    return _METRICS[metric].combine(sums)
+
+
+def family(metric: str) -> str:
+    """A name that metrics with the same terms share."""
+    return _METRICS[metric].terms.__name__
+
+
+def _mean_terms(value: Array, counted: Array | float = 1.0) -> Array:
+    counted = np.broadcast_to(np.asarray(counted, dtype=np.float64), value.shape)
+    return np.stack([value * counted, counted], axis=-1)
+
+
+def _absolute_error(p: Array, y: Array) -> Array:
+    return _mean_terms(np.abs(p - y))
+
+
+def _rounded_hits(p: Array, y: Array, limit: int) -> Array:
+    same = np.rint(np.clip(p, -limit, limit)) == np.rint(np.clip(y, -limit, limit))
+    return _mean_terms(same.astype(np.float64))
+
+
+def _hits_of_7(p: Array, y: Array) -> Array:
+    return _rounded_hits(p, y, 3)
+
+
+def _hits_of_5(p: Array, y: Array) -> Array:
+    return _rounded_hits(p, y, 2)
+
+
+def _hits_of_3(p: Array, y: Array) -> Array:
+    return _rounded_hits(p, y, 1)
+
+
+def _sign_hits_non0(p: Array, y: Array) -> Array:
+    return _mean_terms(((p > 0) == (y > 0)).astype(np.float64), (y != 0).astype(np.float64))
+
+
+def _sign_hits_has0(p: Array, y: Array) -> Array:
+    return _mean_terms(((p >= 0) == (y >= 0)).astype(np.float64))
+
+
+def _class_hits(logits: Array, y: Array) -> Array:
+    return _mean_terms((logits.argmax(-1) == y).astype(np.float64))
+
+
+def _f1_terms(predicted: Array, actual: Array, classes: int, counted: Array | float = 1.0) -> Array:
+    """Per class: hits, support, claimed; (..., N, 3 C)."""
+    every = np.arange(classes)
+    claimed = predicted[..., None] == every
+    support = np.broadcast_to(actual[..., None] == every, claimed.shape)
+    flags = np.concatenate([claimed & support, support, claimed], axis=-1)
+    return flags * np.asarray(counted, dtype=np.float64)[..., None]
+
+
+def _sign_classes_non0(p: Array, y: Array) -> Array:
+    rated = (y != 0).astype(np.float64)
+    return _f1_terms((p > 0).astype(np.float64), (y > 0).astype(np.float64), 2, rated)
+
+
+def _sign_classes_has0(p: Array, y: Array) -> Array:
+    return _f1_terms((p >= 0).astype(np.float64), (y >= 0).astype(np.float64), 2)
+
+
+def _classes(logits: Array, y: Array) -> Array:
+    count = max(logits.shape[-1], int(y.max()) + 1)
+    return _f1_terms(logits.argmax(-1).astype(np.float64), y, count)
+
+
+def _moments(p: Array, y: Array) -> Array:
+    # The shift changes no correlation; it keeps the differences of sums below well conditioned.
+    # It is the labels' own, so that the terms of any rows may be added up.
+    q, z = p - y.mean(), y - y.mean()
+    z = np.broadcast_to(z, q.shape)
+    return np.stack([np.ones_like(q), q, z, q * q, z * z, q * z], axis=-1)
+
+
+def _mean(sums: Array) -> Array:
+    return _ratio(sums[..., 0], sums[..., 1], empty=np.nan)
+
+
+def _correlation(sums: Array) -> Array:
+    n, q, z, qq, zz, qz = np.moveaxis(sums, -1, 0)
+    var_q, var_z = n * qq - q * q, n * zz - z * z
+    defined = (var_q > CONSTANT * n * qq) & (var_z > CONSTANT * n * zz)
+    spread = np.sqrt(np.where(defined, var_q, 1.0)) * np.sqrt(np.where(defined, var_z, 1.0))
+    return np.where(defined, np.clip((n * qz - q * z) / spread, -1, 1), np.nan)
+
+
+def _weighted_f1(sums: Array) -> Array:
+    hits, support, claimed = np.split(sums, 3, axis=-1)
+    f1 = _ratio(2 * hits, support + claimed)
+    return _ratio((f1 * support).sum(-1), support.sum(-1), empty=np.nan)
+
+
+def _macro_f1(sums: Array) -> Array:
+    hits, support, claimed = np.split(sums, 3, axis=-1)
+    occurs = (support + claimed > 0).sum(-1).astype(np.float64)
+    return _ratio(_ratio(2 * hits, support + claimed).sum(-1), occurs, empty=np.nan)
+
+
+def _mean_recall(sums: Array) -> Array:
+    hits, support, _ = np.split(sums, 3, axis=-1)
+    occurs = (support > 0).sum(-1).astype(np.float64)
+    return _ratio(_ratio(hits, support).sum(-1), occurs, empty=np.nan)
+
+
+def _one_against_rest(sums: Array) -> tuple[Array, Array]:
+    """(hits, support, claimed) of each class and of its complement: two (..., 3, C) arrays."""
+    hits, support, claimed = np.split(sums, 3, axis=-1)
+    total = support.sum(-1, keepdims=True)
+    # Differences of sums of weights: what should be nothing is rounding, of either sign.
+    rest = (total - support - claimed + hits, total - support, total - claimed)
+    return np.stack([hits, support, claimed], -2), np.maximum(np.stack(rest, -2), 0.0)
+
+
+def _one_against_rest_accuracy(sums: Array) -> Array:
+    one, rest = _one_against_rest(sums)
+    total = one[..., 1, :] + rest[..., 1, :]
+    return _ratio(one[..., 0, :] + rest[..., 0, :], total, empty=np.nan).mean(-1)
+
+
+def _one_against_rest_f1(sums: Array) -> Array:
+    sides = _one_against_rest(sums)
+    weighted = sum(
+        _ratio(2 * s[..., 0, :], s[..., 1, :] + s[..., 2, :]) * s[..., 1, :] for s in sides
     )
-    result["corr_undefined"] = float(undefined)
-    return result
+    total = sides[0][..., 1, :] + sides[1][..., 1, :]
+    return _ratio(np.asarray(weighted), total, empty=np.nan).mean(-1)
 
 
-def _classification(logits: Array, y: Array, w: Array) -> dict[str, float]:
-    predicted, actual = logits.argmax(axis=1), y.astype(np.int64)
-    return {
-        "acc": float(np.average(predicted == actual, weights=w)),
-        "f1_weighted": _f1(predicted, actual, w, "weighted"),
-        "f1_macro": _f1(predicted, actual, w, "macro"),
-        "uar": _unweighted_recall(predicted, actual, w),
-        **_one_against_rest(predicted, actual, w, logits.shape[1]),
-    }
+def _ratio(numerator: Array, denominator: Array, empty: float = 0.0) -> Array:
+    """``empty`` where the denominator is 0."""
+    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
+    return np.divide(numerator, denominator, out=np.full(shape, empty), where=denominator > 0)
 
 
-def _one_against_rest(
-    p: NDArray[np.int64], y: NDArray[np.int64], w: Array, classes: int
-) -> dict[str, float]:
-    pairs = [_binary(p == k, y == k, w) for k in range(classes)]
-    accuracy, f1 = np.mean(pairs, axis=0).tolist()
-    return {"acc_ovr": accuracy, "f1_ovr": f1}
+@dataclass(frozen=True)
+class _Metric:
+    """What each sample adds, (..., N, K), and the metric of the sums, (..., K) to (...)."""
+
+    terms: Callable[[Array, Array], Array]
+    combine: Callable[[Array], Array] = _mean
 
 
-def _binary(p: NDArray[np.bool_], y: NDArray[np.bool_], w: Array) -> tuple[float, float]:
-    f1 = _f1(p.astype(np.int64), y.astype(np.int64), w, "weighted")
-    return float(np.average(p == y, weights=w)), f1
+_REGRESSION: Mapping[str, _Metric] = {
+    "mae": _Metric(_absolute_error),
+    "corr": _Metric(_moments, _correlation),
+    "acc7": _Metric(_hits_of_7),
+    "acc5": _Metric(_hits_of_5),
+    "acc3": _Metric(_hits_of_3),
+    "acc2_has0": _Metric(_sign_hits_has0),
+    "f1_has0": _Metric(_sign_classes_has0, _weighted_f1),
+    "acc2_non0": _Metric(_sign_hits_non0),
+    "f1_non0": _Metric(_sign_classes_non0, _weighted_f1),
+}
+_CLASSIFICATION: Mapping[str, _Metric] = {
+    "acc": _Metric(_class_hits),
+    "f1_weighted": _Metric(_classes, _weighted_f1),
+    "f1_macro": _Metric(_classes, _macro_f1),
+    "uar": _Metric(_classes, _mean_recall),
+    "acc_ovr": _Metric(_classes, _one_against_rest_accuracy),
+    "f1_ovr": _Metric(_classes, _one_against_rest_f1),
+}
+_METRICS = {**_REGRESSION, **_CLASSIFICATION}
 
+METRICS: Mapping[Task, tuple[str, ...]] = {
+    "regression": tuple(_REGRESSION),
+    "classification": tuple(_CLASSIFICATION),
+}
+"""Task -> the names of its metrics."""
 
-def _pearson(p: Array, y: Array, w: Array) -> tuple[float, bool]:
-    if np.ptp(p) == 0 or np.ptp(y) == 0:
-        return 0.0, True
-    dp, dy = p - np.average(p, weights=w), y - np.average(y, weights=w)
-    total = float(w @ (dp * dp)) * float(w @ (dy * dy))
-    if total <= 0:  # differences too small for their squares to be represented
-        return 0.0, True
-    return float(w @ (dp * dy)) / total**0.5, False
-
-
-def _f1(p: NDArray[np.int64], y: NDArray[np.int64], w: Array, average: str) -> float:
-    """F1 over classes; p is predicted, y true: the supports are those of y."""
-    classes = int(max(p.max(), y.max())) + 1
-    hits = np.bincount(y, weights=w * (p == y), minlength=classes)
-    support = np.bincount(y, weights=w, minlength=classes)
-    claimed = np.bincount(p, weights=w, minlength=classes)
-    both = support + claimed
-    f1 = np.divide(2 * hits, both, out=np.zeros(classes), where=both > 0)
-    if average == "weighted":
-        return float(np.average(f1, weights=support))
-    return float(f1[both > 0].mean())
-
-
-def _unweighted_recall(p: NDArray[np.int64], y: NDArray[np.int64], w: Array) -> float:
-    support = np.bincount(y, weights=w)
-    hits = np.bincount(y, weights=w * (p == y))
-    return float((hits[support > 0] / support[support > 0]).mean())
+MEANS = frozenset(name for name, metric in _METRICS.items() if metric.combine is _mean)
+"""Metrics that are means over samples: their denominators do not depend on the prediction, so
+their terms may be averaged over runs before they are combined."""

@@ -9,20 +9,19 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from benchmark.config import EvaluationConfig, Settings, TrainingConfig, build
+from benchmark.config import EvaluationConfig, TrainingConfig, build
 from benchmark.data.dataset import Dataset
 from benchmark.errors import BenchmarkError, unknown
-from benchmark.interface import MultimodalModel, Preset
+from benchmark.interface import ModelConfig, MultimodalModel, Preset
 from benchmark.metrics import PRIMARY
 from benchmark.registry import model_class
 from benchmark.search.objective import Objective, objective_of
 from benchmark.spec import RunSpec
 from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of
-from protocols.regimes import REGIME_KINDS, Regime
+from protocols.regimes import LEVEL_OF, REGIME_KINDS, Regime
+from protocols.settings import Settings
 
 CLEAN = "clean"
-LEVEL_OF = {"missing": "rate", "noise": "intensity"}
-"""Regime kind -> the setting that its name carries."""
 
 
 class Product(Settings):
@@ -131,17 +130,7 @@ def plan_runs(product: Product, dataset: Dataset) -> list[RunSpec]:
             fields = {field for kind in classes.values() for field in kind.Config.model_fields}
             raise unknown(f"setting of {', '.join(classes)}", f"model.{key}", _dotted(fields))
     specs = [
-        RunSpec(
-            dataset=dataset.name,
-            data_sha256=dataset.sha256,
-            task=dataset.spec.task,
-            model=name,
-            preset=product.preset,
-            model_config=_model_settings(name, kind, product),
-            training=_training_settings(name, kind, product, dataset),
-            regime=regime,
-            seed=seed,
-        )
+        _spec(name, kind, product, regime, seed, dataset)
         for name, kind in classes.items()
         for regime in regimes
         for seed in dict.fromkeys(product.seeds)
@@ -238,13 +227,10 @@ def regime_named(name: str, settings: Mapping[str, Any]) -> Regime:
     Raises:
         BenchmarkError: for what does not exist or fit.
     """
-    kind, dash, level = name.partition("-")
-    if kind not in REGIME_KINDS or (dash and kind not in LEVEL_OF):
+    named, dash, level = name.partition("-")
+    kind = next((known for known in REGIME_KINDS if known == named), None)
+    if kind is None or (dash and kind not in LEVEL_OF):
         raise unknown("regime", name, REGIME_KINDS)
-    fields = [field for field in Regime.__dataclass_fields__ if field != "kind"]
-    for key in settings:
-        if key not in fields:
-            raise unknown("setting in regime", key, fields)
     if dash:
         settings = {**settings, LEVEL_OF[kind]: _level(name, level)}
     elif kind in LEVEL_OF and LEVEL_OF[kind] not in settings:
@@ -252,10 +238,7 @@ def regime_named(name: str, settings: Mapping[str, Any]) -> Regime:
             f"regime {kind} needs its {LEVEL_OF[kind]}: "
             f"write {kind}-0.3, say, or add --set regime.{LEVEL_OF[kind]}=0.3"
         )
-    try:
-        return Regime(kind=kind, **settings)
-    except (ValueError, TypeError) as error:
-        raise BenchmarkError(str(error)) from None
+    return build(Regime, {**settings, "kind": kind}, "regime")
 
 
 def _level(name: str, level: str) -> float:
@@ -265,20 +248,53 @@ def _level(name: str, level: str) -> float:
         raise BenchmarkError(f"regime {name}: '{level}' is no number") from None
 
 
-def _model_settings(name: str, kind: type[MultimodalModel], product: Product) -> dict[str, Any]:
-    chosen = {k: v for k, v in product.model.items() if k in kind.Config.model_fields}
-    values = {**_preset(name, kind, product.preset).model, **chosen}
-    return build(kind.Config, values, f"model {name}").model_dump(mode="json")
-
-
-def _training_settings(
-    name: str, kind: type[MultimodalModel], product: Product, dataset: Dataset
-) -> dict[str, Any]:
-    values = {**_preset(name, kind, product.preset).training, **product.training}
-    training = build(TrainingConfig, values, "training")
+def _spec(
+    name: str,
+    kind: type[MultimodalModel],
+    product: Product,
+    regime: Regime,
+    seed: int,
+    dataset: Dataset,
+) -> RunSpec:
+    preset = _preset(name, kind, product.preset)
+    plain = _model_config(name, kind, preset.model)
+    config = _model_config(name, kind, {**preset.model, **product.model})
+    training = build(TrainingConfig, {**preset.training, **product.training}, "training")
     if training.select_on == "auto":
         training = training.model_copy(update={"select_on": PRIMARY[dataset.spec.task]})
-    return training.model_dump(mode="json")
+    return RunSpec(
+        dataset=dataset.name,
+        data_sha256=dataset.sha256,
+        task=dataset.spec.task,
+        model=name,
+        version=kind.card.version or 1,
+        config=config,
+        training=training,
+        regime=regime,
+        seed=seed,
+        preset=product.preset,
+        changes={**_changes(config, plain), **_in_section("regime", regime.changes())},
+        title=kind.card.title,
+        source=kind.card.source,
+    )
+
+
+def _model_config(name: str, kind: type[MultimodalModel], values: Mapping[str, Any]) -> ModelConfig:
+    """Of a product's settings those that the model has."""
+    own = {key: value for key, value in values.items() if key in kind.Config.model_fields}
+    return build(kind.Config, own, f"model {name}")
+
+
+def _changes(config: ModelConfig, preset: ModelConfig) -> dict[str, Any]:
+    """The settings that have an effect and are not the preset's."""
+    usual, idle = preset.model_dump(mode="json"), config.idle()
+    found = config.model_dump(mode="json")
+    changed = {key: x for key, x in found.items() if key not in idle and x != usual[key]}
+    return _in_section("model", changed)
+
+
+def _in_section(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{key}": value for key, value in values.items()}
 
 
 def _preset(name: str, kind: type[MultimodalModel], preset: str) -> Preset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.data.dataset import Split
+from benchmark.errors import BenchmarkError
 from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output
 from benchmark.table import PredictionTable
 from benchmark.untouched import on_a_copy
@@ -65,6 +66,7 @@ def fill_table(
     report: Callable[[int], None] = lambda rows: None,
     batch_size: int | None = None,
     split_name: str = "test",
+    made_with: Mapping[str, Any] | None = None,
 ) -> PredictionTable:
     """Predict a split under each condition.
 
@@ -77,16 +79,21 @@ def fill_table(
         report: told after each chunk how many rows' worth of work is done.
         batch_size: samples per forward pass; by default what suits the device.
         split_name: the split's part of the key of the corruption draws.
+        made_with: what the rows are made with: commit, device, packages, date.
 
     Returns:
         The table with one row per condition.
+
+    Raises:
+        BenchmarkError: where the model's output has another shape than the contract says, or is
+            not finite: with the condition and the number of samples.
     """
     model.eval()
 
     def rows_of(part: slice) -> dict[str, NDArray[np.floating]]:
         samples, ids = split.part(part).without_label(), split.sample_ids[part]
         outputs = on_a_copy(
-            lambda own: _rows(model, own, split_name, ids, sigma_ref, conditions), samples
+            lambda own: _rows(model, spec, own, split_name, ids, sigma_ref, conditions), samples
         )
         report(round(len(conditions) * min(1.0, part.stop / len(split))))
         return outputs
@@ -95,6 +102,8 @@ def fill_table(
     chunks = _in_chunks(len(split), size, rows_of)
     routing = [chunk.pop("routing") for chunk in chunks if "routing" in chunk]
     joined = {name: np.concatenate([c[name] for c in chunks], axis=1) for name in chunks[0]}
+    for name, values in joined.items():
+        _require_finite(name, values, conditions)
     assert split.samples.label is not None
     return PredictionTable(
         conditions=tuple(conditions),
@@ -102,6 +111,7 @@ def fill_table(
         task=spec.task,
         sample_ids=split.sample_ids,
         label=split.samples.label.cpu().numpy().astype(np.float64),
+        available=split.samples.available.cpu().numpy(),
         prediction=joined["prediction"],
         log_variance=joined.get("log_variance"),
         reliability=joined.get("reliability"),
@@ -113,7 +123,28 @@ def fill_table(
             if c.joint
         },
         routing=(np.sum(routing, axis=0) / len(split)).astype(np.float32) if routing else None,
+        blocks=(dict(made_with or {}),),
     )
+
+
+def _require_finite(
+    name: str, values: NDArray[np.floating], conditions: Sequence[Condition]
+) -> None:
+    """A number that is none would be left out of some means, and spoil others, without a word."""
+    size = values.shape[1]
+    broken = (~np.isfinite(values.reshape(*values.shape[:2], -1))).any(axis=-1).sum(axis=1)
+    for condition, count in zip(conditions, broken.tolist(), strict=True):
+        if count:
+            further = int((broken > 0).sum()) - 1
+            also = f", and so under {further} further conditions" if further else ""
+            raise BenchmarkError(
+                f"the model's {_words(name)} is not finite for {count} of {size} samples under "
+                f"this condition: {condition}{also}"
+            )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _in_chunks(total: int, size: int, run: Callable[[slice], T]) -> list[T]:
@@ -135,6 +166,7 @@ def _in_chunks(total: int, size: int, run: Callable[[slice], T]) -> list[T]:
 
 def _rows(
     model: MultimodalModel,
+    spec: DataSpec,
     samples: Modalities,
     split: str,
     sample_ids: Sequence[str],
@@ -156,7 +188,11 @@ def _rows(
             if intensity == JOINT_LEVEL:
                 level = joint_levels(joint, draw, split, sample_ids)[0].to(samples.device)
             noisy = degrade(samples, level, samples.available, drawn, sigma_ref)
-        rows += [_kept(output) for output in answer(noisy, [c.mask for c in group])]
+        asked = list(group)
+        outputs = answer(noisy, [c.mask for c in asked])
+        for condition, output in zip(asked, outputs, strict=True):
+            rows.append(_kept(output))
+            _require_shapes(rows[-1], rows[0], len(samples), spec, condition)
     stacked = {name: torch.stack([r[name] for r in rows]) for name in rows[0]}
     return {
         name: (x if name == "routing" else x.float()).cpu().numpy() for name, x in stacked.items()
@@ -170,6 +206,29 @@ def _kept(output: Output) -> dict[str, Tensor]:
     if output.routing is not None:  # its mean is kept: per sample it would outweigh all the rest
         kept["routing"] = output.routing.sum(dim=0, dtype=torch.float64)
     return kept
+
+
+def _require_shapes(
+    kept: Mapping[str, Tensor],
+    first: Mapping[str, Tensor],
+    size: int,
+    spec: DataSpec,
+    condition: Condition,
+) -> None:
+    """Of one output of ``size`` samples; the same fields as under the first condition."""
+    logits = (size,) if spec.task == "regression" else (size, spec.classes)
+    wanted = {"prediction": logits, "log_variance": (size,), "reliability": (size, len(MODALITIES))}
+    for name, shape in wanted.items():
+        if (name in kept) != (name in first):
+            raise BenchmarkError(
+                f"the model gives a {_words(name)} under some conditions only; it is "
+                f"{'there' if name in kept else 'missing'} under this one: {condition}"
+            )
+        if name in kept and kept[name].shape != shape:
+            raise BenchmarkError(
+                f"the model's {_words(name)} has the shape {tuple(kept[name].shape)} where the "
+                f"contract has {shape}, for {size} samples under this condition: {condition}"
+            )
 
 
 Answer = Callable[[Modalities, Sequence[int]], list[Output]]

@@ -1,198 +1,260 @@
 """Every protocol, read off the prediction table: arithmetic only, no model, no GPU.
 
-A missing rule at rate η is a set of weights on the availability subsets, so a cell is the metric
-of the weighted (sample, subset) pairs: means are exact expectations over what is missing. With
-several corruption draws the metric is computed per draw and averaged.
+A question is a set of weights on rows of the table. A missing rule at rate η weighs the
+availability subsets, so means are exact expectations over what is missing, and F1 and Corr those of
+the weighted (sample, subset) pairs. Values, intervals and surfaces all come from these weights and
+from :func:`benchmark.metrics.terms`; with several corruption draws a metric is computed per draw
+and averaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.metrics import evaluate
-from benchmark.table import PredictionTable
-from protocols.availability import mask_of, name_of, subsets
-from protocols.conditions import LEVELS, Condition, Joint, at_joint, at_level
+from benchmark.metrics import METRICS, combine, family, terms
+from benchmark.questions import KEYS, Headline, Question, protocol_questions, rows_of
+from benchmark.table import PredictionTable, RowIndex
 from protocols.expectation import availability_weights
-from protocols.rules import MissingRule, NoiseRule
+from protocols.modalities import Modality
 
-Weights = NDArray[np.float64]
+Array = NDArray[np.float64]
 Metrics = dict[str, float]
 
 
-def clean(table: PredictionTable) -> Metrics:
-    """λ = 0, everything available."""
-    return at(table, "seed_a1", 0.0, mask_of(table.present))
-
-
-def at(table: PredictionTable, rule: NoiseRule, intensity: float, mask: int) -> Metrics:
-    """The metrics at noise intensity λ with exactly the modalities of ``mask`` available."""
-    return mean_over(
-        evaluate(table.task, table.prediction[table.row(c)], table.label)
-        for c in _distinct(at_level(rule, d, intensity, mask) for d in range(table.draws))
-    )
-
-
-def cell(
-    table: PredictionTable,
-    rule: NoiseRule,
-    intensity: float,
-    rate: float,
-    missing_rule: MissingRule = "bernoulli",
-) -> Metrics:
-    """The metrics at (λ, η): the exact expectation over what is missing.
-
-    Args:
-        table: the run's table; it must have the rows of level ``intensity``.
-        rule: the noise rule.
-        intensity: λ, one of the table's levels.
-        rate: any η in [0, 1].
-        missing_rule: what a missing rate means.
+def values(table: PredictionTable, metric: str, questions: Sequence[Question]) -> Array:
+    """A metric's value for each question, a mean over draws: (Q,); NaN where it is undefined.
 
     Raises:
-        KeyError: where the table has no rows at this level.
+        KeyError: where the table does not cover a question.
     """
-    weights = availability_weights(missing_rule, rate, table.present)
-    weights = np.broadcast_to(weights, (len(table.label), len(weights)))
-    return mean_over(
-        _weighted(table, [at_level(rule, d, intensity, m) for m in subsets(table.present)], weights)
-        for d in _draws_at(table, intensity)
-    )
+    found = np.empty(len(questions))
+    joint = np.array([bool(q.joint) for q in questions], dtype=bool)
+    for place, question in enumerate(questions):
+        if question.joint:
+            found[place] = combine(metric, sample_terms(table, metric, question).sum(axis=1)).mean()
+    level = tuple(q for q in questions if not q.joint)
+    if level:
+        weights, starts = _mixtures(table.index, table.present, level)
+        by_draw = combine(metric, weights @ _row_sums(table, metric))
+        draws = np.diff(starts, append=len(weights))
+        found[~joint] = np.add.reduceat(by_draw, starts) / draws
+    return found
 
 
-def protocol_three(
-    table: PredictionTable,
-    rule: NoiseRule,
-    joint: Joint = "uniform_0.7",
-    missing_rule: MissingRule = "bernoulli",
-) -> Metrics:
-    """Protocol III: each sample at its own (λ_i, η_i), exact over what is missing at η_i."""
-
-    def of_draw(draw: int) -> Metrics:
-        rates = table.joint_levels[joint, draw][1]
-        weights = availability_weights(missing_rule, rates, table.present)
-        conditions = [at_joint(rule, draw, joint, m) for m in subsets(table.present)]
-        return _weighted(table, conditions, weights)
-
-    return mean_over(of_draw(draw) for draw in range(table.draws))
+def read(table: PredictionTable, question: Question) -> Metrics:
+    """All metrics of one question. Raises KeyError where the table does not cover it."""
+    return {m: float(values(table, m, [question])[0]) for m in METRICS[table.task]}
 
 
 def summarise(
-    table: PredictionTable, missing_rules: Sequence[MissingRule] = ("bernoulli",)
+    table: PredictionTable, missing_rules: Sequence[str] = ("bernoulli",)
 ) -> pd.DataFrame:
-    """Every protocol's metrics that the table covers, tidy: a row per condition, a column per
-    metric. Key columns: protocol, noise_rule, missing_rule, intensity, rate, available."""
-    rows: list[dict[str, Any]] = [_entry("clean", clean(table), available=_full_name(table))]
-    masks = subsets(table.present)
-    if _has(table, [at_level("seed_a1", 0, 0.0, m) for m in masks]):
-        rows += [
-            _entry("I", at(table, "seed_a1", 0.0, m), available=name_of(m)) for m in masks if m
-        ]
-        rows += _random_missing(table, missing_rules)
-    for rule in table.noise_rules:
-        rows += _summarise_rule(table, rule, missing_rules)  # type: ignore[arg-type]
-    return pd.DataFrame(rows)
+    """Everything that the table can be asked, tidy: a row per question, a column per metric.
+
+    Key columns: :data:`benchmark.questions.KEYS`.
+    """
+    return _frame(table, answered_by(table, missing_rules))
 
 
 def with_missing_rules(
-    summary: pd.DataFrame, table: PredictionTable, missing_rules: Sequence[MissingRule]
+    summary: pd.DataFrame, table: PredictionTable, missing_rules: Sequence[str]
 ) -> pd.DataFrame:
     """A table's summary with Protocol I under further missing rules, where it has Protocol I."""
-    known = set(summary["missing_rule"])
-    if not (summary["protocol"] == "I").any():
-        return summary
-    rows = _random_missing(table, [rule for rule in missing_rules if rule not in known])
-    return pd.concat([summary, pd.DataFrame(rows)], ignore_index=True) if rows else summary
+    known = set(questions_in(summary))
+    further = [q for q in answered_by(table, missing_rules) if q.protocol == "I" and q not in known]
+    return pd.concat([summary, _frame(table, further)], ignore_index=True) if further else summary
 
 
-def _random_missing(
-    table: PredictionTable, missing_rules: Sequence[MissingRule]
-) -> list[dict[str, Any]]:
-    return [
-        _entry("I", cell(table, "seed_a1", 0.0, rate, missing), missing_rule=missing, rate=rate)
-        for missing in missing_rules
-        for rate in LEVELS
-    ]
+def answered_by(table: PredictionTable, missing_rules: Sequence[str]) -> list[Question]:
+    """The questions that a table covers."""
+    groups = protocol_questions(table.noise_rules, tuple(missing_rules), table.present)
+    return [question for group in groups if covers(table, group) for question in group]
 
 
-def _summarise_rule(
-    table: PredictionTable, rule: NoiseRule, missing_rules: Sequence[MissingRule]
-) -> list[dict[str, Any]]:
-    full, masks = mask_of(table.present), subsets(table.present)
-    rows: list[dict[str, Any]] = []
-    if _has(table, [at_level(rule, 0, level, full) for level in LEVELS]):
-        rows += [
-            _entry("II", at(table, rule, x, full), rule, intensity=x, available=_full_name(table))
-            for x in LEVELS
-        ]
-    if _has(table, [at_level(rule, 0, level, m) for level in LEVELS for m in masks]):
-        rows += [
-            _entry("grid", cell(table, rule, x, rate, missing), rule, missing, x, rate)
-            for missing in missing_rules
-            for x in LEVELS
-            for rate in LEVELS
-        ]
-    for joint in table.joints:
-        if not _has(table, [at_joint(rule, 0, joint, m) for m in masks]):  # type: ignore[arg-type]
-            continue
-        for missing in missing_rules:
-            metrics = protocol_three(table, rule, joint, missing)  # type: ignore[arg-type]
-            rows.append(_entry("III", metrics, rule, missing, available=joint))
-    return rows
+def covers(table: PredictionTable, questions: Iterable[Question]) -> bool:
+    """Whether the table has every row that the questions mix."""
+    try:
+        for question in questions:
+            _rows(table.index, table.present, question)
+    except KeyError:
+        return False
+    return True
 
 
-def _entry(
-    protocol: str,
-    metrics: Metrics,
-    noise_rule: str = "",
-    missing_rule: str = "",
-    intensity: float = 0.0,
-    rate: float = 0.0,
-    available: str = "",
-) -> dict[str, Any]:
-    return {
-        "protocol": protocol,
-        "noise_rule": noise_rule,
-        "missing_rule": missing_rule,
-        "intensity": intensity,
-        "rate": rate,
-        "available": available,
-        **metrics,
-    }
+def questions_in(frame: pd.DataFrame) -> list[Question]:
+    """The questions of a tidy frame, row by row."""
+    return [Question(*key) for key in frame[list(KEYS)].itertuples(index=False, name=None)]
 
 
-def _weighted(table: PredictionTable, conditions: Sequence[Condition], weights: Weights) -> Metrics:
-    """The metrics of (subset, sample) pairs; ``weights`` is (N, 8) by bit mask."""
-    used = [c for c in conditions if weights[:, c.mask].any()]
-    index = [table.row(c) for c in used]
-    prediction = table.prediction[index]
-    flat = prediction.reshape(-1, *prediction.shape[2:])
-    pair_weights = np.concatenate([weights[:, c.mask] for c in used])
-    return evaluate(table.task, flat, np.tile(table.label, len(used)), pair_weights)
+def answers_in(frame: pd.DataFrame, metric: str) -> Mapping[Question, float]:
+    """A metric's value for each question of a tidy frame of one run."""
+    return dict(zip(questions_in(frame), frame[metric].astype(float), strict=True))
 
 
-def _draws_at(table: PredictionTable, intensity: float) -> range:
-    return range(table.draws if intensity > 0 else 1)
+def headline_value(answers: Mapping[Question, float], headline: Headline) -> float | None:
+    """The mean over a headline's questions; None where one was not asked, NaN where undefined."""
+    found = [answers.get(question) for question in headline.questions]
+    return None if None in found else float(np.mean(np.array(found, dtype=np.float64)))
 
 
-def _distinct(conditions: Iterator[Condition]) -> list[Condition]:
-    return list(dict.fromkeys(conditions))
+def spread(values: Sequence[float | None], digits: int = 3) -> str:
+    """Mean ± standard deviation over the runs that have a value; "–" without any, or where one is
+    undefined."""
+    known = [value for value in values if value is not None]
+    if not known or not all(map(math.isfinite, known)):
+        return "–"
+    deviation = f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.{digits}f}{deviation}"
 
 
-def _has(table: PredictionTable, conditions: list[Condition]) -> bool:
-    return table.covers(tuple(conditions))
+def _frame(table: PredictionTable, questions: Sequence[Question]) -> pd.DataFrame:
+    keys = pd.DataFrame([asdict(question) for question in questions], columns=list(KEYS))
+    metrics = {m: values(table, m, questions) for m in METRICS[table.task]}
+    return pd.concat([keys, pd.DataFrame(metrics)], axis=1)
 
 
-def _full_name(table: PredictionTable) -> str:
-    return name_of(mask_of(table.present))
+# What the statistics of a report resample: the terms of each sample.
 
 
-def mean_over(results: Iterator[Metrics]) -> Metrics:
-    """Each metric's mean over draws."""
-    frame = pd.DataFrame(list(results))
-    return {str(name): float(value) for name, value in frame.mean().items()}
+def sample_terms(table: PredictionTable, metric: str, question: Question) -> Array:
+    """What each sample adds to a metric, in expectation over what is missing.
+
+    Returns:
+        (D, N, K): one slice for each corruption draw that matters.
+
+    Raises:
+        KeyError: where the table does not cover the question.
+    """
+    draws = []
+    for rows, weights in weighted_rows(table, question):
+        found = terms(metric, table.prediction[rows], table.label)
+        draws.append(found[0] if len(rows) == 1 else np.einsum("mn,mnk->nk", weights, found))
+    return np.stack(draws)
+
+
+def expected_terms(table: PredictionTable, metric: str, question: Question) -> Array:
+    """The mean of :func:`sample_terms` over draws, in one step: for metrics that are means.
+
+    Returns:
+        (N, K).
+
+    Raises:
+        KeyError: where the table does not cover the question.
+    """
+    if question.joint:  # each sample has weights of its own
+        return np.asarray(sample_terms(table, metric, question).mean(axis=0))
+    rows, weights = row_weights(table.index, table.present, question)
+    found = terms(metric, table.prediction[rows], table.label)
+    return np.tensordot(weights, found, axes=1)
+
+
+def weighted_rows(table: PredictionTable, question: Question) -> list[tuple[list[int], Array]]:
+    """For each corruption draw that matters, the rows that a question mixes and their weights.
+
+    Returns:
+        (M rows, (M, N) weights that sum to 1 for each sample) by draw.
+
+    Raises:
+        KeyError: where the table does not cover the question.
+    """
+    rows = _rows(table.index, table.present, question)
+    found = []
+    for draw, (of_draw, masks) in enumerate(zip(*rows, strict=True)):
+        if question.joint:
+            rates = table.joint_levels[question.joint, draw][1]
+            shares = _subset_weights(question.missing_rule, rates, table.present)[:, masks].T
+        else:
+            share = _shares(question, table.present, masks)[:, None]
+            shares = np.broadcast_to(share, (len(masks), len(table.label)))
+        found.append((of_draw.tolist(), shares))
+    return found
+
+
+@lru_cache(maxsize=2048)  # all the runs of a report have one index, or a few
+def row_weights(
+    index: RowIndex, present: tuple[Modality, ...], question: Question
+) -> tuple[NDArray[np.intp], Array]:
+    """A question as weights on rows of a table: its expectation over draws and what is missing.
+
+    Args:
+        index: the table's rows.
+        present: the modalities that the data set has.
+        question: any but Protocol III's, where each sample has weights of its own.
+
+    Returns:
+        The rows and their weights, which sum to 1; a row may come more than once.
+
+    Raises:
+        KeyError: where the table does not cover the question.
+    """
+    rows, masks = _rows(index, present, question)
+    shares = _shares(question, present, masks[0])
+    return rows.ravel(), np.tile(shares, len(rows)) / len(rows)
+
+
+@lru_cache(maxsize=256)
+def _mixtures(
+    index: RowIndex, present: tuple[Modality, ...], questions: tuple[Question, ...]
+) -> tuple[Array, NDArray[np.intp]]:
+    """(P, R) weights on the table's rows, a line for each question and draw; where each starts."""
+    lines: list[Array] = []
+    starts: list[int] = []
+    for question in questions:
+        rows, masks = _rows(index, present, question)
+        starts.append(len(lines))
+        for of_draw in rows:
+            line = np.zeros(index.size)
+            line[of_draw] = _shares(question, present, masks[0])
+            lines.append(line)
+    return np.stack(lines), np.array(starts)
+
+
+@lru_cache(maxsize=8192)
+def _rows(
+    index: RowIndex, present: tuple[Modality, ...], question: Question
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(D, M) rows by draw and subset, and their (D, M) availability masks. May raise KeyError."""
+    draws = rows_of(question, index.draws.get((question.noise_rule, question.joint), 0), present)
+    if not draws:
+        raise KeyError(question)
+    rows = np.array([[index.rows[condition] for condition in one] for one in draws])
+    return rows, np.array([[condition.mask for condition in one] for one in draws])
+
+
+def _shares(question: Question, present: tuple[Modality, ...], masks: NDArray[np.intp]) -> Array:
+    """(M,) the probability of each subset; 1 of the only one where nothing is random."""
+    if not question.missing_rule:
+        return np.ones(1)
+    rate = np.array([question.rate])
+    return _subset_weights(question.missing_rule, rate, present)[0, masks]
+
+
+def _subset_weights(
+    missing_rule: str, rates: NDArray[np.floating], present: tuple[Modality, ...]
+) -> Array:
+    """The probability of each availability subset at each rate: (E,) -> (E, 8) by bit mask."""
+    return _weights_at(missing_rule, rates.tobytes(), rates.dtype.str, present)
+
+
+@lru_cache(maxsize=1024)  # all the runs of a report ask for the same few
+def _weights_at(
+    missing_rule: str, rates: bytes, dtype: str, present: tuple[Modality, ...]
+) -> Array:
+    found = np.frombuffer(rates, dtype=dtype)
+    return availability_weights(missing_rule, found, present)  # type: ignore[arg-type]
+
+
+def _row_sums(table: PredictionTable, metric: str) -> Array:
+    """(R, K) the terms of every row, summed over samples."""
+    kept, name = table.sums, family(metric)
+    if name not in kept:
+        kept[name] = terms(metric, table.prediction, table.label).sum(axis=1)
+    return kept[name]

@@ -15,7 +15,6 @@ the test split. `benchmark run` adds them from the checkpoint.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -30,11 +29,10 @@ import pandas as pd
 import yaml
 from filelock import FileLock
 
+from benchmark import metrics_file
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import METRIC_VERSION
-from benchmark.readouts import summarise
 from benchmark.spec import RunSpec
-from benchmark.table import TABLE_VERSION, PredictionTable, load, to_bytes
+from benchmark.table import PredictionTable, load, to_bytes, to_make
 from protocols.conditions import Condition
 
 if TYPE_CHECKING:
@@ -106,22 +104,22 @@ class RunRecord:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
-        return pd.DataFrame(self._summary["rows"])
+        return metrics_file.frame(self._summary)
 
     @cached_property
     def _summary(self) -> Any:
         return json.loads((self.path / METRICS).read_text())
 
     def covers(self, conditions: tuple[Condition, ...]) -> bool:
-        """Whether its table, of the present version, has every one of the rows."""
-        return self.table.version == TABLE_VERSION and self.table.covers(conditions)
+        """Whether its table has every one of the rows, none of them out of date."""
+        return not to_make(self.table, conditions)
 
     def metrics_are_current(self) -> bool:
         """Whether ``metrics.json`` was made from the present table by the present definitions."""
         if not (self.path / METRICS).is_file():
             return False
-        made_from = (self._summary["conditions"], self._summary["metric_version"])
-        return made_from == (len(self.table.conditions), METRIC_VERSION[self.table.task])
+        content = (self.path / PREDICTIONS).read_bytes()
+        return metrics_file.is_current(self._summary, self.table.task, content)
 
 
 @dataclass(frozen=True)
@@ -261,8 +259,8 @@ class RunStore:
         if inputs is not None:
             (staging / INPUTS).write_text(inputs.to_json())
         if table is not None:
-            (staging / PREDICTIONS).write_bytes(to_bytes(table))
-            (staging / METRICS).write_text(_metrics_json(table))
+            for name, content in _test_files(table).items():
+                (staging / name).write_bytes(content)
         if validation is not None:
             (staging / VALIDATION).write_bytes(to_bytes(validation))
         for path in RunRecord(staging).files():
@@ -274,25 +272,33 @@ class RunStore:
         shutil.rmtree(self.partial(spec.run_id))
         return RunRecord(final)
 
-    def extend(self, run_id: str, table: PredictionTable) -> RunRecord:
-        """Give a record a table with more rows than it has, and the metrics read off it.
+    def extend(
+        self,
+        run_id: str,
+        table: PredictionTable | None,
+        validation: PredictionTable | None = None,
+    ) -> RunRecord:
+        """Give a record tables with more rows than it has, and the metrics read off them.
 
-        The metrics follow the table; where a kill comes between the two, they are found to be
-        out of date and are made again.
+        Everything is worked out before anything is replaced. The metrics follow the table; where a
+        kill comes between the two, they are found to be out of date and are made again.
+
+        Args:
+            run_id: the run.
+            table: predictions on test; None leaves what is there.
+            validation: the same of the validation split.
         """
-        replace_file(self.path(run_id) / PREDICTIONS, to_bytes(table))
-        replace_file(self.path(run_id) / METRICS, _metrics_json(table).encode())
+        files = {} if table is None else _test_files(table)
+        if validation is not None:
+            files[VALIDATION] = to_bytes(validation)
+        for name, content in files.items():
+            replace_file(self.path(run_id) / name, content)
         return RunRecord(self.path(run_id))
 
     def add_inputs(self, run_id: str, inputs: InputForm) -> None:
         """Give a record that is older than that the form of its inputs."""
         if not (self.path(run_id) / INPUTS).is_file():
             replace_file(self.path(run_id) / INPUTS, inputs.to_json().encode())
-
-    def extend_validation(self, run_id: str, table: PredictionTable) -> RunRecord:
-        """Give a record a validation table with more rows than it has."""
-        replace_file(self.path(run_id) / VALIDATION, to_bytes(table))
-        return RunRecord(self.path(run_id))
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -308,17 +314,10 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _metrics_json(table: PredictionTable) -> str:
-    rows = io.StringIO()
-    summarise(table).to_json(rows, orient="records", double_precision=15)
-    return json.dumps(
-        {
-            "metric_version": METRIC_VERSION[table.task],
-            "conditions": len(table.conditions),
-            "rows": json.loads(rows.getvalue()),
-        },
-        indent=1,
-    )
+def _test_files(table: PredictionTable) -> dict[str, bytes]:
+    """A table and the metrics read off it, by file name, in the order to write them in."""
+    content = to_bytes(table)
+    return {PREDICTIONS: content, METRICS: metrics_file.to_json(table, content)}
 
 
 def _plain(value: Any) -> Any:

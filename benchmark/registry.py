@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError, unknown
 
@@ -46,6 +50,17 @@ def model_class(name: str) -> type[MultimodalModel]:
             f"model '{name}' ({entry.value}) is no subclass of benchmark.interface.MultimodalModel"
         )
     return found
+
+
+def model_facts(name: str) -> dict[str, Any]:
+    """What a record keeps of a model: its card, and the hash of the file that defines its class.
+
+    The hash stands for the version of a model whose card has none.
+    """
+    kind = model_class(name)
+    source = inspect.getsourcefile(kind)
+    content = Path(source).read_bytes() if source else b""
+    return {**asdict(kind.card), "source_sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _entries() -> dict[str, EntryPoint]:

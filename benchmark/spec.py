@@ -1,67 +1,146 @@
-"""What a run is: the fields that decide its numbers, and the identity made of them."""
+"""What a run is: the settings that decide its numbers, and the identity made of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from protocols.conditions import PROTOCOL_VERSIONS
+from benchmark.config import TrainingConfig
+from benchmark.metrics import PRIMARY
 from protocols.modalities import Task
 from protocols.regimes import Regime
+from protocols.settings import AnySettings, Settings
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """One training run: a model on a data set under a regime with a seed.
 
-    ``training`` and ``model_config`` are complete (every field, defaults included), so the record
-    says everything and a later change of a default makes a new run.
+    Attributes:
+        dataset: the data set's name, a label; ``data_sha256`` is what counts.
+        data_sha256: hash of the data set's content.
+        task: what its labels are.
+        model: the registered name.
+        version: of the model, from its card.
+        config: the model's settings, complete.
+        training: the trainer's settings, complete, ``select_on`` resolved by the task.
+        regime: how training and validation inputs are degraded.
+        seed: decides initialisation, dropout, batch order and training corruption.
+        preset: what the settings began with, a label.
+        changes: the model's settings that are not the preset's, and the regime's that are not its
+            kind's defaults: "model.topk" -> value. Labels.
+        title, source: of the model's card, labels.
+        recorded: the identity as a record keeps it; None for a run that is planned now.
     """
 
     dataset: str
     data_sha256: str
     task: Task
     model: str
-    preset: str
-    model_config: Mapping[str, Any]
-    training: Mapping[str, Any]
+    version: int
+    config: Settings
+    training: TrainingConfig
     regime: Regime
     seed: int
-    versions: Mapping[str, int] = field(default_factory=lambda: dict(PROTOCOL_VERSIONS))
+    preset: str = "paper"
+    changes: Mapping[str, Any] | None = None
+    title: str = ""
+    source: str = ""
+    recorded: Mapping[str, Any] | None = None
 
-    def identity(self) -> dict[str, Any]:
-        """The scientific fields. Names of the data set and the preset are labels: not in here."""
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The scientific fields: versions, and the departures from the versions' defaults.
+
+        A default, a setting without effect, a name or a preset is not in here; what the protocols
+        and metrics mean belongs to the rows of tables, not to trainings.
+        """
+        if self.recorded is not None:
+            return self.recorded
+        training = self.training
+        if training.select_on == PRIMARY[self.task]:  # what "auto" means
+            training = training.model_copy(update={"select_on": "auto"})
         return {
             "data": self.data_sha256,
             "task": self.task,
-            "model": self.model,
-            "model_config": dict(self.model_config),
-            "training": dict(self.training),
+            "model": {"name": self.model, "version": self.version, **self.config.departures()},
+            "training": {"version": training.version, **training.departures()},
             "regime": self.regime.identity(),
             "seed": self.seed,
-            "versions": dict(self.versions),
         }
 
     @property
     def run_id(self) -> str:
         """The first 12 hex digits of the SHA-256 of the canonical JSON of the identity."""
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return hash_of(self.identity)[:12]
+
+    def apart_from(self, *names: str) -> str:
+        """What runs share that differ at most in the seed and in these: "regime", "model.topk"."""
+        rest = {key: value for key, value in self.identity.items() if key not in ("seed", *names)}
+        for section, _, setting in (name.partition(".") for name in names):
+            if setting:
+                rest[section] = {k: x for k, x in rest[section].items() if k != setting}
+        return hash_of(rest)
+
+    def setting(self, name: str) -> Any:
+        """The value of "model.topk", "training.epochs", "regime.scope"; None where it has none."""
+        section, _, key = name.partition(".")
+        return self.settings()[section].get(key)
 
     @property
-    def system(self) -> str:
-        """The identity without the seed, as text: what the runs of several seeds share."""
-        return json.dumps({**self.identity(), "seed": None}, sort_keys=True)
+    def sections(self) -> dict[str, Settings]:
+        """The groups of settings by the first part of their names."""
+        return {"model": self.config, "training": self.training, "regime": self.regime}
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Every setting, defaults included: section -> setting -> plain value."""
+        return {name: group.model_dump(mode="json") for name, group in self.sections.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain types: the record's ``config.yaml``."""
-        return {"run_id": self.run_id, **asdict(self)}
+        labels = ("dataset", "preset", "title", "source")
+        content = {
+            "run_id": self.run_id,
+            "identity": dict(self.identity),
+            **{name: getattr(self, name) for name in labels},
+            "changes": dict(self.changes or {}),
+            "settings": self.settings(),
+        }
+        return {**content, "sha256": hash_of(content)}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> RunSpec:
-        """The inverse of :meth:`as_dict`."""
-        fields = {key: value for key, value in values.items() if key != "run_id"}
-        return RunSpec(**{**fields, "regime": Regime(**fields["regime"])})
+        """The inverse of :meth:`as_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: where the values are no spec, or were changed since.
+        """
+        content = {key: value for key, value in values.items() if key != "sha256"}
+        if hash_of(content) != values["sha256"]:
+            raise ValueError("it was edited after the run: its content has another hash")
+        identity, settings = values["identity"], values["settings"]
+        return RunSpec(
+            dataset=values["dataset"],
+            data_sha256=identity["data"],
+            task=identity["task"],
+            model=identity["model"]["name"],
+            version=identity["model"]["version"],
+            config=AnySettings(**settings["model"]),
+            training=TrainingConfig(**settings["training"]),
+            regime=Regime(**settings["regime"]),
+            seed=identity["seed"],
+            preset=values["preset"],
+            changes=values["changes"],
+            title=values["title"],
+            source=values["source"],
+            recorded=identity,
+        )
+
+
+def hash_of(values: Mapping[str, Any]) -> str:
+    """The SHA-256 of the canonical JSON of plain values."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

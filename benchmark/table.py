@@ -7,21 +7,23 @@ never costs a retraining.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.conditions import Condition
+from benchmark.errors import BenchmarkError
+from protocols.conditions import Condition, draws_of, in_every_draw, version_of
 from protocols.modalities import MODALITIES, Modality, Task
 
 FloatArray = NDArray[np.float32]
-TABLE_VERSION = 2
-"""What a table keeps: version 2 added the routing. An older one is made anew from its checkpoint
-when its run is asked for again."""
+TABLE_VERSION = 3
+"""The form of the file: version 3 added who lacks what, and what rows were made with."""
 
 JointKey = tuple[str, int]
 """(joint distribution, draw): the key of Protocol III's per-sample levels."""
@@ -29,22 +31,32 @@ JointKey = tuple[str, int]
 
 class RowIndex:
     """Condition -> row. Tables of the same conditions share one, so what is worked out for an index
-    (which rows a condition of a protocol mixes) holds for all of them. Equal to itself only."""
+    (which rows a question mixes) holds for all of them. Equal to itself only.
 
-    def __init__(self, conditions: tuple[Condition, ...]) -> None:
-        self.rows = {condition: row for row, condition in enumerate(conditions)}
-        self.draws = 1 + max(condition.draw for condition in conditions)
+    Attributes:
+        rows: condition -> row.
+        draws: (noise rule, joint) -> the number of corruption draws.
+        size: the number of rows of the table.
+    """
+
+    def __init__(self, conditions: tuple[Condition, ...], current: tuple[bool, ...]) -> None:
+        self.rows = {c: row for row, c in enumerate(conditions) if current[row]}
+        self.draws = draws_of(self.rows)
+        self.size = len(conditions)
 
 
 @lru_cache(maxsize=16)
-def row_index(conditions: tuple[Condition, ...]) -> RowIndex:
+def row_index(conditions: tuple[Condition, ...], current: tuple[bool, ...]) -> RowIndex:
     """The index of these conditions, the same object whenever they are the same."""
-    return RowIndex(conditions)
+    return RowIndex(conditions, current)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PredictionTable:
     """R conditions by the N samples of a split, conditions in canonical (sorted) order.
+
+    A row of another version than :func:`protocols.conditions.version_of` now gives is out of date:
+    it is kept, but not read, until it is made again.
 
     Attributes:
         conditions: the R conditions.
@@ -52,13 +64,16 @@ class PredictionTable:
         task: regression or classification.
         sample_ids: N ids.
         label: (N,) float64.
+        available: (N, 3) bool: which modalities each sample has by nature, in the order t, a, v.
         prediction: (R, N) values or (R, N, C) logits, float32.
         log_variance: (R, N) float32, or None.
         reliability: (R, N, 3) float32, or None.
-        routing: (R, 3, E) float32: the mean over samples of the weights of E experts per modality;
-            None for a model without experts, or where the table is older than that.
         joint_levels: (joint, draw) -> (2, N) float32: each sample's λ_i and η_i.
-        version: the :data:`TABLE_VERSION` that it was made with.
+        routing: (R, 3, E) float32: the mean over samples of the weights of E experts per modality;
+            None for a model without experts.
+        versions: R versions of what made each row; by default the present ones.
+        block: R places in ``blocks``; by default all 0.
+        blocks: what the rows of a block were made with: commit, device, packages, date.
     """
 
     conditions: tuple[Condition, ...]
@@ -66,15 +81,26 @@ class PredictionTable:
     task: Task
     sample_ids: tuple[str, ...]
     label: NDArray[np.float64]
+    available: NDArray[np.bool_]
     prediction: FloatArray
     log_variance: FloatArray | None
     reliability: FloatArray | None
     joint_levels: Mapping[JointKey, FloatArray]
     routing: FloatArray | None = None
-    version: int = TABLE_VERSION
+    versions: tuple[str, ...] = ()
+    block: tuple[int, ...] = ()
+    blocks: tuple[Mapping[str, Any], ...] = ({},)
+    sums: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
+    """Row sums of metrics' terms, as :mod:`benchmark.readouts` works them out."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_index", row_index(self.conditions))
+        now = tuple(version_of(c) for c in self.conditions)
+        if not self.versions:
+            object.__setattr__(self, "versions", now)
+        if not self.block:
+            object.__setattr__(self, "block", (0,) * len(now))
+        current = tuple(a == b for a, b in zip(self.versions, now, strict=True))
+        object.__setattr__(self, "_index", row_index(self.conditions, current))
 
     @property
     def index(self) -> RowIndex:
@@ -86,28 +112,48 @@ class PredictionTable:
         """The row of a condition. Raises KeyError where the table does not cover it."""
         return self.index.rows[condition]
 
-    def covers(self, conditions: tuple[Condition, ...]) -> bool:
-        """Whether every one of the conditions has its row."""
-        return self.index.rows.keys() >= set(conditions)
-
     @property
     def noise_rules(self) -> tuple[str, ...]:
         """The noise rules that some row was made with."""
         return tuple(sorted({c.noise_rule for c in self.conditions} - {"none"}))
 
     @property
-    def draws(self) -> int:
-        """The number of corruption draws."""
-        return self.index.draws
+    def outdated(self) -> tuple[Condition, ...]:
+        """The conditions whose rows were made by other versions than the present ones."""
+        return tuple(c for c in self.conditions if c not in self.index.rows)
 
     @property
-    def joints(self) -> tuple[str, ...]:
-        """The joint distributions of Protocol III that the table covers."""
-        return tuple(sorted({c.joint for c in self.conditions} - {""}))
+    def lacking(self) -> dict[Modality, int]:
+        """How many samples lack a modality by nature: those that some sample lacks."""
+        counts = {m: int((~self.available[:, MODALITIES.index(m)]).sum()) for m in self.present}
+        return {m: count for m, count in counts.items() if count}
+
+
+def to_make(table: PredictionTable | None, asked: Iterable[Condition]) -> tuple[Condition, ...]:
+    """The rows that a table lacks for the conditions asked of it, in canonical order.
+
+    They come in every draw of their rule and joint, the table's own rows too, so that the table
+    ends the same in whatever order things are asked. Where anything is to be made, rows that are
+    out of date are made again with it.
+
+    Args:
+        table: what there is; None where there is nothing.
+        asked: the conditions; none asks for nothing.
+    """
+    wanted, have = set(asked), table.index.rows.keys() if table else set()
+    if not wanted:
+        return ()
+    known = table.conditions if table else ()
+    if in_every_draw(wanted | set(have)) == tuple(sorted(have)):
+        return ()
+    return tuple(c for c in in_every_draw(wanted | set(known)) if c not in have)
 
 
 def merge(first: PredictionTable, second: PredictionTable) -> PredictionTable:
-    """The rows of two tables of one checkpoint, in canonical order; no row may be in both."""
+    """The rows of two tables of one checkpoint, in canonical order; the second's where both have
+    one."""
+    replaced = set(second.conditions)
+    first = restrict(first, [c for c in first.conditions if c not in replaced])
     conditions = first.conditions + second.conditions
     order = sorted(range(len(conditions)), key=lambda i: conditions[i])
 
@@ -116,23 +162,31 @@ def merge(first: PredictionTable, second: PredictionTable) -> PredictionTable:
 
     prediction = stack(first.prediction, second.prediction)
     assert prediction is not None
-    return PredictionTable(
-        tuple(conditions[i] for i in order),
-        first.present,
-        first.task,
-        first.sample_ids,
-        first.label,
-        prediction,
-        stack(first.log_variance, second.log_variance),
-        stack(first.reliability, second.reliability),
-        {**first.joint_levels, **second.joint_levels},
-        stack(first.routing, second.routing),
+    versions = first.versions + second.versions
+    made_with = [*(first.blocks[i] for i in first.block), *(second.blocks[i] for i in second.block)]
+    blocks: list[Mapping[str, Any]] = []
+    for one in made_with:
+        if one not in blocks:
+            blocks.append(one)
+    return replace(
+        second,
+        conditions=tuple(conditions[i] for i in order),
+        prediction=prediction,
+        log_variance=stack(first.log_variance, second.log_variance),
+        reliability=stack(first.reliability, second.reliability),
+        joint_levels={**first.joint_levels, **second.joint_levels},
+        routing=stack(first.routing, second.routing),
+        versions=tuple(versions[i] for i in order),
+        block=tuple(blocks.index(made_with[i]) for i in order),
+        blocks=tuple(blocks),
     )
 
 
 def restrict(table: PredictionTable, conditions: Sequence[Condition]) -> PredictionTable:
-    """The rows of these conditions alone. Raises KeyError where the table lacks one."""
-    rows = [table.row(c) for c in conditions]
+    """The rows of these conditions alone, whatever their version. Raises KeyError for an absent
+    one."""
+    places = {c: row for row, c in enumerate(table.conditions)}
+    rows = [places[c] for c in conditions]
 
     def take(values: FloatArray | None) -> FloatArray | None:
         return None if values is None else values[rows]
@@ -146,6 +200,8 @@ def restrict(table: PredictionTable, conditions: Sequence[Condition]) -> Predict
         reliability=take(table.reliability),
         routing=take(table.routing),
         joint_levels={key: x for key, x in table.joint_levels.items() if key in joint},
+        versions=tuple(table.versions[row] for row in rows),
+        block=tuple(table.block[row] for row in rows),
     )
 
 
@@ -161,15 +217,16 @@ def to_bytes(table: PredictionTable) -> bytes:
         "task": np.array(table.task),
         "sample_id": np.array(table.sample_ids),
         "label": table.label,
+        "available": table.available,
         "prediction": table.prediction,
-        "version": np.array(table.version),
+        "version": np.array(TABLE_VERSION),
+        "row_version": np.array(table.versions),
+        "block": np.array(table.block, dtype=np.int64),
+        "blocks": np.array([json.dumps(block, sort_keys=True) for block in table.blocks]),
     }
-    if table.log_variance is not None:
-        arrays["log_variance"] = table.log_variance
-    if table.reliability is not None:
-        arrays["reliability"] = table.reliability
-    if table.routing is not None:
-        arrays["routing"] = table.routing
+    for name in ("log_variance", "reliability", "routing"):
+        if (values := getattr(table, name)) is not None:
+            arrays[name] = values
     for joint, draw in sorted(table.joint_levels):
         arrays[f"levels/{joint}/{draw}"] = table.joint_levels[joint, draw]
     buffer = io.BytesIO()
@@ -178,8 +235,20 @@ def to_bytes(table: PredictionTable) -> bytes:
 
 
 def load(path: Path) -> PredictionTable:
-    """Read a table. Raises OSError, KeyError or ValueError where the file is not one."""
+    """Read a table.
+
+    Raises:
+        BenchmarkError: for a table of another form.
+        OSError, KeyError or ValueError: where the file is no table.
+    """
     with np.load(path, allow_pickle=False) as arrays:
+        version = int(arrays.get("version", 1))
+        if version != TABLE_VERSION:
+            raise BenchmarkError(
+                f"{path} is a prediction table of form {version}, and this version reads form "
+                f"{TABLE_VERSION}: delete it, and the same `benchmark run` makes it anew from the "
+                "checkpoint"
+            )
         columns = (arrays[k].tolist() for k in ("noise_rule", "draw", "intensity", "joint", "mask"))
         task = str(arrays["task"])
         assert task in ("regression", "classification")
@@ -190,15 +259,18 @@ def load(path: Path) -> PredictionTable:
                 levels[joint, int(draw)] = arrays[key]
         present = set(arrays["present"].tolist())
         return PredictionTable(
-            tuple(Condition(*row) for row in zip(*columns, strict=True)),
-            tuple(m for m in MODALITIES if m in present),
-            "regression" if task == "regression" else "classification",
-            tuple(arrays["sample_id"].tolist()),
-            arrays["label"],
-            arrays["prediction"],
-            arrays.get("log_variance", None),
-            arrays.get("reliability", None),
-            levels,
-            arrays.get("routing", None),
-            int(arrays.get("version", 1)),
+            conditions=tuple(Condition(*row) for row in zip(*columns, strict=True)),
+            present=tuple(m for m in MODALITIES if m in present),
+            task="regression" if task == "regression" else "classification",
+            sample_ids=tuple(arrays["sample_id"].tolist()),
+            label=arrays["label"],
+            available=arrays["available"],
+            prediction=arrays["prediction"],
+            log_variance=arrays.get("log_variance", None),
+            reliability=arrays.get("reliability", None),
+            joint_levels=levels,
+            routing=arrays.get("routing", None),
+            versions=tuple(arrays["row_version"].tolist()),
+            block=tuple(arrays["block"].tolist()),
+            blocks=tuple(json.loads(block) for block in arrays["blocks"].tolist()),
         )

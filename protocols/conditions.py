@@ -8,11 +8,12 @@ the draw nor λ does. With 3 modalities, 8 levels and one draw that leaves 7 x 8
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from protocols.availability import mask_of, subsets
+from protocols.availability import mask_of, name_of, subsets
 from protocols.modalities import Modality
 from protocols.rules import RULE_VERSIONS, NoiseRule
 
@@ -24,15 +25,9 @@ PROTOCOL_TITLES: dict[Protocol, str] = {
     "III": "Protocol III: stochastic mixture, (λ, η) drawn per sample",
     "grid": "The λ x η grid: noise intensity x missing rate",
 }
-PROTOCOL_VERSIONS: dict[str, int] = {
-    "I": 1,
-    "II": 1,
-    "III": 1,
-    "grid": 1,
-    **RULE_VERSIONS,
-}
-"""What the numbers mean, by version. All of them enter a run's identity: a change of meaning
-makes a new run, so numbers of different meanings never share a cell."""
+PROTOCOL_VERSIONS: dict[str, int] = {"I": 1, "II": 1, "III": 1, "grid": 1}
+"""What the numbers mean, by version: those of I, II and the grid are about how a number is read off
+a table; Protocol III's is also about its rows, which are at levels of their own."""
 
 LEVELS: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 """The grid points of both λ and η (Table 8)."""
@@ -62,6 +57,49 @@ class Condition:
     intensity: float
     joint: str
     mask: int
+
+    def __str__(self) -> str:
+        """For people: "λ = 0.3 (seed_a1, draw 0), {ta} available"."""
+        shown = f"{{{name_of(self.mask)}}} available" if self.mask else "nothing available"
+        if self.noise_rule == NO_RULE:
+            return f"no noise, {shown}"
+        level = f"λ of {self.joint}" if self.joint else f"λ = {self.intensity:g}"
+        return f"{level} ({self.noise_rule}, draw {self.draw}), {shown}"
+
+
+def version_of(condition: Condition) -> str:
+    """The versions of all that makes a row of this condition what it is.
+
+    A row without noise depends only on what zeroing a modality is; noise adds its formula and its
+    draw, and Protocol III the levels that are drawn. A row of another version is out of date.
+    """
+    parts = {"zeroing": RULE_VERSIONS["zeroing"]}
+    if condition.noise_rule != NO_RULE:
+        parts |= {name: RULE_VERSIONS[name] for name in ("degradation", "draw")}
+    if condition.joint:
+        parts["III"] = PROTOCOL_VERSIONS["III"]
+    return ", ".join(f"{name} {version}" for name, version in parts.items())
+
+
+def draws_of(conditions: Iterable[Condition]) -> Mapping[tuple[str, str], int]:
+    """(noise rule, joint) -> the number of corruption draws; the joint of a level's row is ""."""
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for c in conditions:
+        found[c.noise_rule, c.joint] = max(found[c.noise_rule, c.joint], c.draw + 1)
+    return found
+
+
+def in_every_draw(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """The conditions, each in every draw that some condition of its rule and joint has.
+
+    The number of draws is a property of (noise rule, joint): were some cells means over one draw
+    and others over three, a table would depend on what was asked of it first.
+    """
+    given = set(conditions)
+    draws = draws_of(given)
+    return tuple(
+        sorted({replace(c, draw=d) for c in given for d in range(draws[c.noise_rule, c.joint])})
+    )
 
 
 def at_level(noise_rule: NoiseRule, draw: int, intensity: float, mask: int) -> Condition:

@@ -7,68 +7,60 @@ missing rate η fixed, no noise (Table 3). ``noise``: intensity λ fixed, nothin
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from protocols.rules import MISSING_RULES, NOISE_RULES, MissingRule, NoiseRule
+from pydantic import Field
+
+from protocols.rules import MissingRule, NoiseRule
+from protocols.settings import Settings
 
 RegimeKind = Literal["clean", "spectrum", "missing", "noise"]
 REGIME_KINDS: tuple[RegimeKind, ...] = get_args(RegimeKind)
 Scope = Literal["batch", "sample"]
 
+REGIME_VERSION = 2
+"""Raised whenever the same regime would give training or validation other inputs than before."""
 
-@dataclass(frozen=True)
-class Regime:
-    """How training and validation inputs are degraded.
+_USED: dict[RegimeKind, tuple[str, ...]] = {
+    "clean": (),
+    "spectrum": ("noise_rule", "missing_rule", "rate_max", "intensity_max", "scope"),
+    "missing": ("rate", "missing_rule"),
+    "noise": ("intensity", "noise_rule"),
+}
+LEVEL_OF: dict[RegimeKind, str] = {"missing": "rate", "noise": "intensity"}
+"""Kind -> the setting that the regime's name carries."""
 
-    Attributes:
-        kind: clean, spectrum, missing or noise.
-        rate: the missing rate η of ``missing``.
-        intensity: the noise intensity λ of ``noise``.
-        noise_rule: what noise is, under ``spectrum`` and ``noise``.
-        missing_rule: what missing is, under ``spectrum`` and ``missing``.
-        rate_max, intensity_max: upper ends of the uniforms of ``spectrum`` (1 in the paper, A16).
-        scope: whether ``spectrum`` draws one (λ, η) per batch (the paper, A14) or per sample.
-    """
+
+class Regime(Settings):
+    """How training and validation inputs are degraded."""
 
     kind: RegimeKind = "clean"
-    rate: float = 0.0
-    intensity: float = 0.0
-    noise_rule: NoiseRule = "seed_a1"
-    missing_rule: MissingRule = "bernoulli"
-    rate_max: float = 1.0
-    intensity_max: float = 1.0
-    scope: Scope = "batch"
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("kind", REGIME_KINDS),
-            ("noise_rule", NOISE_RULES),
-            ("missing_rule", MISSING_RULES),
-            ("scope", get_args(Scope)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"regime.{name} is '{getattr(self, name)}'; choose from {allowed}")
-        for name in ("rate", "intensity", "rate_max", "intensity_max"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"regime.{name} is {getattr(self, name)}; it lies in [0, 1]")
+    rate: float = Field(0.0, ge=0, le=1, description="the missing rate η of missing")
+    intensity: float = Field(0.0, ge=0, le=1, description="the noise intensity λ of noise")
+    noise_rule: NoiseRule = Field("seed_a1", description="of spectrum and noise")
+    missing_rule: MissingRule = Field("bernoulli", description="of spectrum and missing")
+    rate_max: float = Field(1.0, ge=0, le=1, description="spectrum draws η up to it (A16)")
+    intensity_max: float = Field(1.0, ge=0, le=1, description="spectrum draws λ up to it (A16)")
+    scope: Scope = Field(
+        "batch", description="spectrum draws one (λ, η) per batch (the paper, A14) or sample"
+    )
 
     @property
     def name(self) -> str:
         """A short name for tables and tags, e.g. ``spectrum`` or ``missing-0.3``."""
-        if self.kind == "missing":
-            return f"missing-{self.rate:g}"
-        if self.kind == "noise":
-            return f"noise-{self.intensity:g}"
-        return self.kind
+        level = LEVEL_OF.get(self.kind)
+        return f"{self.kind}-{getattr(self, level):g}" if level else self.kind
+
+    def idle(self) -> frozenset[str]:
+        """The settings of other kinds."""
+        return frozenset(type(self).model_fields) - {"kind", *_USED[self.kind]}
 
     def identity(self) -> dict[str, Any]:
-        """The fields that matter for this kind: what enters the run's identity."""
-        relevant = {
-            "clean": (),
-            "spectrum": ("noise_rule", "missing_rule", "rate_max", "intensity_max", "scope"),
-            "missing": ("rate", "missing_rule"),
-            "noise": ("intensity", "noise_rule"),
-        }[self.kind]
-        values = asdict(self)
-        return {"kind": self.kind, **{name: values[name] for name in relevant}}
+        """What enters a run's identity; clean training does not depend on what noise is."""
+        versioned = {} if self.kind == "clean" else {"version": REGIME_VERSION}
+        return {"kind": self.kind, **versioned, **self.departures()}
+
+    def changes(self) -> dict[str, Any]:
+        """The departures that the name does not say."""
+        said = ("kind", LEVEL_OF.get(self.kind))
+        return {key: value for key, value in self.departures().items() if key not in said}

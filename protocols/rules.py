@@ -14,5 +14,7 @@ NOISE_RULES: tuple[NoiseRule, ...] = get_args(NoiseRule)
 MissingRule = Literal["bernoulli", "at_least_one", "imder_batch"]
 MISSING_RULES: tuple[MissingRule, ...] = get_args(MissingRule)
 
-RULE_VERSIONS: dict[str, int] = {"degradation": 2, "missing": 1, "draw": 1, "regime": 1}
-"""Raised whenever the same seed or level would give another input than before."""
+RULE_VERSIONS: dict[str, int] = {"zeroing": 1, "degradation": 2, "draw": 1, "missing": 1}
+"""Raised whenever the same seed or level would give another input than before. What is missing
+belongs to the numbers that are read off a table, the rest to the rows that it changes
+(:func:`protocols.conditions.version_of`)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from protocols.availability import name_of, subsets
+from benchmark.metrics import METRIC_VERSION
+from benchmark.questions import Question
+from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import MODALITIES
+from protocols.rules import RULE_VERSIONS
 from reports.results import Results
-from reports.statistics.points import Point
 from reports.views import view
 
 MARKS = (
@@ -42,26 +44,27 @@ def data_sentence(results: Results) -> str:
     text = f"Data: {data_name(results)}, {len(results.label)} test samples"
     if len(results.present) < len(MODALITIES):
         text += f", {' and '.join(results.present)} only"
-    return text + "."
+    lacking = [f"{count} lack {m}" for m, count in results.records[0].table.lacking.items()]
+    return text + (f", of which by nature {', '.join(lacking)}." if lacking else ".")
 
 
-def common(results: Results, points: Iterable[Point]) -> tuple[str, ...]:
+def common(results: Results, questions: Iterable[Question]) -> tuple[str, ...]:
     """The sentences of every table's caption.
 
     Args:
         results: what the table is about.
-        points: the conditions in it, for the rules and versions to name.
+        questions: the conditions in it, for the rules and versions to name.
     """
     seeds = sorted({seed for system in results.systems for seed in system.seeds})
-    selected = sorted({str(r.spec.training.get("select_on", "")) for r in results.records})
+    selected = sorted({r.spec.training.select_on for r in results.records})
     chosen = " or ".join(_SELECTION.get(name, f"validation {name}") for name in selected)
     sentences = [
         data_sentence(results),
         _seeds(seeds),
         f"Selected: {chosen}.",
-        *_rules(results, list(points)),
+        *_rules(results, list(questions)),
     ]
-    rebuilt = sorted({s.card.title for s in results.systems if s.card.reconstruction})
+    rebuilt = sorted({s.title for s in results.systems if s.reconstruction})
     if rebuilt:
         sentences.append(f"Reconstructed without the authors' source: {', '.join(rebuilt)}.")
     return tuple(sentences)
@@ -73,31 +76,43 @@ def _seeds(seeds: list[int]) -> str:
     return f"Mean ± standard deviation over seeds ({', '.join(map(str, seeds))})."
 
 
-def _rules(results: Results, points: list[Point]) -> list[str]:
-    noise = sorted({p.noise_rule for p in points} - {""})
-    missing = sorted({p.missing_rule for p in points} - {""})
+def _rules(results: Results, questions: list[Question]) -> list[str]:
+    noise = sorted({p.noise_rule for p in questions} - {""})
+    missing = sorted({p.missing_rule for p in questions} - {""})
     sentences = []
     if noise:
-        draws = sorted({record.table.draws for record in results.records})
+        asked = {(q.noise_rule, q.joint) for q in questions if q.noise_rule}
+        found = {r.table.index.draws.get(pair, 0) for r in results.records for pair in asked} - {0}
+        draws = sorted(found) or [0]
         counted = f"{draws[0]}" if len(draws) == 1 else f"{draws[0]} to {draws[-1]}"
         plural = "draw" if draws[-1] == 1 else "draws"
         sentences.append(f"Noise rule {', '.join(noise)}, mean over {counted} corruption {plural}.")
     if missing:
         sentences.append(f"Missing rule {', '.join(missing)}, exact expectation.")
     most = 1 - 1 / len(results.present)
-    if any(p.missing_rule == "at_least_one" and p.rate > most for p in points):
+    if any(p.missing_rule == "at_least_one" and p.rate > most for p in questions):
         sentences.append(
             f"It keeps one of {len(results.present)} modalities, so above η = {most:.2g} no more "
             "is missing."
         )
-    parts = ["degradation", "missing", "draw"]
-    protocols = [p for p in ("I", "II", "III", "grid") if any(q.protocol == p for q in points)]
-    stated = [
-        f"{name} {'/'.join(sorted({str(r.spec.versions[name]) for r in results.records}))}"
-        for name in (*protocols, *parts)
-        if all(name in r.spec.versions for r in results.records)
-    ]
-    return [*sentences, f"Protocol versions: {', '.join(stated)}."]
+    return [*sentences, f"Versions: {', '.join(_versions(results, questions))}."]
+
+
+def _versions(results: Results, questions: Sequence[Question]) -> list[str]:
+    """Of what the numbers mean, and of what made the rows that they are read off."""
+    asked = {q.protocol for q in questions}
+    found = [f"{p} {v}" for p, v in PROTOCOL_VERSIONS.items() if p in asked and p != "III"]
+    if any(q.missing_rule for q in questions):
+        found.append(f"missing {RULE_VERSIONS['missing']}")
+    kinds = {("none", ""), *((q.noise_rule, q.joint) for q in questions if q.noise_rule)}
+    made = {
+        version
+        for table in (record.table for record in results.records)
+        for c, version in zip(table.conditions, table.versions, strict=True)
+        if (c.noise_rule, c.joint) in kinds and c in table.index.rows
+    }
+    parts = dict.fromkeys(part for one in sorted(made, key=len) for part in one.split(", "))
+    return [*found, f"metrics {METRIC_VERSION[results.task]}", *parts]
 
 
 def published_sentences(results: Results, source: str) -> tuple[str, ...]:
@@ -114,12 +129,6 @@ def published_sentences(results: Results, source: str) -> tuple[str, ...]:
 def condition_name(available: str) -> str:
     """A subset as a column heading: "ta" -> "{t, a}"."""
     return "{" + ", ".join(available) + "}"
-
-
-def subset_names(results: Results) -> list[str]:
-    """The non-empty subsets of the present modalities: single ones first, everything last."""
-    names = [name_of(mask) for mask in subsets(results.present) if mask]
-    return sorted(names, key=lambda name: (len(name), ["tav".index(letter) for letter in name]))
 
 
 def floor_note(has_floors: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from benchmark.systems import slug
 from reports.figures.curves import curve_groups, curves_figure
 from reports.figures.drawing import Drawn, Job
 from reports.figures.landscapes import (
@@ -20,7 +21,6 @@ from reports.figures.landscapes import (
 from reports.figures.routing import routed, routing_figure
 from reports.figures.sensitivity import sensitivity_figure, sweeps
 from reports.floors import Floor
-from reports.labels import slug
 from reports.reliability.claims import noise_rules
 from reports.reliability.figure import has_panel, reliability_figure
 from reports.results import Results, System
@@ -110,7 +110,7 @@ def degradation_figures(
 def sensitivity_figures(everything: Sources) -> Iterable[Drawn]:
     """Figure 4, and the same of any other number of the settings that was varied."""
     results = everything.results
-    third = results.variants("III", "noise_rule", "missing_rule", "available")
+    third = results.variants("III", "noise_rule", "missing_rule", "joint")
     for sweep in sweeps(results):
         base = "figure4-active-experts" if sweep.name == "topk" else f"settings-{slug(sweep.name)}"
         for variant in third or [()]:

@@ -18,17 +18,24 @@ import pandas as pd
 import yaml
 
 from benchmark.errors import BenchmarkError
-from benchmark.readouts import summarise, with_missing_rules
+from benchmark.questions import KEYS, Headline, Question, overview
+from benchmark.readouts import questions_in, summarise, with_missing_rules
 from benchmark.records import RunRecord, RunStore
+from benchmark.systems import systems
 from protocols.modalities import Modality, Task
 from protocols.regimes import REGIME_KINDS, Regime
 from protocols.rules import MissingRule
-from reports.cards import Card
-from reports.labels import Described, labels
-from reports.statistics.points import Point
-from reports.worked import KEYS, Worked
+from reports.worked import Worked
 
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, AssertionError, zipfile.BadZipFile)
+_UNREADABLE = (
+    BenchmarkError,
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +46,8 @@ class System:
         key: short, unique and stable; part of file names.
         label: the name in tables, unique within a report.
         changes: the settings that are not the preset's.
-        card: the model's card.
+        title: the model's, as tables print it.
+        source: how well the original is known.
         regime: the training regime.
         records: the runs, ordered by seed.
     """
@@ -47,7 +55,8 @@ class System:
     key: str
     label: str
     changes: Mapping[str, Any]
-    card: Card
+    title: str
+    source: str
     regime: Regime
     records: tuple[RunRecord, ...]
 
@@ -55,6 +64,11 @@ class System:
     def seeds(self) -> tuple[int, ...]:
         """The seeds, ascending."""
         return tuple(record.spec.seed for record in self.records)
+
+    @property
+    def reconstruction(self) -> bool:
+        """Whether the method was rebuilt without its source, which every number must say."""
+        return self.source == "reconstruction"
 
     @property
     def plain(self) -> bool:
@@ -66,7 +80,7 @@ class System:
         """How the runs were trained, as tables name it."""
         return self.regime.name
 
-    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+    def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
         """The runs that answer for a condition: the same ones for every condition."""
         return self.records
 
@@ -132,6 +146,11 @@ class Results:
         """Whether all modalities have the same steps; None where no record says it."""
         said = {r.environment["aligned"] for r in self.records if "aligned" in r.environment}
         return said.pop() if len(said) == 1 else None
+
+    @cached_property
+    def overview(self) -> list[Headline]:
+        """The numbers that sum a system up, as far as some run was evaluated."""
+        return overview(questions_in(self.frame))
 
     @cached_property
     def compared(self) -> Results:
@@ -223,23 +242,43 @@ def _nothing(
 
 def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -> Results:
     _require_one_content(name, records)
-    groups: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in records:
-        groups[record.spec.system].append(record)
-    members = [sorted(group, key=lambda r: r.spec.seed) for group in groups.values()]
-    described = [Described(group[0].spec, _card(group[0])) for group in members]
-    systems = [
-        System(*name, one.card, one.spec.regime, tuple(group))
-        for group, one, name in zip(members, described, labels(described), strict=True)
-    ]
-    ordered = tuple(sorted(systems, key=_order))
+    by_id = {record.run_id: record for record in records}
+    found = []
+    for system_name, specs in systems([record.spec for record in records]).items():
+        runs = [by_id[spec.run_id] for spec in sorted(specs, key=lambda spec: spec.seed)]
+        _require_one_source(system_name.label, runs)
+        first = runs[0].spec
+        found.append(
+            System(
+                system_name.key,
+                system_name.label,
+                first.changes or {},
+                first.title,
+                first.source,
+                first.regime,
+                tuple(runs),
+            )
+        )
+    ordered = tuple(sorted(found, key=_order))
     rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
     frame = _frame([(system, record) for system in ordered for record in system.records], rules)
     return Results(name, records[0].spec.data_sha256, ordered, frame, problems, Worked(frame))
 
 
-def _card(record: RunRecord) -> Card:
-    return Card.of(record.spec.model, record.environment.get("model"))
+def _require_one_source(label: str, records: Sequence[RunRecord]) -> None:
+    """A model whose card has no version is one model only while its source file is the same."""
+    runs: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        facts = record.environment["model"]
+        if facts["version"] is None:
+            runs[facts["source_sha256"]].append(record.run_id)
+    if len(runs) > 1:
+        listing = "; ".join(f"{sha[:12]}: {', '.join(ids)}" for sha, ids in sorted(runs.items()))
+        raise BenchmarkError(
+            f"the runs of '{label}' were trained with different contents of the file that defines "
+            f"the model, whose card has no version, so they are no seeds of one system ({listing}):"
+            " delete the runs that you do not mean, and give the card a version"
+        )
 
 
 def _require_one_content(name: str, records: Sequence[RunRecord]) -> None:
@@ -268,7 +307,7 @@ def _require_one_content(name: str, records: Sequence[RunRecord]) -> None:
 def _order(system: System) -> tuple[Any, ...]:
     regime = system.regime
     kind = REGIME_KINDS.index(regime.kind)
-    return system.card.title.lower(), kind, regime.rate, regime.intensity, system.label
+    return system.title.lower(), kind, regime.rate, regime.intensity, system.label
 
 
 def _frame(runs: Sequence[tuple[System, RunRecord]], rules: Sequence[MissingRule]) -> pd.DataFrame:
@@ -290,8 +329,8 @@ def _facts(system: System, record: RunRecord) -> dict[str, Any]:
         "run_id": record.run_id,
         "system": system.key,
         "model": record.spec.model,
-        "title": system.card.title,
-        "source": system.card.source,
+        "title": system.title,
+        "source": system.source,
         "regime": record.spec.regime.name,
         "preset": record.spec.preset,
         "seed": record.spec.seed,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.statistics.points import Point
-
-KEYS = ("protocol", "noise_rule", "missing_rule", "intensity", "rate", "available")
-"""The columns that say which condition a row of the frame is about."""
+from benchmark.questions import KEYS, Question
+from benchmark.readouts import questions_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +22,15 @@ class Worked:
     """
 
     frame: pd.DataFrame
-    resampled: dict[tuple[str, Point, str, tuple[str, ...]], np.ndarray | None] = field(
+    resampled: dict[tuple[str, Question, str, tuple[str, ...]], np.ndarray | None] = field(
         default_factory=dict
     )
 
     @cached_property
-    def values(self) -> dict[tuple[Any, ...], dict[str, float]]:
-        """(run id, *KEYS) -> metric -> value: the frame, for looking up single cells."""
+    def values(self) -> dict[tuple[str, Question], dict[str, float]]:
+        """(run id, question) -> metric -> value: the frame, for looking up single cells."""
         metrics = list(self.frame.columns)[list(self.frame.columns).index(KEYS[-1]) + 1 :]
-        keys = self.frame[["run_id", *KEYS]].itertuples(index=False, name=None)
+        keys = zip(self.frame["run_id"], questions_in(self.frame), strict=True)
         rows = self.frame[metrics].to_numpy(dtype=np.float64).tolist()
         found = (dict(zip(metrics, row, strict=True)) for row in rows)
         return dict(zip(keys, found, strict=True))

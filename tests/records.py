@@ -18,8 +18,10 @@ from protocols.draws import joint_levels
 from protocols.modalities import MODALITIES, Modality, Task
 from protocols.regimes import Regime
 from protocols.rules import NoiseRule
+from protocols.settings import AnySettings
 
 JOINT: Joint = "uniform_0.7"
+TITLES = {"qamoe": "QA-MoE", "mult": "MulT", "lmf": "LMF", "tfn": "TFN"}
 
 
 def make_run_spec(
@@ -32,15 +34,15 @@ def make_run_spec(
     **model_config: object,
 ) -> RunSpec:
     """A run's spec; its model settings are made up unless given."""
-    training = TrainingConfig(epochs=epochs).model_dump(mode="json")
     return RunSpec(
         dataset=dataset,
         data_sha256=f"{sum(map(ord, dataset)):064x}",
         task=task,
         model=model,
-        preset="paper",
-        model_config=model_config or {"width": 8, "topk": 2},
-        training={**training, "select_on": PRIMARY[task]},
+        version=1,
+        title=TITLES.get(model, model),
+        config=AnySettings(**(model_config or {"width": 8, "topk": 2})),
+        training=TrainingConfig(epochs=epochs, select_on=PRIMARY[task]),
         regime=Regime(kind=regime) if isinstance(regime, str) else regime,  # type: ignore[arg-type]
         seed=seed,
     )
@@ -79,6 +81,7 @@ def make_table(
         task=task,
         sample_ids=sample_ids,
         label=label,
+        available=np.tile([m in present for m in MODALITIES], (n, 1)),
         prediction=(prediction[..., 0] if task == "regression" else prediction).astype(np.float32),
         log_variance=(2 * badness[:, None] + 0.1 * noise[..., 0]).astype(np.float32),
         reliability=reliability.astype(np.float32),
@@ -109,7 +112,6 @@ def make_history(epochs: int = 3, task: Task = "regression", seed: int = 0) -> p
             "learning_rate": 5e-4 * np.cos(np.linspace(0, 1.5, epochs)),
             "train_loss": loss,
             f"valid_{PRIMARY[task]}": loss + 0.1,
-            "valid_corr_undefined": 0.0,
             "best": 1.0,
         }
     )

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.config import TrainingConfig
+from benchmark.metrics import PRIMARY
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
@@ -15,6 +17,7 @@ from protocols.conditions import PROTOCOLS, Condition, Protocol, conditions_of
 from protocols.draws import joint_levels
 from protocols.modalities import MODALITIES, Modality, Task
 from protocols.regimes import Regime
+from protocols.settings import AnySettings
 from reports.results import Results, load
 from reports.tables.robustness import Sources
 from reports.tables.table import Cell, Row, Table
@@ -25,6 +28,8 @@ Predict = Callable[[Condition, np.ndarray], np.ndarray]
 LABEL = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
 TITLES = {"alpha": "Alpha", "beta": "Beta", "qamoe": "QA-MoE"}
 SHA = "a" * 64
+USUAL = {"qamoe": {"topk": 3, "ablation": "none"}}
+"""Model -> the settings of its preset, as far as a test needs them."""
 JOINT = "uniform_0.7"
 
 
@@ -46,7 +51,8 @@ def make_table(
         for d in range(draws)
         if "III" in protocols
     }
-    return PredictionTable(conditions, present, task, ids, labels, rows, None, None, levels)
+    has = np.tile([m in present for m in MODALITIES], (len(labels), 1))
+    return PredictionTable(conditions, present, task, ids, labels, has, rows, None, None, levels)
 
 
 def make_spec(
@@ -61,26 +67,33 @@ def make_spec(
     training: Mapping[str, Any] | None = None,
 ) -> RunSpec:
     """A run's spec."""
-    chosen = Regime(regime) if isinstance(regime, str) else regime  # type: ignore[arg-type]
-    select = "mae" if task == "regression" else "acc"
-    settings = {"select_on": select, "epochs": 3, **(training or {})}
-    return RunSpec(dataset, sha, task, model, preset, dict(config or {}), settings, chosen, seed)
+    chosen = Regime(kind=regime) if isinstance(regime, str) else regime  # type: ignore[arg-type]
+    usual: Mapping[str, Any] = USUAL.get(model, {})
+    given = dict(config or {})
+    changes = {f"model.{key}": x for key, x in given.items() if x != usual.get(key)}
+    return RunSpec(
+        dataset=dataset,
+        data_sha256=sha,
+        task=task,
+        model=model,
+        version=1,
+        config=AnySettings(**{**usual, **given}),
+        training=TrainingConfig(**{"select_on": PRIMARY[task], "epochs": 3, **(training or {})}),
+        regime=chosen,
+        seed=seed,
+        preset=preset,
+        changes=changes | {f"regime.{key}": x for key, x in chosen.changes().items()},
+        title=TITLES.get(model, model),
+        source="reconstruction" if model == "beta" else "paper read",
+    )
 
 
 def add(store: RunStore, spec: RunSpec, table: PredictionTable, **environment: Any) -> RunRecord:
     """Commit a record."""
     history = pd.DataFrame({"epoch": [1], "train_loss": [1.0], "valid_mae": [1.0], "best": [True]})
     facts = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu"}
-    facts |= {"model": named(spec.model), **environment}
+    facts |= {"model": {"version": 1}, **environment}
     return store.commit(spec, facts, history, b"weights", table)
-
-
-def named(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a record keeps of a model: all its ``settings`` under the preset, where given."""
-    source = "reconstruction" if name == "beta" else "paper read"
-    if name == "qamoe" and settings is None:
-        settings = {"topk": 3}
-    return {"title": TITLES.get(name, name), "source": source, "settings": settings}
 
 
 def off_by(error: float) -> Predict:

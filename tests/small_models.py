@@ -17,6 +17,16 @@ SMALL: dict[str, dict[str, object]] = {
     "tfn": {"hidden_text": 16, "text_out": 8, "hidden_vision": 8, "dropout_post": 0.0},
     "lmf": {"hidden_text": 16, "hidden_vision": 16, "dropout_audio": 0.0, "dropout_vision": 0.0},
     "sam_lml": {"width": 8, "heads": 2, "layers": 1, "head_width": 8, "lowq_probability": 0.1},
+    "emoe": {
+        **{"width": 16, "heads": 2, "layers": 1, "kernel_text": 2, "kernel_audio": 2},
+        **{"kernel_vision": 2, "text_dropout": 0.1, "output_dropout": 0.0},
+    },
+    "c_mib": {"width": 16, "layers": 1, "hidden": 64, "residual_dropout": 0.0},
+    "momke": {"width": 16, "layers": 2, "dropout": 0.0},
+    "mmin": {
+        **{"width": 16, "blocks": 2},
+        **{"text_dropout": 0.0, "teacher_dropout": 0.0, "dropout": 0.0},
+    },
 }
 """A model that is not here is tested at its defaults."""
 

@@ -126,13 +126,15 @@ def test_what_is_already_missing_stays_missing() -> None:
 def test_clean_training_leaves_the_batch_alone() -> None:
     batch = make_batch(8)
     generator = torch.Generator().manual_seed(0)
-    assert degrade_training_batch(batch, Regime("clean"), generator, SIGMA, MODALITIES) is batch
+    assert (
+        degrade_training_batch(batch, Regime(kind="clean"), generator, SIGMA, MODALITIES) is batch
+    )
 
 
 def test_spectrum_training_covers_the_spectrum() -> None:
     batch = make_batch(64)
     generator = torch.Generator().manual_seed(0)
-    regime = Regime("spectrum")
+    regime = Regime(kind="spectrum")
     missing, dropped = [], []
     for _ in range(400):
         degraded = degrade_training_batch(batch, regime, generator, SIGMA, MODALITIES)
@@ -149,7 +151,7 @@ def test_spectrum_training_covers_the_spectrum() -> None:
 def test_missing_training_hits_the_rate_without_noise(rule) -> None:
     batch = make_batch(64)
     generator = torch.Generator().manual_seed(0)
-    regime = Regime("missing", rate=0.3, missing_rule=rule)
+    regime = Regime(kind="missing", rate=0.3, missing_rule=rule)
     rates = []
     for _ in range(300):
         degraded = degrade_training_batch(batch, regime, generator, SIGMA, MODALITIES)
@@ -161,7 +163,7 @@ def test_missing_training_hits_the_rate_without_noise(rule) -> None:
 
 def test_validation_corruption_is_fixed_and_spread() -> None:
     split = make_dataset(sizes=(10, 400, 10)).splits["valid"]
-    arguments = (split.samples, split.sample_ids, Regime("spectrum"), SIGMA, MODALITIES, 16)
+    arguments = (split.samples, split.sample_ids, Regime(kind="spectrum"), SIGMA, MODALITIES, 16)
     first, second = (degrade_validation_split(*arguments) for _ in range(2))
     assert same_bits(first, second)
     assert 1 - first.available.float().mean() == pytest.approx(0.5, abs=0.06)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import signal
@@ -13,14 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import Field
 
-from benchmark.config import TrainingConfig
 from benchmark.data.registry import load_dataset
+from benchmark.errors import BenchmarkError
+from benchmark.execution import execute as module
 from benchmark.execution.execute import execute, load_model
 from benchmark.execution.executor import Execution, attempt, run_plan
+from benchmark.interface import ModelConfig
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
-from benchmark.predict import predict
+from benchmark.predict import fill_table, predict
+from benchmark.readouts import summarise
 from benchmark.records import INPUTS, RECORD_FILES, RunStore
+from protocols import rules
 from protocols.regimes import Regime
 from tests.tiny import QUICK, benchmark
 
@@ -57,15 +63,17 @@ def execution(data_dir: Path, runs_dir: Path, workers: int = 1) -> Execution:
 
 def test_the_run_id_depends_on_the_science_alone(tiny) -> None:
     (spec,), _ = plan(tiny)
+    other = spec.config.model_copy(update={"topk": 4})
     scientific = [
         replace(spec, data_sha256="1" * 64),
         replace(spec, model="mult"),
-        replace(spec, model_config={**spec.model_config, "topk": 4}),
-        replace(spec, training={**spec.training, "learning_rate": 1e-3}),
-        replace(spec, regime=Regime("clean")),
-        replace(spec, regime=replace(spec.regime, rate_max=0.7)),
+        replace(spec, version=2),
+        replace(spec, config=other),
+        replace(spec, training=spec.training.model_copy(update={"learning_rate": 1e-3})),
+        replace(spec, training=spec.training.model_copy(update={"select_on": "acc"})),
+        replace(spec, regime=Regime(kind="clean")),
+        replace(spec, regime=spec.regime.model_copy(update={"rate_max": 0.7})),
         replace(spec, seed=2),
-        replace(spec, versions={**spec.versions, "III": 2}),
         replace(spec, task="classification"),
     ]
     ids = {other.run_id for other in scientific}
@@ -73,12 +81,68 @@ def test_the_run_id_depends_on_the_science_alone(tiny) -> None:
     assert spec.run_id not in ids
     labels = [
         replace(spec, dataset="renamed"),
-        replace(spec, preset="official"),
-        replace(spec, training=dict(reversed(spec.training.items()))),
-        replace(spec, regime=replace(spec.regime, rate=0.9)),  # no part of the spectrum regime
+        replace(spec, preset="official", title="Q", source="x", changes={"model.topk": 1}),
+        replace(spec, training=spec.training.model_copy(update={"plateau_patience": 3})),
+        replace(spec, regime=spec.regime.model_copy(update={"rate": 0.9})),  # not of a spectrum
     ]
     assert {other.run_id for other in labels} == {spec.run_id}
     assert type(spec).from_dict(spec.as_dict()).run_id == spec.run_id
+
+
+def test_one_run_has_one_id_however_it_is_asked_for(tiny) -> None:
+    def ids(**changes) -> set[str]:
+        return {spec.run_id for spec in plan(tiny, **changes)[0]}
+
+    (plain,) = ids()
+    for same in (
+        {"model": {**SMALL, "topk": 3, "dropout": 0.1}},
+        {"training": {"epochs": 2, "learning_rate": 0.0005, "select_on": "mae"}},
+        {"training": {"epochs": 2, "plateau_patience": 7, "step_epochs": 3}},
+        {"regime": {"rate_max": 1, "scope": "batch"}},
+        {"seeds": (1, 1)},
+    ):
+        assert ids(**same) == {plain}, same
+    assert ids(regimes=("missing-1",)) == ids(regimes=("missing",), regime={"rate": 1})
+    assert ids(training={"epochs": 2, "schedule": "plateau", "plateau_patience": 7}) != ids(
+        training={"epochs": 2, "schedule": "plateau"}
+    )
+    (named,) = plan(tiny, model={**SMALL, "topk": 3})[0]
+    assert named.changes == {"model.width": 16, "model.encoder_heads": 2}  # 3 is the preset's
+
+
+def test_a_truth_value_is_no_number(tiny) -> None:
+    for wrong in (
+        {"regimes": ("missing",), "regime": {"rate": True}},
+        {"training": {"epochs": True}},
+        {"model": {**SMALL, "topk": True}},
+    ):
+        with pytest.raises(BenchmarkError, match="a number is wanted"):
+            plan(tiny, **wrong)
+
+
+def test_an_option_added_with_a_default_leaves_identities_alone() -> None:
+    class Before(ModelConfig):
+        width: int = Field(8, description="w")
+
+    class After(ModelConfig):
+        width: int = Field(8, description="w")
+        depth: int = Field(1, description="new")
+
+    assert Before(width=4).departures() == After(width=4).departures() == {"width": 4}
+    assert After(width=8, depth=2).departures() == {"depth": 2}
+
+
+def test_an_edited_record_is_no_spec(tiny) -> None:
+    (spec,), _ = plan(tiny)
+    for change in (
+        lambda d: d["identity"].update(seed=5),
+        lambda d: d["settings"]["training"].update(learning_rate=0.1),
+        lambda d: d.update(dataset="other"),
+    ):
+        values = copy.deepcopy(spec.as_dict())
+        change(values)
+        with pytest.raises(ValueError, match="edited"):
+            type(spec).from_dict(values)
 
 
 def test_a_plan_is_a_product_without_repeats(tiny) -> None:
@@ -90,8 +154,7 @@ def test_a_plan_is_a_product_without_repeats(tiny) -> None:
         ("spectrum", 2),
     ]
     assert plan_id(specs) == plan_id(specs[::-1])
-    assert all(s.training["select_on"] == "mae" for s in specs)
-    assert set(specs[0].training) == set(TrainingConfig.model_fields)
+    assert all(s.training.select_on == "mae" for s in specs)
 
 
 def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:
@@ -101,18 +164,19 @@ def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:
     record = store.record(spec.run_id)
     names = sorted(p.name for p in record.path.iterdir())
     assert names == sorted((*RECORD_FILES, INPUTS))
-    assert record.spec == spec
+    assert record.spec.run_id == spec.run_id
+    assert record.spec.settings() == spec.settings()
     assert record.environment["data_sha256"] == tiny.sha256
     assert record.environment["floors"].keys() == {"mean", "median"}
     facts = record.environment["model"]
     assert facts["title"] == "QA-MoE"
-    assert facts["settings"].keys() == record.spec.model_config.keys()
+    assert len(facts["source_sha256"]) == 64
     assert len(record.history) == 2
     assert set(record.metrics["protocol"]) == {"clean", "I", "II", "III", "grid"}
     assert [e.kind for e in events if e.kind != "step"][:3] == ["started", "epoch", "epoch"]
     assert events[-1].kind == "finished"
     assert not store.partial(spec.run_id).exists()
-    model = load_model(record, tiny)  # the checkpoint is what made the table
+    model = load_model(record, spec, tiny)  # the checkpoint is what made the table
     again = predict(model, tiny.splits["test"].samples, 64).prediction.numpy()
     clean = record.table.prediction[record.table.row(conditions[7])]
     assert conditions[7].mask == 7
@@ -143,34 +207,95 @@ def test_metrics_that_are_out_of_date_are_made_again(tiny, tmp_path) -> None:
     execute(spec, tiny, conditions, store, lambda event: None)
     path = store.path(spec.run_id) / "metrics.json"
     good = path.read_text()
-    path.write_text(good.replace('"conditions": 8', '"conditions": 3'))
+    path.write_text(good.replace('"metric": 2', '"metric": 1'))
     assert execute(spec, tiny, conditions, store, lambda event: None) == "kept"
     assert path.read_text() == good
 
 
-def test_a_table_of_an_older_version_is_made_anew_from_the_checkpoint(tiny, tmp_path) -> None:
+def test_rows_of_an_older_version_are_made_anew_from_the_checkpoint(
+    tiny, tmp_path, monkeypatch
+) -> None:
+    """A new degradation is another noise: those rows are out of date, the others are not."""
+    (spec,), conditions = plan(tiny)
+    store = RunStore(tmp_path)
+    execute(spec, tiny, conditions, store, lambda event: None)
+    before = store.record(spec.run_id)
+    checkpoint = (before.path / "checkpoint.safetensors").stat().st_mtime_ns
+    assert before.covers(conditions)
+    monkeypatch.setitem(rules.RULE_VERSIONS, "degradation", 2)
+    stale = store.record(spec.run_id)
+    assert not stale.covers(conditions)
+    assert not stale.metrics_are_current()
+    assert {c.noise_rule for c in stale.table.outdated} == {"seed_a1"}
+    assert len(stale.table.outdated) == len(conditions) - 8
+    assert set(summarise(stale.table)["protocol"]) == {"clean", "I"}
+    filled = []
+    monkeypatch.setattr(module, "fill_table", counting(filled))
+    assert execute(spec, tiny, conditions, store, lambda event: None) == "done"
+    assert filled == [stale.table.outdated]
+    after = store.record(spec.run_id)
+    assert after.covers(conditions)
+    np.testing.assert_array_equal(after.table.prediction, before.table.prediction)
+    assert {v for v in after.table.versions if "degradation" in v} == {
+        "zeroing 1, degradation 2, draw 1",
+        "zeroing 1, degradation 2, draw 1, III 1",
+    }
+    assert (after.path / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint
+
+
+def counting(filled: list):
+    def fill(model, split, spec, sigma_ref, conditions, *rest, **options):
+        filled.append(tuple(conditions))
+        return fill_table(model, split, spec, sigma_ref, conditions, *rest, **options)
+
+    return fill
+
+
+def test_a_table_of_another_form_is_refused_in_one_line(tiny, tmp_path) -> None:
     (spec,), conditions = plan(tiny, protocol="I")
     store = RunStore(tmp_path)
     execute(spec, tiny, conditions, store, lambda event: None)
     path = store.path(spec.run_id) / "predictions.npz"
-    good, record = path.read_bytes(), store.record(spec.run_id)
-    assert record.table.routing is not None
     with np.load(path) as arrays:
-        older = {k: v for k, v in arrays.items() if k not in ("routing", "version")}
+        older = {k: v for k, v in arrays.items() if k != "version"}
     np.savez(path, **older)
-    record = store.record(spec.run_id)
-    assert (record.table.version, record.table.routing) == (1, None)
-    assert record.table.covers(conditions)
-    assert not record.covers(conditions)
-    checkpoint = (record.path / "checkpoint.safetensors").stat().st_mtime_ns
-    assert execute(spec, tiny, conditions[:1], store, lambda event: None) == "done"
-    assert path.read_bytes() == good
-    assert (record.path / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint
+    with pytest.raises(BenchmarkError, match=r"form 1, .* delete it"):
+        execute(spec, tiny, conditions, store, lambda event: None)
+    path.unlink()
+    assert execute(spec, tiny, conditions, store, lambda event: None) == "done"
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_other_numbers_of_draws_later_end_in_the_record_of_asking_at_once(
+    tiny, tmp_path, order
+) -> None:
+    """One draw of everything, three of Protocol III, two of another rule, in any order."""
+    (spec,), first = plan(tiny)
+    asked = [
+        first,
+        plan(tiny, protocol="III", evaluation={"draws": 3})[1],
+        plan(tiny, protocol="II", evaluation={"draws": 2, "noise_rules": ["gaussian_av"]})[1],
+    ]
+    store = RunStore(tmp_path / "steps")
+    for place in order:
+        execute(spec, tiny, asked[place], store, lambda event: None)
+        assert store.record(spec.run_id).covers(asked[place])
+    once = RunStore(tmp_path / "once")
+    execute(spec, tiny, tuple(sorted(set().union(*asked))), once, lambda event: None)
+    for name in ("predictions.npz", "metrics.json"):
+        assert (store.path(spec.run_id) / name).read_bytes() == (
+            once.path(spec.run_id) / name
+        ).read_bytes()
+    draws = store.record(spec.run_id).table.index.draws
+    assert (draws["seed_a1", ""], draws["seed_a1", "uniform_0.7"]) == (1, 3)
+    assert draws["gaussian_av", ""] == 2
 
 
 def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, tmp_path) -> None:
     specs, conditions = plan(tiny, seeds=(1, 2))
-    broken = replace(specs[0], training={**specs[0].training, "learning_rate": 1e30})
+    broken = replace(
+        specs[0], training=specs[0].training.model_copy(update={"learning_rate": 1e30})
+    )
     events = []
     pooled = run_plan(
         [Planned(spec, conditions) for spec in (broken, *specs)],
@@ -308,5 +433,5 @@ def test_a_classification_run(data_dir, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     assert "ACC" in done.stdout
     (record,) = RunStore(tmp_path).records()
-    assert record.spec.training["select_on"] == "acc"
+    assert record.spec.training.select_on == "acc"
     assert record.table.prediction.shape[2] == 3

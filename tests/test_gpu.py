@@ -31,7 +31,7 @@ def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
     data = make_dataset().to("cuda")
     model = small_model(name).to("cuda").train()
     generator = torch.Generator(device="cuda").manual_seed(0)
-    regime = Regime("spectrum", missing_rule=rule)
+    regime = Regime(kind="spectrum", missing_rule=rule)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     order = torch.randperm(16).to("cuda")
 
@@ -39,7 +39,8 @@ def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
         batch = data.splits["train"].samples.select(order)
         degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
         for phase in model.phases():
-            loss, _ = phase.loss(degraded, Progress(0, 1, number, 4))
+            clean = {"clean": batch} if phase.needs_clean else {}
+            loss, _ = phase.loss(degraded, Progress(0, 1, number, 4), **clean)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
@@ -83,7 +84,7 @@ def test_a_run_trains_on_the_gpu(name: str) -> None:
         lambda: small_model(name),
         data.training_data(),
         TrainingConfig(epochs=3, learning_rate=5e-3, select_on="mae"),
-        Regime("clean"),
+        Regime(kind="clean"),
         0,
         Callbacks(lambda done, loss: None, lambda done, row: rows.append(row), lambda s: None),
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmark.questions import Question
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable
 from protocols.conditions import Condition, Protocol
@@ -14,11 +15,13 @@ from reports.figures.style import drawing
 from reports.reliability.claims import Claim, claims_of, conclusion
 from reports.reliability.figure import has_panel, reliability_figure
 from reports.reliability.gate import effect, pairs
+from reports.reliability.scores import follows
 from reports.reliability.tables import mechanism_tables
 from reports.reliability.uncertainty import worth
 from reports.statistics.functionals import Estimate
-from reports.statistics.points import Point
-from tests.report_records import Predict, add, cell, make_spec, make_table, named, sources
+from reports.statistics.ranks import auroc
+from reports.statistics.resampling import resample_counts
+from tests.report_records import Predict, add, cell, make_spec, make_table, sources
 from tests.report_records import one as results_of
 from tests.test_statistics import labels
 
@@ -60,7 +63,7 @@ def add_pair(
         if gate == "none":
             table = with_scores(table, sign)
         spec = make_spec("qamoe", "spectrum", config={"topk": 3, "ablation": gate})
-        add(store, spec, with_log_variance(table), model=named("qamoe", settings))
+        add(store, spec, with_log_variance(table))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,9 @@ def test_a_log_variance_that_knows_the_error(store: RunStore) -> None:
         table = with_log_variance(make_table(Y, lambda _, y: y + errors), factor)
         add(store, make_spec(model), table)
     results = results_of(store)
-    knows, inverts = (worth(system, Point("clean", available="tav")) for system in results.systems)
+    knows, inverts = (
+        worth(system, Question("clean", available="tav")) for system in results.systems
+    )
     assert knows is not None
     assert inverts is not None
     assert knows.gain.value == pytest.approx(1.0)
@@ -187,8 +192,8 @@ def test_classes_have_no_likelihood(store: RunStore) -> None:
     table = replace(table, log_variance=np.zeros(table.prediction.shape[:2], np.float32))
     add(store, make_spec(task="classification"), table)
     results = results_of(store)
-    found = worth(results.systems[0], Point("clean", available="tav"))
-    only_text = worth(results.systems[0], Point("I", available="t"))
+    found = worth(results.systems[0], Question("clean", available="tav"))
+    only_text = worth(results.systems[0], Question("I", available="t"))
     assert only_text is not None
     assert only_text.random.value == pytest.approx(1.0)  # all wrong
     assert found is not None
@@ -267,3 +272,33 @@ def test_a_figure_of_classes_has_no_calibration(store: RunStore) -> None:
     assert figure is not None
     titles = [axis.get_title("left") for axis in figure.axes]
     assert titles == ["Scores under noise", "Scores by availability", "Risk–coverage"]
+
+
+def test_scores_are_over_the_samples_that_have_the_modality(store: RunStore) -> None:
+    """Like MMMO: most samples have no vision by nature, and r_v says so. It tells present from
+    missing perfectly for those that have it; counting the others makes it 0.7 or so."""
+    lacks = np.arange(60) % 7 < 4
+    table = make_table(Y, off(0.5))
+    available = table.available.copy()
+    available[:, 2] = ~lacks
+    rows = []
+    for condition in table.conditions:
+        there = bool(condition.mask & 4) & ~lacks
+        vision = np.where(there, 0.8 - abs(condition.intensity) / 2, 0.2) + SPREAD
+        rows.append(np.stack([np.full(60, 0.5), np.full(60, 0.5), vision], axis=1))
+    scores = np.stack(rows).astype(np.float32)
+    add(store, make_spec("qamoe"), replace(table, available=available, reliability=scores))
+    results = results_of(store)
+    (system,) = results.systems
+    found = follows(system, "seed_a1", "vision")
+    assert found is not None
+    assert found.auroc.value == pytest.approx(1.0)
+    assert found.auroc.interval == pytest.approx((1.0, 1.0))
+    assert found.clean.value == pytest.approx(0.8 + SPREAD[~lacks].mean(), abs=1e-6)
+    counts = resample_counts(60)[:, ~lacks]
+    resampled = counts @ SPREAD[~lacks] / counts.sum(axis=1)  # as many as are drawn of them
+    assert found.clean.samples.std() == pytest.approx(resampled.std(), rel=0.1)
+    whole = auroc(1 - scores[..., 2][:8], ~(np.arange(8) & 4).astype(bool), np.full(60, 1 / 60))
+    assert whole[0] < 0.8  # what it read before
+    caption = " ".join(mechanism_tables(sources(results))[0].caption)
+    assert "60 test samples, of which by nature 36 lack vision" in caption

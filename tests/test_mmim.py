@@ -242,7 +242,7 @@ def train(make_model, epochs: int = 1, size: int = 80, **settings: object):
         make_model,
         data.training_data(),
         TrainingConfig(**values),  # type: ignore[arg-type]
-        Regime("clean"),
+        Regime(kind="clean"),
         0,
         callbacks,
     )

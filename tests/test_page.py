@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -205,8 +205,8 @@ def test_what_could_not_be_used_is_on_it(store: RunStore) -> None:
 
 def test_hostile_names_stay_text(store: RunStore) -> None:
     table = make_table(LABEL, off_by(0.1), protocols=["I"])
-    facts = {"title": HOSTILE, "source": HOSTILE, "settings": None}
-    add(store, make_spec("evil", config={HOSTILE: HOSTILE}), table, model=facts)
+    spec = make_spec("evil", config={HOSTILE: HOSTILE})
+    add(store, replace(spec, title=HOSTILE, source=HOSTILE, changes={}), table)
     root = small(store)
     assert len(list(root.all("script"))) == 1
     assert all(image.attrs["src"].startswith("data:") for image in root.all("img"))

@@ -16,7 +16,7 @@ from reports.figures.routing import contexts, routing_of
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
 from reports.pictures import routing_figures, sensitivity_figures, without_resamples
-from tests.report_records import LABEL, add, make_spec, make_table, named, off_by, one, sources
+from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 QAMOE = {"topk": 3, "ablation": "none"}
 
@@ -49,9 +49,9 @@ def test_the_difference_is_taken_under_the_same_training(store: RunStore) -> Non
 def test_a_sweep_has_the_plain_value_in_its_place(store: RunStore) -> None:
     for topk in (8, 1, 3):
         spec = make_spec("qamoe", "spectrum", config={**QAMOE, "topk": topk})
-        add(store, spec, make_table(LABEL, off_by(0.5)), model=named("qamoe", QAMOE))
+        add(store, spec, make_table(LABEL, off_by(0.5)))
     spec = make_spec("qamoe", "spectrum", config={**QAMOE, "ablation": "no_gate"})
-    add(store, spec, make_table(LABEL, off_by(0.5)), model=named("qamoe", QAMOE))
+    add(store, spec, make_table(LABEL, off_by(0.5)))
     results = one(store)
     (sweep,) = sweeps(results)
     assert (sweep.name, list(sweep.systems)) == ("topk", [1.0, 3.0, 8.0])
@@ -64,7 +64,7 @@ def test_a_sweep_has_the_plain_value_in_its_place(store: RunStore) -> None:
 def test_two_values_are_no_sweep(store: RunStore) -> None:
     for topk in (3, 1):
         spec = make_spec("qamoe", "spectrum", config={**QAMOE, "topk": topk})
-        add(store, spec, make_table(LABEL, off_by(0.5)), model=named("qamoe", QAMOE))
+        add(store, spec, make_table(LABEL, off_by(0.5)))
     assert sweeps(one(store)) == []
 
 

@@ -17,7 +17,6 @@ from tests.report_records import (
     labels_of,
     make_spec,
     make_table,
-    named,
     one,
     sources,
 )
@@ -32,7 +31,7 @@ def off(error: float):
 
 
 def missing(rate: float, rule: str = "bernoulli") -> Regime:
-    return Regime("missing", rate=rate, missing_rule=rule)  # type: ignore[arg-type]
+    return Regime(kind="missing", rate=rate, missing_rule=rule)  # type: ignore[arg-type]
 
 
 def test_a_specialist_answers_at_its_own_rate_only(store: RunStore) -> None:
@@ -61,7 +60,7 @@ def test_a_specialist_answers_at_its_own_rate_only(store: RunStore) -> None:
 
 
 def test_a_rate_without_its_specialist_is_missing(store: RunStore) -> None:
-    for regime in (Regime("spectrum"), missing(0.2)):
+    for regime in (Regime(kind="spectrum"), missing(0.2)):
         add(store, make_spec(regime=regime), make_table(LABEL, off(0.5)))
     table = random_table(sources(one(store)), "bernoulli")
     name = "Alpha · one model per rate"
@@ -72,7 +71,7 @@ def test_a_rate_without_its_specialist_is_missing(store: RunStore) -> None:
 
 def test_published_values_of_table_3_stand_beside_specialists_only(store: RunStore) -> None:
     """QA-MoE on CMU-MOSI: ACC7 53.3 at 10 %, average 42.0."""
-    for regime in (Regime("spectrum"), missing(0.1, "at_least_one")):
+    for regime in (Regime(kind="spectrum"), missing(0.1, "at_least_one")):
         spec = make_spec("qamoe", regime, dataset="mosi", config={"topk": 3})
         add(store, spec, make_table(LABEL, off(0.5)))
     results = one(store)
@@ -88,7 +87,9 @@ def test_published_values_of_table_3_stand_beside_specialists_only(store: RunSto
 
 def test_a_specialist_for_an_intensity(store: RunStore) -> None:
     for rule, error in (("seed_a1", 0.3), ("gaussian_all", 0.6)):
-        spec = make_spec("qamoe", Regime("noise", intensity=0.4, noise_rule=rule), dataset="mosi")
+        spec = make_spec(
+            "qamoe", Regime(kind="noise", intensity=0.4, noise_rule=rule), dataset="mosi"
+        )
         add(store, spec, make_table(LABEL, off(error)))
     table = noise_table(sources(one(store)), "seed_a1")
     name = "QA-MoE · one model per intensity"
@@ -104,7 +105,7 @@ def test_the_ablations_stand_beside_the_papers(store: RunStore) -> None:
     for ablation, error in errors.items():
         config = {**QAMOE, "ablation": ablation}
         spec = make_spec("qamoe", "spectrum", dataset="mosi", config=config)
-        add(store, spec, make_table(LABEL, off(error)), model=named("qamoe", QAMOE))
+        add(store, spec, make_table(LABEL, off(error)))
     results = one(store)
     (table,) = variant_tables(sources(results))
     assert table.name == "table6-ablations-seed-a1"
@@ -126,7 +127,7 @@ def test_the_number_of_active_experts_has_a_table_of_its_own(store: RunStore) ->
     for topk in (1, 3, 8):
         config = {**QAMOE, "topk": topk}
         spec = make_spec("qamoe", "spectrum", dataset="mosi", config=config)
-        add(store, spec, make_table(LABEL, off(0.1 * topk)), model=named("qamoe", QAMOE))
+        add(store, spec, make_table(LABEL, off(0.1 * topk)))
     (table,) = variant_tables(sources(one(store)))
     assert table.name == "figure4-active-experts-seed-a1"
     found = cell(table, "QA-MoE · spectrum (topk=8)", "MAE ↓", "Protocol III")

@@ -10,10 +10,10 @@ import pytest
 from benchmark.commands.run import find_plan, read_request
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
-from benchmark.naming import run_title, run_titles, systems
 from benchmark.plan import PlanConfig, make_plan, plan_conditions, regime_named
 from benchmark.plans import named_plan, plan_names
 from benchmark.registry import model_class, model_names
+from benchmark.systems import run_title, run_titles, systems
 from benchmark.tracking.plan import Plan
 from protocols.regimes import Regime
 from tests.tiny import benchmark
@@ -58,7 +58,7 @@ def test_a_run_that_two_products_need_is_planned_once_with_the_conditions_of_bot
 
 
 def test_regimes_by_name() -> None:
-    assert regime_named("missing-0.3", {}) == Regime("missing", rate=0.3)
+    assert regime_named("missing-0.3", {}) == Regime(kind="missing", rate=0.3)
     assert regime_named("missing-0.3", {}) == regime_named("missing", {"rate": 0.3})
     rule = {"noise_rule": "gaussian_av"}
     assert regime_named("noise-0.7", rule).name == "noise-0.7"
@@ -70,7 +70,7 @@ def test_regimes_by_name() -> None:
 
 def test_the_ablations_of_table_6(tiny) -> None:
     plan = planned(tiny, "paper/table6")
-    found = {(p.spec.model_config["ablation"], p.spec.seed) for p in plan}
+    found = {(p.spec.setting("model.ablation"), p.spec.seed) for p in plan}
     kinds = ("none", "no_gate", "no_variance", "no_prior")
     assert found == {(kind, seed) for kind in kinds for seed in (1111, 1112, 1113)}
     assert {p.spec.regime.name for p in plan} == {"spectrum"}
@@ -78,10 +78,10 @@ def test_the_ablations_of_table_6(tiny) -> None:
 
 def test_the_expert_counts_of_figure_4_share_their_middle_with_table_6(tiny) -> None:
     plan = planned(tiny, "paper/figure4", seeds=(7,))
-    assert [p.spec.model_config["topk"] for p in plan] == [1, 2, 3, 4, 8]
+    assert [p.spec.setting("model.topk") for p in plan] == [1, 2, 3, 4, 8]
     ablations = planned(tiny, "paper/table6", seeds=(7,))
     shared = {p.spec.run_id for p in plan} & {p.spec.run_id for p in ablations}
-    assert shared == {p.spec.run_id for p in plan if p.spec.model_config["topk"] == 3}
+    assert shared == {p.spec.run_id for p in plan if p.spec.setting("model.topk") == 3}
 
 
 def test_table_3_trains_a_model_for_each_rate_and_one_for_all(tiny) -> None:
@@ -115,7 +115,7 @@ def test_the_command_line_overrides_every_product(tiny) -> None:
     )
     assert len(plan) == 4
     assert {p.spec.seed for p in plan} == {9}
-    assert {p.spec.training["epochs"] for p in plan} == {2}
+    assert {p.spec.training.epochs for p in plan} == {2}
     assert {len(p.conditions) for p in plan} == {1}
 
 
@@ -123,8 +123,11 @@ def test_two_learning_rates_are_two_systems(tiny) -> None:
     runs = [{"training": {"learning_rate": rate}} for rate in (1e-3, 1e-4)]
     request = PlanConfig(dataset="tiny", models=("lmf",), seeds=(1, 2), runs=runs)
     specs = [planned.spec for planned in make_plan(request, tiny)]
-    assert {name: [s.seed for s in members] for name, members in systems(specs).items()} == {
-        ("lmf", f"{regime} (learning_rate={rate})"): [1, 2]
+    assert {
+        (name.model, name.training): [s.seed for s in members]
+        for name, members in systems(specs).items()
+    } == {
+        ("LMF", f"{regime} (learning_rate={rate})"): [1, 2]
         for regime in ("clean", "spectrum")
         for rate in (0.001, 0.0001)
     }
@@ -132,10 +135,11 @@ def test_two_learning_rates_are_two_systems(tiny) -> None:
     assert len(set(named.values())) == len(specs) == 8
     kept = Plan.of("p", "two rates", "x", "", specs)
     assert kept.titles == named  # in MLflow too, where a run is else called by its own name
-    near = [replace(s, training={**s.training, "weight_decay": 1e-5 + 1e-13}) for s in specs]
+    decay = {"weight_decay": 1e-5 + 1e-13}
+    near = [replace(s, training=s.training.model_copy(update=decay)) for s in specs]
     assert len(systems([*specs, *near])) == 8  # also where six digits do not tell them apart
-    alone = [spec for spec in specs if spec.training["learning_rate"] == 1e-3]
-    assert ("lmf", "clean") in systems(alone)
+    alone = [spec for spec in specs if spec.training.learning_rate == 1e-3]
+    assert "LMF · clean" in {name.label for name in systems(alone)}
     assert Plan.of("p", "one rate", "x", "", alone).titles == {}
 
 
@@ -143,7 +147,7 @@ def test_the_command_line_chooses_models_and_regimes_of_a_plan(tiny) -> None:
     chosen = {"models": ("mult",), "regimes": ("missing",), "seeds": (1,)}
     names = [run_title(p.spec) for p in planned(tiny, "paper/table3", **chosen)]
     assert names == [
-        f"mult · missing-{rate} (missing_rule=at_least_one) · seed 1" for rate in RATES
+        f"MulT · missing-{rate} (missing_rule=at_least_one) · seed 1" for rate in RATES
     ]
     (one,) = planned(tiny, "paper/table3", models=("mult",), regimes=("missing-0.2",), seeds=(1,))
     assert one.spec.regime.rate == 0.2
@@ -156,8 +160,8 @@ def test_the_command_line_chooses_models_and_regimes_of_a_plan(tiny) -> None:
 def test_titles_tell_settings_apart(tiny) -> None:
     titles = [run_title(p.spec) for p in planned(tiny, "paper/table6", seeds=(1,))]
     assert titles[:2] == [
-        "qamoe · spectrum · seed 1",
-        "qamoe · spectrum (ablation=no_gate) · seed 1",
+        "QA-MoE · spectrum · seed 1",
+        "QA-MoE · spectrum (ablation=no_gate) · seed 1",
     ]
     assert len(set(titles)) == 4
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import readouts
 from benchmark.interface import DataSpec, ModelConfig, MultimodalModel, Output, Progress
 from benchmark.metrics import evaluate
 from benchmark.predict import fill_table
-from benchmark.single_draw import cell_single_draw
-from benchmark.table import load, merge, to_bytes
+from benchmark.questions import Question
+from benchmark.readouts import read, summarise
+from benchmark.table import load, merge, to_bytes, to_make
 from protocols.availability import subsets
 from protocols.conditions import LEVELS, PROTOCOLS, Condition, at_joint, at_level, conditions_of
 from protocols.degradation import degrade, keyed_noise
@@ -24,6 +24,14 @@ from protocols.modalities import MODALITIES, Modalities
 from tests.batches import make_dataset
 
 JOINT = "uniform_0.7"
+
+
+def cell(level: float, rate: float, missing_rule: str = "bernoulli") -> Question:
+    return Question("grid", "seed_a1", missing_rule, level, rate)
+
+
+def fixed(level: float, available: str = "tav") -> Question:
+    return Question("II", "seed_a1", intensity=level, available=available)
 
 
 class Counting(MultimodalModel):
@@ -114,7 +122,7 @@ def test_the_expectation_equals_brute_force(data, table, rule, level: float, rat
             total["acc7"] += weight * seven.mean()
             total["acc2_has0"] += weight * ((p >= 0) == (label >= 0)).mean()
         totals.append(total)
-    exact = readouts.cell(table, "seed_a1", level, rate, rule)
+    exact = read(table, cell(level, rate, rule))
     for name in totals[0]:
         assert exact[name] == pytest.approx(np.mean([t[name] for t in totals]), abs=1e-6)
 
@@ -125,29 +133,7 @@ def test_f1_and_corr_are_those_of_the_weighted_population(table) -> None:
     expected = evaluate(
         "regression", np.concatenate(rows), np.tile(table.label, 8), np.repeat(weights, 40)
     )
-    assert readouts.cell(table, "seed_a1", 0.0, 0.3) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("rule", ["bernoulli", "at_least_one", "imder_batch"])
-def test_the_single_draw_estimator_converges(table, rule) -> None:
-    exact = readouts.cell(table, "seed_a1", 0.0, 0.5, rule)["mae"]
-    draws = 400
-    singles = np.array(
-        [
-            cell_single_draw(table, "seed_a1", 0.0, 0.5, rule, draws=1)["mae"],
-            cell_single_draw(table, "seed_a1", 0.0, 0.5, rule, draws=draws)["mae"],
-        ]
-    )
-    # The variance of one draw's mean error, from the table: independent samples (or batches).
-    weights = availability_weights(rule, 0.5, MODALITIES)
-    rows = [table.row(at_level("seed_a1", 0, 0.0, m)) for m in range(8)]
-    error = np.abs(table.prediction[rows] - table.label)
-    if rule == "imder_batch":
-        error = np.stack([error[:, i : i + 16].sum(1) for i in range(0, 40, 16)], axis=1)
-    else:
-        assert abs(singles[0] - exact) > 0  # one draw is not yet the expectation
-    variance = (weights @ error**2 - (weights @ error) ** 2).sum() / 40**2
-    assert abs(singles[1] - exact) < 4 * (variance / draws) ** 0.5
+    assert read(table, cell(0.0, 0.3)) == pytest.approx(expected)
 
 
 def test_a_cell_recomputed_alone_equals_the_tables(data, table) -> None:
@@ -162,7 +148,7 @@ def test_a_cell_recomputed_alone_equals_the_tables(data, table) -> None:
         sorted(set(only)),
         batch_size=7,
     )
-    a, b = (readouts.cell(t, "seed_a1", 0.3, 0.45) for t in (alone, table))
+    a, b = (read(t, cell(0.3, 0.45)) for t in (alone, table))
     assert a == pytest.approx(b, abs=1e-6)
 
 
@@ -199,34 +185,34 @@ def test_protocol_three_is_per_sample(data, table) -> None:
             with torch.no_grad():
                 error += chance * np.abs(model(inputs).prediction.numpy() - table.label)
         expected.append(error.mean())
-    assert readouts.protocol_three(table, "seed_a1")["mae"] == pytest.approx(np.mean(expected))
+    assert read(table, Question("III", "seed_a1", "bernoulli", joint=JOINT))[
+        "mae"
+    ] == pytest.approx(np.mean(expected))
 
 
 def test_fixed_subsets_and_levels_are_plain_rows(table) -> None:
     row = table.prediction[table.row(Condition("none", 0, 0.0, "", 5))]
-    assert readouts.at(table, "seed_a1", 0.0, 5) == evaluate("regression", row, table.label)
+    assert read(table, fixed(0.0, "tv")) == pytest.approx(evaluate("regression", row, table.label))
     by_draw = [
         evaluate(
             "regression", table.prediction[table.row(at_level("seed_a1", d, 0.4, 7))], table.label
         )
         for d in range(2)
     ]
-    mae = readouts.at(table, "seed_a1", 0.4, 7)["mae"]
+    mae = read(table, fixed(0.4))["mae"]
     assert mae == pytest.approx(np.mean([m["mae"] for m in by_draw]))
 
 
 def test_the_summary_agrees_with_the_read_outs(table) -> None:
-    summary = readouts.summarise(table, ("bernoulli", "at_least_one"))
+    summary = summarise(table, ("bernoulli", "at_least_one"))
     counts = summary.groupby("protocol").size().to_dict()
     assert counts == {"clean": 1, "I": 7 + 2 * 8, "II": 8, "grid": 2 * 64, "III": 2}
     grid = summary[(summary.protocol == "grid") & (summary.missing_rule == "bernoulli")]
     grid = grid.set_index(["intensity", "rate"])["mae"]
-    clean = readouts.clean(table)["mae"]
+    clean = read(table, Question("clean", available="tav"))["mae"]
     assert grid.loc[(0.0, 0.0)] == pytest.approx(clean)
     for level in LEVELS:
-        assert grid.loc[(level, 0.0)] == pytest.approx(
-            readouts.at(table, "seed_a1", level, 7)["mae"]
-        )
+        assert grid.loc[(level, 0.0)] == pytest.approx(read(table, fixed(level))["mae"])
 
 
 def test_bytes_round_trip_and_are_deterministic(table, tmp_path) -> None:
@@ -274,8 +260,8 @@ def test_rows_added_later_give_the_same_table(data, kind) -> None:
     rest = tuple(c for c in whole.conditions if c not in set(first.conditions))
     second = fill_table(model, data.splits["test"], data.spec, data.sigma_ref, rest)
     assert to_bytes(merge(first, second)) == to_bytes(whole)
-    assert first.covers((at_joint("seed_a1", 0, JOINT, 7),))
-    assert not first.covers(whole.conditions)
+    assert to_make(first, (at_joint("seed_a1", 0, JOINT, 7),)) == ()
+    assert to_make(first, whole.conditions) == rest
 
 
 @pytest.mark.parametrize("present", [("text", "audio"), ("audio", "vision"), ("text",)])
@@ -283,7 +269,7 @@ def test_fewer_modalities_have_fewer_masks(present) -> None:
     data = make_dataset(sizes=(8, 8, 20), present=present)
     made = make_table(data, Counting(data.spec))
     assert len(made.conditions) == (2 ** len(present) - 1) * 9 + 1
-    summary = readouts.summarise(made)
+    summary = summarise(made)
     assert len(summary[summary.protocol == "grid"]) == 64
     assert summary["mae"].notna().all()
 
@@ -292,8 +278,7 @@ def test_classification_reads_logits() -> None:
     data = make_dataset(sizes=(8, 8, 30), task="classification", classes=3)
     made = make_table(data, Counting(data.spec))
     assert made.prediction.shape == (64, 30, 3)
-    cell = readouts.cell(made, "seed_a1", 0.0, 0.0)
-    assert cell["acc"] == pytest.approx(
+    assert read(made, cell(0.0, 0.0))["acc"] == pytest.approx(
         (made.prediction[made.row(at_level("seed_a1", 0, 0.0, 7))].argmax(1) == made.label).mean()
     )
 
@@ -301,4 +286,4 @@ def test_classification_reads_logits() -> None:
 def test_a_level_that_is_not_covered_is_an_error(data) -> None:
     made = make_table(data, Counting(data.spec), protocols=("I",))
     with pytest.raises(KeyError):
-        readouts.cell(made, "seed_a1", 0.3, 0.2)
+        read(made, cell(0.3, 0.2))

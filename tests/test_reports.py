@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.records import METRICS, PREDICTIONS, RunStore
 from protocols.conditions import Condition
 from protocols.regimes import Regime
+from protocols.settings import AnySettings
 from reports.build import build
 from reports.figures.drawing import Drawn, drawn
 from reports.figures.style import drawing, line_styles
@@ -45,8 +47,8 @@ def test_two_settings_of_a_model_never_share_a_cell(store: RunStore) -> None:
         make_spec("qamoe", config={"topk": 4}),
         make_spec("qamoe", config={"topk": 3}, training={"epochs": 9}),
         make_spec("qamoe", config={"topk": 3}, seed=2),
-        make_spec("qamoe", Regime("missing", rate=0.3), config={"topk": 3}),
-        make_spec("qamoe", Regime("spectrum", scope="sample"), config={"topk": 3}),
+        make_spec("qamoe", Regime(kind="missing", rate=0.3), config={"topk": 3}),
+        make_spec("qamoe", Regime(kind="spectrum", scope="sample"), config={"topk": 3}),
     ]
     for spec in specs:
         add(store, spec, make_table(LABEL, off_by(0.5)))
@@ -101,7 +103,7 @@ def test_what_cannot_be_used_is_told(store: RunStore, tmp_path: Path) -> None:
 def test_stale_metrics_are_made_again_from_the_table(store: RunStore) -> None:
     run = add(store, make_spec(), make_table(LABEL, off_by(0.5)))
     content = json.loads((run.path / METRICS).read_text())
-    content["metric_version"] = -1
+    content["versions"]["metric"] = -1
     content["rows"][0]["mae"] = 99.0
     (run.path / METRICS).write_text(json.dumps(content))
     table = main_table(sources(one(store)), ("seed_a1", "bernoulli", JOINT))
@@ -117,16 +119,40 @@ def test_no_records_says_what_to_run(store: RunStore) -> None:
 
 
 def test_a_model_is_named_by_its_records(store: RunStore) -> None:
-    kept = {"title": "Gone", "source": "reconstruction", "settings": {"width": 8, "depth": 2}}
-    for width in (8, 16):
-        spec = make_spec("gone", config={"width": width, "depth": 2})
-        add(store, spec, make_table(LABEL, off_by(0.5)), model=kept)
-    add(store, make_spec("older"), make_table(LABEL, off_by(0.5)), model=None)
+    """None of these is installed."""
+    plain = make_spec("gone", config={"width": 8, "depth": 2})
+    plain = replace(plain, title="Gone", source="reconstruction", changes={})
+    wide = replace(plain, config=AnySettings(width=16, depth=2), changes={"model.width": 16})
+    for spec in (plain, wide, make_spec("older")):
+        add(store, spec, make_table(LABEL, off_by(0.5)))
     assert {system.label: system.plain for system in one(store).systems} == {
         "Gone (reconstruction) · clean": True,
         "Gone (reconstruction) · clean (width=16)": False,
         "older · clean": True,
     }
+
+
+def test_versions_of_one_model_are_two_systems(store: RunStore) -> None:
+    for version in (1, 2):
+        spec = replace(make_spec("alpha"), version=version)
+        add(store, spec, make_table(LABEL, off_by(0.1 * version)))
+    assert {system.label for system in one(store).systems} == {
+        "Alpha · clean (model version=1)",
+        "Alpha · clean (model version=2)",
+    }
+
+
+def test_runs_of_an_unversioned_model_are_averaged_only_where_its_source_is_the_same(
+    store: RunStore,
+) -> None:
+    facts = {"version": None, "source_sha256": "1" * 64}
+    for seed in (1, 2):
+        add(store, make_spec("alpha", seed=seed), make_table(LABEL, off_by(0.1)), model=facts)
+    assert [len(system.records) for system in one(store).systems] == [2]
+    changed = {**facts, "source_sha256": "2" * 64}
+    add(store, make_spec("alpha", seed=3), make_table(LABEL, off_by(0.1)), model=changed)
+    with pytest.raises(BenchmarkError, match=r"no version.*give the card a version"):
+        one(store)
 
 
 def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark.questions import Question
 from benchmark.records import RunStore
 from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
 from reports.published import published
 from reports.results import load
-from reports.statistics.points import Point
 from reports.tables.conditions import condition_tables, fixed_table, noise_table
 from reports.tables.grid import grid_table, grid_tables
-from reports.tables.measure import Measure, Question
+from reports.tables.measure import Average, Measure
 from reports.tables.robustness import clean_tables, main_table, main_tables
 from reports.tables.table import Cell
 from tests.report_records import (
@@ -135,7 +135,7 @@ def test_floors_are_constants_scored_on_the_test_labels(store: RunStore) -> None
     assert cell(table, label, "ACC7 ↑", "Clean test").value == pytest.approx(100 / 6)
     assert cell(table, label, "ACC2 ↑", "Clean test").value == pytest.approx(60.0)
     undefined = cell(table, label, "Corr ↑", "Clean test")
-    assert (undefined.value, undefined.flag) == (0.0, "†")
+    assert (undefined.value, undefined.text, undefined.flag) == (None, "–", "†")
     assert any(note.startswith("†") for note in table.notes)
 
 
@@ -177,8 +177,8 @@ def test_a_seed_that_was_not_evaluated_there_is_counted_out(store: RunStore) -> 
     assert cell(table, "Alpha · clean", "MAE ↓", "Protocol III").n == 1
     missing = cell(table, "Beta (reconstruction) · clean", "MAE ↓", "Protocol III")
     assert missing == Cell(decimals=3)
-    question = Question("mae", (Point("III", "seed_a1", "bernoulli", available=JOINT),))
-    assert Measure(results).samples(question)[1] is None
+    average = Average("mae", (Question("III", "seed_a1", "bernoulli", joint=JOINT),))
+    assert Measure(results).samples(average)[1] is None
 
 
 def test_without_protocol_three_the_clean_test_is_the_main_table(store: RunStore) -> None:
@@ -201,7 +201,7 @@ def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
         "the epoch with the lowest validation MAE",
         "Noise rule seed_a1, mean over 3 corruption draws",
         "Missing rule bernoulli",
-        "III 1, degradation 1",
+        "Versions: missing 1, metrics 2, zeroing 1, degradation 1, draw 1, III 1.",
         "uniform on [0, 0.7]",
         "Reconstructed without the authors' source: Beta",
         "95 % interval",
@@ -224,7 +224,7 @@ def test_a_caption_is_about_the_systems_that_its_table_shows(store: RunStore) ->
     ("present", "said"), [(MODALITIES, "above η = 0.67"), (("text", "audio"), "above η = 0.5")]
 )
 def test_a_caption_says_where_at_least_one_saturates(store: RunStore, present, said) -> None:
-    regime = Regime("missing", rate=0.3, missing_rule="at_least_one")
+    regime = Regime(kind="missing", rate=0.3, missing_rule="at_least_one")
     add(store, make_spec(regime=regime), make_table(LABEL, off_by(0.5), present=present))
     captions = {t.name: " ".join(t.caption) for t in condition_tables(sources(one(store)))}
     assert said in captions["table3-protocol-i-random-at-least-one"]

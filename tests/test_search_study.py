@@ -25,7 +25,7 @@ def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, mo
     real = search_module.run_supply.__globals__["execute"]
 
     def short_of_memory(spec, *rest):
-        if spec.model_config["topk"] == 3 and spec.training["learning_rate"] == 1e-3:
+        if spec.setting("model.topk") == 3 and spec.training.learning_rate == 1e-3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(spec, *rest)
 

@@ -7,11 +7,13 @@ import pytest
 from scipy.stats import norm, permutation_test
 
 from benchmark import metrics as reference
-from benchmark.readouts import cell, protocol_three
+from benchmark.metrics import combine
+from benchmark.questions import Question
+from benchmark.readouts import read, sample_terms
 from protocols.availability import subsets
-from protocols.conditions import LEVELS, Condition, at_joint
+from protocols.conditions import LEVELS, Condition, at_joint, at_level
 from protocols.expectation import availability_weights
-from reports.statistics.points import Point, sample_terms
+from reports.figures.surface import landscape
 from reports.statistics.resampling import (
     RESAMPLES,
     bootstrap,
@@ -24,12 +26,7 @@ from reports.statistics.resampling import (
     simultaneous,
     supported,
 )
-from reports.statistics.sums import combine, terms
-from reports.statistics.surface import landscape, surface
 from tests.report_records import JOINT, make_table
-
-REGRESSION = ("mae", "corr", "acc7", "acc5", "acc3", "acc2_has0", "f1_has0", "acc2_non0", "f1_non0")
-CLASSIFICATION = ("acc", "f1_weighted", "f1_macro", "uar", "acc_ovr", "f1_ovr")
 
 
 def labels(size: int, seed: int = 0) -> np.ndarray:
@@ -57,28 +54,6 @@ def classes(seed: int, count: int = 4):  # type: ignore[no-untyped-def]
     return predict
 
 
-@pytest.mark.parametrize("metric", REGRESSION)
-def test_sums_give_the_metric(metric: str) -> None:
-    y = labels(200)
-    p = y + np.random.default_rng(1).normal(size=200)
-    got = combine(metric, terms(metric, p, y).sum(axis=0))
-    assert got == pytest.approx(reference.evaluate("regression", p, y)[metric], abs=1e-12)
-
-
-@pytest.mark.parametrize("metric", CLASSIFICATION)
-def test_sums_give_the_metric_of_classes(metric: str) -> None:
-    draw = np.random.default_rng(2)
-    y, logits = draw.integers(0, 3, 150).astype(float), draw.normal(size=(150, 5))
-    got = combine(metric, terms(metric, logits, y).sum(axis=0))
-    assert got == pytest.approx(reference.evaluate("classification", logits, y)[metric], abs=1e-12)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.3, -2.7])
-def test_a_constant_prediction_has_correlation_zero(value: float) -> None:
-    y = labels(100)
-    assert combine("corr", terms("corr", np.full(100, value), y).sum(axis=0)) == 0.0
-
-
 def test_every_resample_has_as_many_samples() -> None:
     counts = resample_counts(37)
     assert counts.shape == (RESAMPLES, 37)
@@ -92,8 +67,8 @@ def test_bootstrap_equals_a_plain_loop(metric: str) -> None:
     """Expand every resample, evaluate each run and draw on it, average the drawn runs."""
     y = labels(60)
     tables = [make_table(y, noisy(seed), draws=2) for seed in (1, 2, 3)]
-    point = Point("II", "seed_a1", intensity=0.4, available="tav")
-    missing, got = bootstrap([[], tables], metric, point, (0, 1))
+    question = Question("II", "seed_a1", intensity=0.4, available="tav")
+    missing, got = bootstrap([[], tables], metric, question, (0, 1))
     assert missing is None
     assert got is not None
     shares = seed_shares(3, 1)
@@ -114,9 +89,7 @@ def test_bootstrap_of_expectations_equals_a_plain_loop(metric: str) -> None:
     """Protocol III: every sample counts with its own weights on the eight subsets."""
     y = labels(40)
     table = make_table(y, noisy(3))
-    (got,) = bootstrap(
-        [[table]], metric, Point("III", "seed_a1", "bernoulli", available=JOINT), [0]
-    )
+    (got,) = bootstrap([[table]], metric, Question("III", "seed_a1", "bernoulli", joint=JOINT), [0])
     assert got is not None
     masks = subsets(table.present)
     rows = table.prediction[[table.row(at_joint("seed_a1", 0, JOINT, m)) for m in masks]]
@@ -130,10 +103,18 @@ def test_bootstrap_of_expectations_equals_a_plain_loop(metric: str) -> None:
         assert got[resample] == pytest.approx(want, abs=1e-9)
 
 
+def test_an_undefined_resample_does_not_hide_a_defined_value() -> None:
+    samples = np.linspace(0, 1, 1000)
+    some = np.where(np.arange(1000) % 50 == 0, np.nan, samples)  # one in fifty
+    assert interval(some) == pytest.approx(interval(samples), abs=5e-3)
+    many = np.where(np.arange(1000) % 10 == 0, np.nan, samples)
+    assert np.isnan(interval(many)).all()
+
+
 def test_bootstrap_of_classes_equals_a_plain_loop() -> None:
     y = np.random.default_rng(5).integers(0, 4, 50).astype(float)
     table = make_table(y, classes(1), task="classification")
-    (got,) = bootstrap([[table]], "f1_macro", Point("clean", available="tav"), [0])
+    (got,) = bootstrap([[table]], "f1_macro", Question("clean", available="tav"), [0])
     assert got is not None
     row = table.prediction[table.row(Condition("none", 0, 0.0, "", 7))]
     for resample in range(0, RESAMPLES, 97):
@@ -146,7 +127,7 @@ def test_bootstrap_of_a_mean_meets_its_closed_form() -> None:
     """The standard error of a mean is s / √N; the interval is about ± 1.96 of it."""
     y = labels(400)
     table = make_table(y, noisy(7))
-    (got,) = bootstrap([[table]], "mae", Point("clean", available="tav"), [0])
+    (got,) = bootstrap([[table]], "mae", Question("clean", available="tav"), [0])
     assert got is not None
     errors = np.abs(table.prediction[table.row(Condition("none", 0, 0.0, "", 7))] - y)
     error_of_mean = errors.std() / 20
@@ -158,10 +139,10 @@ def test_bootstrap_of_a_mean_meets_its_closed_form() -> None:
 
 def test_runs_with_different_numbers_of_draws_count_alike() -> None:
     y = labels(30)
-    point = Point("II", "seed_a1", intensity=0.7, available="tav")
+    question = Question("II", "seed_a1", intensity=0.7, available="tav")
     tables = [make_table(y, noisy(1), draws=1), make_table(y, noisy(2), draws=3)]
     both, one, three = (
-        bootstrap([ts], "corr", point, [0])[0] for ts in (tables, tables[:1], tables[1:])
+        bootstrap([ts], "corr", question, [0])[0] for ts in (tables, tables[:1], tables[1:])
     )
     assert one is not None
     assert three is not None
@@ -184,7 +165,7 @@ def test_resampled_seeds_have_the_variance_of_a_mean() -> None:
 def test_the_interval_widens_with_the_spread_of_seeds() -> None:
     """Runs that are off by 0.2 and by 0.6 on every sample: samples add nothing, seeds do."""
     tables = [make_table(labels(50), lambda _, y, e=e: y + e) for e in (0.2, 0.6)]
-    (got,) = bootstrap([tables], "mae", Point("clean", available="tav"), [0])
+    (got,) = bootstrap([tables], "mae", Question("clean", available="tav"), [0])
     assert got is not None
     assert np.unique(got.round(6)).tolist() == [0.2, 0.6]
     assert interval(got) == pytest.approx((0.2, 0.6), abs=1e-6)
@@ -243,7 +224,7 @@ def test_a_simultaneous_band_of_independent_values_meets_its_closed_form() -> No
 
 
 def test_pairing_finds_what_separate_intervals_hide() -> None:
-    """B is worse by 0.1 on every sample: the intervals overlap, the paired one is a point."""
+    """B is worse by 0.1 on every sample: the intervals overlap, the paired one is a question."""
     errors = np.random.default_rng(1).exponential(size=80)
     counts = resample_counts(80)
     a, b = counts @ errors / 80, counts @ (errors + 0.1) / 80
@@ -270,13 +251,27 @@ def test_marks_only_what_is_supported() -> None:
 
 
 @pytest.mark.parametrize("metric", ["mae", "acc7", "f1_non0", "corr"])
-def test_landscape_equals_the_read_outs(metric: str) -> None:
+def test_landscape_equals_the_metric_of_the_weighted_population(metric: str) -> None:
+    """Every draw's (subset, sample) pairs laid out and weighed, at rates between the levels too."""
     table = make_table(labels(50), noisy(4), draws=2)
-    rates = np.array([0.0, 0.13, 0.35, 0.7])
-    got = surface(table, metric, "seed_a1", "bernoulli", rates)
+    got = landscape([table], metric, "seed_a1", steps=5)
     assert got is not None
-    want = [[cell(table, "seed_a1", level, r)[metric] for r in rates.tolist()] for level in LEVELS]
-    assert got == pytest.approx(np.array(want), abs=1e-9)
+    masks = subsets(table.present)
+    for level, row in zip(LEVELS, got.values, strict=True):
+        for rate, value in zip(got.rates.tolist(), row, strict=True):
+            weights = availability_weights("bernoulli", rate, table.present)
+            want = [
+                reference.evaluate(
+                    "regression",
+                    table.prediction[
+                        [table.row(at_level("seed_a1", d, level, m)) for m in masks]
+                    ].ravel(),
+                    np.tile(table.label, 8),
+                    np.repeat(weights, 50),
+                )[metric]
+                for d in range(2)
+            ]
+            assert value == pytest.approx(np.mean(want), abs=1e-9)
 
 
 def test_landscape_averages_seeds_and_keeps_the_levels_when_refined() -> None:
@@ -287,7 +282,9 @@ def test_landscape_averages_seeds_and_keeps_the_levels_when_refined() -> None:
     assert whole.values == pytest.approx(sum(s.values for s in single if s) / 2)
     fine = whole.refined(71)  # every tenth of the new intensities is a level
     assert fine.values[::10] == pytest.approx(whole.values)
-    want = np.mean([cell(table, "seed_a1", 0.3, 0.2)["mae"] for table in tables])
+    want = np.mean(
+        [read(table, Question("grid", "seed_a1", "bernoulli", 0.3, 0.2))["mae"] for table in tables]
+    )
     assert whole.at(0.3, 0.2) == pytest.approx(want)
 
 
@@ -297,6 +294,6 @@ def test_no_landscape_without_the_grid() -> None:
 
 def test_terms_of_protocol_three_sum_to_the_read_out() -> None:
     table = make_table(labels(40), noisy(6), draws=2)
-    point = Point("III", "seed_a1", "bernoulli", available=JOINT)
-    got = combine("f1_non0", sample_terms(table, "f1_non0", point).sum(axis=1)).mean()
-    assert got == pytest.approx(protocol_three(table, "seed_a1")["f1_non0"])
+    question = Question("III", "seed_a1", "bernoulli", joint=JOINT)
+    got = combine("f1_non0", sample_terms(table, "f1_non0", question).sum(axis=1)).mean()
+    assert got == pytest.approx(read(table, question)["f1_non0"])

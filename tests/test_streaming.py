@@ -62,7 +62,7 @@ def test_no_more_than_a_chunk_is_fetched_at_a_time(
 
 @pytest.mark.parametrize("kind", ["clean", "spectrum"])
 def test_a_streamed_run_is_the_resident_one(data: Dataset, streamed: Dataset, kind: str) -> None:
-    settings, regime = config(epochs=3, batch_size=8), Regime(kind)  # type: ignore[arg-type]
+    settings, regime = config(epochs=3, batch_size=8), Regime(kind=kind)  # type: ignore[arg-type]
     conditions = conditions_of(PROTOCOLS, MODALITIES, ("seed_a1",), 1, "uniform_0.7")
     found = []
     for given in (data, streamed):
@@ -104,7 +104,7 @@ def test_data_at_rest_in_half_precision_are_the_same_run(data: Dataset) -> None:
 
     half, full = with_text(torch.float16), with_text(torch.float32)
     assert half.splits["train"].samples.bytes < full.splits["train"].samples.bytes
-    settings, regime = config(epochs=2), Regime("spectrum")
+    settings, regime = config(epochs=2), Regime(kind="spectrum")
     found = run(half, settings, regime)
     assert torch.equal(weights(found), weights(run(full, settings, regime)))
     conditions = conditions_of(PROTOCOLS, MODALITIES, ("seed_a1",), 1, "uniform_0.7")

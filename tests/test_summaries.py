@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.readouts import cell as read_cell
-from benchmark.readouts import protocol_three
+from benchmark.questions import Question, grid_questions
+from benchmark.readouts import read
 from benchmark.records import RunStore
-from protocols.conditions import LEVELS
+from protocols.conditions import LEVELS, Condition
 from protocols.regimes import Regime
 from reports.results import Results
-from reports.statistics.functionals import answers, area, grid_points, mean, one
-from reports.statistics.points import Point
+from reports.statistics.functionals import answers, area, mean, one
 from reports.statistics.resampling import RESAMPLES, resample_counts, seed_shares, stream_of
 from reports.statistics.summaries import cliff, non_monotone, relative_drop, steps_of, worst_cell
 from reports.tables.differences import Difference, difference_tables, sections
@@ -63,7 +62,7 @@ def test_relative_drop_points_the_same_way_for_every_metric() -> None:
 
 
 def test_areas_weigh_by_the_trapezoid_rule() -> None:
-    points = [Point("II", intensity=level) for level in LEVELS]
+    points = [Question("II", intensity=level) for level in LEVELS]
     weights = np.array([weight for _, weight in area(points)])
     assert weights.sum() == pytest.approx(1.0)
     curve = np.random.default_rng(0).normal(size=8)
@@ -80,17 +79,17 @@ def system_of(store: RunStore, predictors: list[Predict], y: np.ndarray) -> Resu
 def test_functionals_equal_the_read_outs_and_a_plain_loop(store: RunStore, metric: str) -> None:
     y = labels(30)
     results = system_of(store, [noisy(1), noisy(2)], y)
-    grid = grid_points("seed_a1", "bernoulli")
-    third = Point("III", "seed_a1", "bernoulli", available=JOINT)
+    grid = grid_questions("seed_a1", "bernoulli")
+    third = Question("III", "seed_a1", "bernoulli", joint=JOINT)
     weighed = ((grid[9], 0.25), (grid[60], 0.75))
     found = answers(results.systems[0], metric, mean(grid), weighed, one(third))
     assert found is not None
     tables = [record.table for record in results.systems[0].records]
 
     def by_hand(table):  # type: ignore[no-untyped-def]
-        cells = [read_cell(table, "seed_a1", x, rate)[metric] for x in LEVELS for rate in LEVELS]
+        cells = [read(table, question)[metric] for question in grid]
         mixed = 0.25 * cells[9] + 0.75 * cells[60]
-        return [np.mean(cells), mixed, protocol_three(table, "seed_a1")[metric]]
+        return [np.mean(cells), mixed, read(table, third)[metric]]
 
     assert found.per_seed == pytest.approx(np.array([by_hand(t) for t in tables]))
     assert found.of_samples.mean(axis=0) == pytest.approx(found.per_seed.mean(axis=0))
@@ -152,6 +151,30 @@ def test_the_intervals_of_the_worst_cell_and_the_steepest_step(store: RunStore) 
     assert lost.interval[0] < lost.value < lost.interval[1]
 
 
+def test_a_few_hits_have_a_drop_with_an_interval(store: RunStore) -> None:
+    """4 of 60 clean answers are right: one resample in fifty has none, and there no drop."""
+    y = np.tile(LABEL, 10)
+    right = np.arange(60) < 4
+
+    def predict(c: Condition, y: np.ndarray) -> np.ndarray:
+        return np.where(right & (c.mask == 7), y, y + np.where(y > 0, -2.0, 2.0))
+
+    add(store, make_spec(), make_table(y, predict))
+    (made,) = summary_tables(sources(results_of(store)))
+    drop = cell(made, "Alpha · clean", "Drop at (0.7, 0.7), %", "", "ACC7 ↑")
+    assert drop.value == pytest.approx(100 * (1 - 0.3**3))
+    assert drop.interval == pytest.approx((drop.value, drop.value))
+    assert (drop.text, drop.flag) == ("", "")
+
+
+def test_no_hit_at_all_has_no_drop_and_says_so(store: RunStore) -> None:
+    add(store, make_spec(), make_table(np.tile(LABEL, 10), lambda _, y: y - 2 * np.sign(y - 0.5)))
+    (made,) = summary_tables(sources(results_of(store)))
+    drop = cell(made, "Alpha · clean", "Drop at (0.7, 0.7), %", "", "ACC7 ↑")
+    assert (drop.value, drop.text, drop.flag) == (None, "–", "†")
+    assert any(note.startswith("†") for note in made.notes)
+
+
 def test_paired_differences_of_known_errors(store: RunStore) -> None:
     """QA-MoE is off by 0.5; Alpha by 0.2 more on every sample, Beta by 0.2 more on half of them
     and less on the other half."""
@@ -209,8 +232,12 @@ def test_regret_of_known_errors(store: RunStore) -> None:
     add(store, make_spec("qamoe", "spectrum"), make_table(LABEL, off(0.5)))
     add(store, make_spec("qamoe"), make_table(LABEL, off(0.2)))
     for rate, error in ((0.3, 0.4), (0.6, 0.9)):
-        add(store, make_spec("qamoe", Regime("missing", rate=rate)), make_table(LABEL, off(error)))
-    other = Regime("missing", rate=0.1, missing_rule="at_least_one")
+        add(
+            store,
+            make_spec("qamoe", Regime(kind="missing", rate=rate)),
+            make_table(LABEL, off(error)),
+        )
+    other = Regime(kind="missing", rate=0.1, missing_rule="at_least_one")
     add(
         store, make_spec("qamoe", other), make_table(LABEL, off(0.1))
     )  # another rule: no specialist

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event
 from benchmark.readouts import summarise
 from benchmark.records import HISTORY, RunStore
-from benchmark.table import PredictionTable, merge
+from benchmark.table import merge, restrict
 from benchmark.tracking.plan import NOTE, describe_plan
 from benchmark.tracking.sync import PARENT
 from benchmark.tracking.tracked import MAX_VALUE, RUN_ID, curve_values, params_of, summary
@@ -171,26 +170,14 @@ def test_sync_updates_a_run_whose_table_has_grown(store: RunStore) -> None:
     (run,) = found(store)
     assert "test/grid_mae" not in run.data.metrics
     grown = make_table()
-    rest = [i for i, c in enumerate(grown.conditions) if c not in set(small.conditions)]
-    store.extend(record.run_id, merge(small, _rows(grown, rest)))
+    rest = [c for c in grown.conditions if c not in set(small.conditions)]
+    store.extend(record.run_id, merge(small, restrict(grown, rest)))
     assert str(sync(store, uri_of(store))) == "0 runs made, 1 updated, 0 already there"
     (run,) = found(store)
     assert run.data.tags["protocol"] == "I,II,III,grid"
     assert run.data.metrics.items() >= summary(record.metrics, "regression").items()
     assert len(curve(store, run, "train/loss")) == EPOCHS
     assert sync(store, uri_of(store)).present == 1
-
-
-def _rows(table: PredictionTable, rows: list[int]) -> PredictionTable:
-    assert table.log_variance is not None
-    assert table.reliability is not None
-    return replace(
-        table,
-        conditions=tuple(table.conditions[i] for i in rows),
-        prediction=table.prediction[rows],
-        log_variance=table.log_variance[rows],
-        reliability=table.reliability[rows],
-    )
 
 
 def test_sync_passes_over_an_unreadable_record(store: RunStore) -> None:
@@ -223,7 +210,7 @@ def plain_store(tmp_path: Path) -> RunStore:
 
 def test_a_plan_is_described_by_mean_and_std_over_seeds(plain_store: RunStore) -> None:
     records = [make_record(plain_store, seed=seed) for seed in (1, 2)]
-    records.append(make_record(plain_store, "mult", Regime("missing", rate=0.3), seed=1))
+    records.append(make_record(plain_store, "mult", Regime(kind="missing", rate=0.3), seed=1))
     values = [summary(record.metrics, "regression")["test/clean_mae"] for record in records]
     text = describe_plan(records)
     mean, spread = sum(values[:2]) / 2, abs(values[0] - values[1]) / 2**0.5
@@ -239,7 +226,9 @@ def test_other_rules_have_their_names_in_the_summary() -> None:
     assert set(one) < set(two)
     assert "test/protocol_III_gaussian_av_mae" in two
     classes = summary(summarise(make_table("classification")), "classification")
-    assert {"test/clean_acc", "test/grid_worst_acc", "test/protocol_III_f1_weighted"} < set(classes)
+    assert {"test/clean_acc", "test/protocol_I_fixed_acc", "test/protocol_III_f1_weighted"} < set(
+        classes
+    )
 
 
 def test_params_keep_what_matters_and_cut_what_is_long() -> None:

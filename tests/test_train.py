@@ -59,7 +59,7 @@ def run(data, settings=None, regime=None, seed=1, resume=None, saved=None, make=
         lambda: make(data.spec),
         data.training_data(),
         settings or config(),
-        regime or Regime("spectrum"),
+        regime or Regime(kind="spectrum"),
         seed,
         callbacks,
         resume,
@@ -86,7 +86,7 @@ def test_training_is_never_given_the_test_split(data) -> None:
 
 def test_the_kept_epoch_is_the_best_on_validation(data) -> None:
     settings = config(epochs=12, learning_rate=0.3, schedule="constant")
-    fitted = run(data, settings, Regime("clean"))
+    fitted = run(data, settings, Regime(kind="clean"))
     history = fitted.history
     best = history["valid_mae"].idxmin()
     assert history["best"].to_numpy().nonzero()[0][-1] == best
@@ -146,7 +146,7 @@ def test_a_plateau_lowers_the_rate_where_nothing_improves(task) -> None:
         select_on="acc" if task == "classification" else "mae",
     )  # fmt: skip
     rows: list = []
-    run(data, settings, Regime("clean"), rows=rows)
+    run(data, settings, Regime(kind="clean"), rows=rows)
     rates = np.array([row["learning_rate"] for row in rows]) / 1e-6
     np.testing.assert_allclose(rates, [1, 1, 1, 0.5, 0.5, 0.25])
 
@@ -162,7 +162,7 @@ def test_the_streams_of_a_seed_share_no_bits() -> None:
 def test_validation_counts_every_sample_alike(data) -> None:
     """20 samples in batches of 16 and 4: the mean over samples, not over batches."""
     rows: list = []
-    fitted = run(data, config(epochs=1), Regime("clean"), rows=rows)
+    fitted = run(data, config(epochs=1), Regime(kind="clean"), rows=rows)
     valid = data.splits["valid"].samples
     with torch.no_grad():
         error = (fitted.model.eval()(valid).prediction - valid.label).abs().mean()
@@ -265,7 +265,7 @@ class Pretrained(Linear):
 
 
 def test_a_phase_may_ask_for_the_clean_batch(data) -> None:
-    model = run(data, config(), Regime("noise", intensity=0.5), make=Pretrained).model
+    model = run(data, config(), Regime(kind="noise", intensity=0.5), make=Pretrained).model
     degraded, clean = model.seen[0]
     assert len(model.seen) == 2 * math.ceil(50 / 16)
     assert torch.equal(degraded.label, clean.label)
@@ -275,9 +275,9 @@ def test_a_phase_may_ask_for_the_clean_batch(data) -> None:
 
 
 def test_a_pretraining_epoch_is_never_the_best(data) -> None:
-    free = run(data, config(epochs=6, learning_rate=0.3, schedule="constant"), Regime("clean"))
+    free = run(data, config(epochs=6, learning_rate=0.3, schedule="constant"), Regime(kind="clean"))
     assert free.history["valid_mae"].idxmin() < 5  # the rate is too high: early epochs do well
-    history = run(data, config(epochs=6), Regime("clean"), make=Pretrained).history
+    history = run(data, config(epochs=6), Regime(kind="clean"), make=Pretrained).history
     assert not history["best"][:2].any()
     assert history["best"][2:].any()
 

@@ -53,10 +53,9 @@ def efficiency(
     store.prepare()
     console, found = Console(highlight=False), []
     for spec in plan_runs(request, data):
-        names = (spec.model, spec.preset, dict(spec.model_config))
-        found.append(measure(make_model(spec, data), data, chosen, names, passes))
+        found.append(measure(make_model(spec, data), data, chosen, spec, passes))
         save(store, found[-1])
-        console.print(f"measured {spec.model}", style="dim")
+        console.print(f"measured {found[-1].name}", style="dim")
     show(found, console)
 
 
@@ -81,7 +80,7 @@ def show(found: list[Efficiency], console: object) -> None:
     for one in found:
         memory = "–" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}"
         table.add_row(
-            one.model,
+            one.name,
             f"{one.parameters / 1e6:.2f} ({one.active / 1e6:.2f})",
             f"{one.flops / 1e6:.1f} ({one.sparse_flops / 1e6:.1f})",
             f"{one.latency_ms:.1f} ({one.latency_p95_ms:.1f})",

@@ -21,8 +21,11 @@ class Efficiency:
     """One model on one device.
 
     Attributes:
-        model, preset, model_config: what was measured, untrained: weights do not matter.
-        card: :func:`benchmark.naming.described` of the model.
+        title: the model's, as tables print it.
+        name: the title with its preset and what it must say of its source.
+        changes: the settings that are not the preset's.
+        identity: of the model: registered name, version, departures. It is untrained: weights do
+            not matter.
         dataset: whose shapes the inputs have.
         text_tokens: T of the text, which the BERT-base encoder in front would read.
         device: in words; threads: CPU threads.
@@ -38,10 +41,10 @@ class Efficiency:
         commit: of the code.
     """
 
-    model: str
-    preset: str
-    model_config: Mapping[str, Any]
-    card: Mapping[str, Any]
+    title: str
+    name: str
+    changes: Mapping[str, Any]
+    identity: Mapping[str, Any]
     dataset: str
     text_tokens: int
     device: str
@@ -63,7 +66,7 @@ class Efficiency:
     @property
     def key(self) -> str:
         """The identity of what was measured and where."""
-        named = ("model", "model_config", "dataset", "text_tokens", "device", "threads")
+        named = ("identity", "dataset", "text_tokens", "device", "threads")
         values = {name: asdict(self)[name] for name in named}
         canonical = json.dumps(values, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

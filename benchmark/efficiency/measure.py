@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -15,7 +14,8 @@ from benchmark.efficiency.flops import count_flops
 from benchmark.efficiency.kept import Efficiency
 from benchmark.environment import describe
 from benchmark.interface import MultimodalModel
-from benchmark.naming import described
+from benchmark.spec import RunSpec
+from benchmark.systems import model_name
 from protocols.modalities import Modalities
 
 BATCH = 16
@@ -33,7 +33,7 @@ def measure(
     model: MultimodalModel,
     dataset: Dataset,
     device: torch.device,
-    names: tuple[str, str, Mapping[str, Any]],
+    spec: RunSpec,
     passes: int = PASSES,
 ) -> Efficiency:
     """Measure a model on a device.
@@ -42,7 +42,7 @@ def measure(
         model: on the CPU.
         dataset: whose samples it is given.
         device: where it is timed.
-        names: (model, preset, settings) as the result says them.
+        spec: whose model it is.
         passes: timed passes at the batch of 16.
     """
     samples = dataset.splits["test"].part(slice(0, SAMPLES)).without_label()
@@ -59,8 +59,10 @@ def measure(
     batch, throughput = _saturate(model, samples, device, BATCH / _median(seconds))
     about = describe(device)
     return Efficiency(
-        *names,
-        card=described(names[0], names[1]),
+        title=spec.title,
+        name=model_name(spec.title, spec.source, spec.preset),
+        changes=dict(spec.changes or {}),
+        identity=spec.identity["model"],
         dataset=dataset.name,
         text_tokens=dataset.spec.lengths["text"],
         device=str(about["device"]),

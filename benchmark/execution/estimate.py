@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmark.config import TrainingConfig, build
 from benchmark.data.dataset import Dataset
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution
@@ -25,8 +24,8 @@ def estimate_seconds(
     spec: RunSpec, dataset: Dataset, conditions: Sequence[Condition], how: Execution
 ) -> float:
     """Seconds for training and the prediction table of a run, from a short measurement."""
-    training = build(TrainingConfig, spec.training, "training")
-    key = (spec.model, repr(sorted(spec.model_config.items())), training.batch_size)
+    training = spec.training
+    key = (spec.model, spec.config.model_dump_json(), training.batch_size)
     if key not in _MEASURED:
         torch.set_num_threads(how.threads)
         _MEASURED[key] = _measure(spec, dataset, training.batch_size, torch.device(how.device))

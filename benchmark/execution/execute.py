@@ -14,18 +14,17 @@ import torch
 from filelock import Timeout
 from safetensors.torch import load_file, save
 
-from benchmark.config import TrainingConfig, build
 from benchmark.data.dataset import Dataset
 from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
+from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
 from benchmark.interface import MultimodalModel
-from benchmark.naming import described
 from benchmark.predict import fill_table
 from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore, replace_file
-from benchmark.registry import model_class
+from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
-from benchmark.table import TABLE_VERSION, PredictionTable, merge
+from benchmark.table import PredictionTable, merge, to_make
 from benchmark.train import Callbacks, Fitted, State, fit
 from protocols.conditions import Condition
 
@@ -41,14 +40,22 @@ class Stopped(Exception):  # noqa: N818 - no error
 
 
 def make_model(spec: RunSpec, dataset: Dataset) -> MultimodalModel:
-    """An untrained model of the run's class and settings, on the CPU."""
-    kind = model_class(spec.model)
-    return kind(build(kind.Config, spec.model_config, f"model {spec.model}"), dataset.spec)
+    """An untrained model of the run's class and settings, on the CPU.
+
+    Raises:
+        BenchmarkError: where the settings do not fit each other, or not the data.
+    """
+    try:
+        return model_class(spec.model)(spec.config, dataset.spec)
+    except ValueError as error:
+        raise BenchmarkError(
+            f"{spec.model} cannot be built for {dataset.name} with these settings: {error}"
+        ) from None
 
 
-def load_model(record: RunRecord, dataset: Dataset) -> MultimodalModel:
-    """A record's checkpoint on the data set's device, in eval mode."""
-    model = make_model(record.spec, dataset)
+def load_model(record: RunRecord, spec: RunSpec, dataset: Dataset) -> MultimodalModel:
+    """The checkpoint of a run's record on the data set's device, in eval mode."""
+    model = make_model(spec, dataset)
     model.load_state_dict(load_file(record.path / CHECKPOINT))
     return model.to(dataset.splits["train"].device).eval()
 
@@ -83,7 +90,7 @@ def execute(
         try:
             if store.is_trained(spec.run_id):
                 record = store.trained(spec.run_id)
-                return _extend(record, dataset, conditions, validation, store, listen)
+                return _extend(record, spec, dataset, conditions, validation, store, listen)
             _train_and_commit(spec, dataset, conditions, validation, store, listen)
         except Stopped:
             return "stopped"
@@ -92,42 +99,47 @@ def execute(
 
 def _extend(
     record: RunRecord,
+    spec: RunSpec,
     dataset: Dataset,
     conditions: Sequence[Condition],
     validation: Sequence[Condition],
     store: RunStore,
     listen: Listener,
 ) -> Outcome:
-    """Add the rows that a finished run's tables lack; tables of an older version are made anew."""
-    table = record.table if (record.path / PREDICTIONS).is_file() else None
-    todo = {"test": _lacking(table, conditions), "valid": _lacking(record.validation, validation)}
+    """Add the rows that a finished run's tables lack, and make anew those that are out of date."""
+    known = {
+        "test": record.table if (record.path / PREDICTIONS).is_file() else None,
+        "valid": record.validation,
+    }
+    asked = {"test": conditions, "valid": validation}
+    todo = {split: to_make(known[split], rows) for split, rows in asked.items()}
     store.add_inputs(record.run_id, InputForm.of(dataset))
     if any(todo.values()):
-        model = load_model(record, dataset)
-        for split, rows in todo.items():
-            if not rows:
-                continue
-            known = table if split == "test" else record.validation
-            made = _fill(record.spec, model, dataset, split, rows, listen)
-            if known is not None and known.version == TABLE_VERSION:
-                made = merge(known, made)
-            (store.extend if split == "test" else store.extend_validation)(record.run_id, made)
+        _require_same_source(record, spec)
+        model = load_model(record, spec, dataset)
+        made = {
+            split: _fill(spec, model, dataset, split, rows, listen)
+            for split, rows in todo.items()
+            if rows
+        }
+        whole = {s: merge(old, new) if (old := known[s]) else new for s, new in made.items()}
+        store.extend(record.run_id, whole.get("test"), whole.get("valid"))
         listen(Event(record.run_id, "finished"))
         return "done"
-    if table is not None and not record.metrics_are_current():
-        store.extend(record.run_id, table)
+    if known["test"] is not None and not record.metrics_are_current():
+        store.extend(record.run_id, known["test"])
     return "kept"
 
 
-def _lacking(
-    table: PredictionTable | None, conditions: Sequence[Condition]
-) -> tuple[Condition, ...]:
-    """The rows to make: those that are asked for and absent, or all where they are outdated."""
-    if table is None or not conditions:
-        return tuple(conditions)
-    if table.version != TABLE_VERSION:
-        return tuple(sorted({*conditions, *table.conditions}))
-    return tuple(c for c in conditions if c not in set(table.conditions))
+def _require_same_source(record: RunRecord, spec: RunSpec) -> None:
+    """A model without a version is the model of the record only while its source file is."""
+    kept, now = record.environment["model"], model_facts(spec.model)
+    if now["version"] is None and kept["source_sha256"] != now["source_sha256"]:
+        raise BenchmarkError(
+            f"run {record.run_id} was trained with another content of the file that defines "
+            f"{spec.model}, whose card has no version: give the card version=2, which makes new "
+            f"runs, or delete {record.path} to train it again"
+        )
 
 
 def _train_and_commit(
@@ -146,14 +158,14 @@ def _train_and_commit(
     trained = time.perf_counter()
 
     def table_of(split: str, rows: Sequence[Condition]) -> PredictionTable | None:
-        return _fill(spec, fitted.model, dataset, split, rows, listen) if rows else None
+        todo = to_make(None, rows)
+        return _fill(spec, fitted.model, dataset, split, todo, listen) if todo else None
 
     table, of_validation = table_of("test", conditions), table_of("valid", validation)
-    device = dataset.splits["train"].device
     environment = {
-        **describe(device),
+        **describe(dataset.splits["train"].device),
         **_data_facts(dataset),
-        "model": described(spec.model, spec.preset),
+        "model": model_facts(spec.model),
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "seconds_training": round(trained - started, 3),
         "seconds_table": round(time.perf_counter() - trained, 3),
@@ -166,8 +178,7 @@ def _train_and_commit(
 
 
 def _fit(spec: RunSpec, dataset: Dataset, resume_path: Path, listen: Listener) -> Fitted:
-    training = build(TrainingConfig, spec.training, "training")
-    total = float(training.epochs)
+    total = float(spec.training.epochs)
     resume: State | None = None
     device = dataset.splits["train"].device
     if resume_path.is_file():
@@ -184,7 +195,7 @@ def _fit(spec: RunSpec, dataset: Dataset, resume_path: Path, listen: Listener) -
     return fit(
         lambda: make_model(spec, dataset),
         dataset.training_data(),
-        training,
+        spec.training,
         spec.regime,
         spec.seed,
         callbacks,
@@ -210,7 +221,7 @@ def _fill(
     conditions: Sequence[Condition],
     listen: Listener,
 ) -> PredictionTable:
-    total = len(conditions)
+    total, here = len(conditions), describe(dataset.splits[split].device)
     listen(Event(spec.run_id, "evaluating", 0, total))
     return fill_table(
         model,
@@ -220,7 +231,15 @@ def _fill(
         conditions,
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
         split_name=split,
+        made_with={
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            **{name: here[name] for name in _MADE_WITH},
+        },
     )
+
+
+_MADE_WITH = ("commit", "dirty", "device", "versions")
+"""What a table keeps of where its rows were made, beside the day."""
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from rich import box
@@ -15,7 +14,6 @@ from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
 from benchmark.execution.progress import Display
 from benchmark.metrics import PRIMARY
-from benchmark.naming import run_titles, systems
 from benchmark.plan import (
     PlanConfig,
     Planned,
@@ -25,12 +23,19 @@ from benchmark.plan import (
     plan_objective,
     plan_title,
 )
-from benchmark.records import RunRecord, RunStore
+from benchmark.questions import overview
+from benchmark.readouts import answers_in, headline_value, questions_in, spread
+from benchmark.records import RunStore
 from benchmark.spec import RunSpec
+from benchmark.systems import Name, run_titles, systems
+from benchmark.table import to_make
 from benchmark.tracking.plan import Plan
 from benchmark.tracking.tracker import Tracker, default_uri
 from protocols.availability import MASK_COUNT, subsets
 from protocols.modalities import MODALITIES
+
+_SUMMED_UP = ("clean", "III", "grid")
+"""What of the overview fits a terminal's width."""
 
 
 class Session:
@@ -58,10 +63,8 @@ class Session:
         if not self.store.has(planned.spec.run_id):
             return False
         record = self.store.record(planned.spec.run_id)
-        if planned.validation:
-            validation = record.validation
-            if validation is None or not validation.covers(planned.validation):
-                return False
+        if to_make(record.validation, planned.validation):
+            return False
         return record.covers(planned.conditions) and record.metrics_are_current()
 
     def show_plan(self) -> None:
@@ -69,16 +72,16 @@ class Session:
         pending = self.pending()
         missing = {planned.spec.run_id for planned in pending}
         table = Table(title=self._headline(len(pending)), title_justify="left")
-        for column in ("model", "regime", "seeds", "rows", "done", "to do", "estimate"):
+        for column in ("model", "training", "seeds", "rows", "done", "to do", "estimate"):
             table.add_column(column, overflow="fold")
         seconds = 0.0
-        for (model, training), members in self._systems().items():
+        for name, members in self._systems().items():
             todo = [planned for planned in members if planned.spec.run_id in missing]
             cost = sum(estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo)
             seconds += cost
             table.add_row(
-                model,
-                training,
+                name.model,
+                name.training,
                 ", ".join(str(planned.spec.seed) for planned in members),
                 str(max(len(planned.conditions) for planned in members)),
                 str(len(members) - len(todo)),
@@ -93,8 +96,8 @@ class Session:
             f"{self.how.device}, timed just now on a few batches of each model"
         )
 
-    def _systems(self) -> dict[tuple[str, str], list[Planned]]:
-        """The plan by what the seeds share: (model, training) as they are named."""
+    def _systems(self) -> dict[Name, list[Planned]]:
+        """The plan by what the seeds share."""
         by_id = {planned.spec.run_id: planned for planned in self.plan}
         return {
             name: [by_id[spec.run_id] for spec in specs]
@@ -164,25 +167,29 @@ class Session:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        columns = {"clean": "clean", "III": "Protocol III", "grid": "grid mean"}
+        every = {p.spec.run_id for p in self.plan}
+        done = {i: self.store.record(i) for i in sorted(every) if self.store.has(i)}
+        asked = {q for record in done.values() for q in questions_in(record.metrics)}
+        columns = [h for h in overview(asked) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
-        for place, column in enumerate(("model", "regime")):
-            words = " ".join(names[place] for names in self._systems()).split()
+        for column in ("model", "training"):
+            words = " ".join(getattr(name, column) for name in self._systems()).split()
             table.add_column(column, overflow="fold", min_width=max(map(len, words)))
         table.add_column("n")
-        for column in (*columns.values(), *searched):
-            table.add_column(column, no_wrap=True)
-        for (model, training), members in self._systems().items():
+        for column in (*(headline.title for headline in columns), *searched):
+            table.add_column(column, no_wrap=len(columns) < 4)
+        for name, members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
-            records = [self.store.record(run_id) for run_id in run_ids if self.store.has(run_id)]
+            records = [done[run_id] for run_id in run_ids if run_id in done]
             if records:
-                cells = [_cell(records, protocol, metric) for protocol in columns]
+                answers = [answers_in(record.metrics, metric) for record in records]
+                cells = [spread([headline_value(a, h) for a in answers]) for h in columns]
                 if objective:
                     tables = [r.validation for r in records]
                     values = [objective.value(t) for t in tables if t is not None]
-                    cells.append(_spread(values, digits=4))
-                table.add_row(model, training, str(len(records)), *cells)
+                    cells.append(spread(values, digits=4))
+                table.add_row(name.model, name.training, str(len(records)), *cells)
         if table.row_count:
             self.console.print(table)
         titles = run_titles(self.specs)
@@ -214,19 +221,3 @@ def open_tracker(
         warn=lambda message: console.print(message, style="yellow", markup=False),
         say=lambda message: console.print(message, style="dim", markup=False),
     )
-
-
-def _cell(records: Sequence[RunRecord], protocol: str, metric: str) -> str:
-    values = []
-    for record in records:
-        rows = record.metrics[record.metrics["protocol"] == protocol]
-        if len(rows):
-            values.append(float(rows[metric].mean()))
-    return _spread(values)
-
-
-def _spread(values: Sequence[float], digits: int = 3) -> str:
-    if not values:
-        return "–"
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"

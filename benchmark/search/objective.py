@@ -6,7 +6,6 @@ The missing rate enters as weights on the subsets, exactly; noise is averaged ov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
@@ -15,10 +14,17 @@ import numpy as np
 from benchmark.config import EvaluationConfig, ObjectiveName
 from benchmark.errors import unknown
 from benchmark.metrics import LOWER_IS_BETTER, PRIMARY
-from benchmark.readouts import at, cell, clean, protocol_three
+from benchmark.questions import (
+    Question,
+    clean_question,
+    fixed_questions,
+    grid_questions,
+    noise_questions,
+    rows_of,
+)
+from benchmark.readouts import values
 from benchmark.table import PredictionTable, restrict
-from protocols.availability import mask_of, subsets
-from protocols.conditions import LEVELS, Condition, Joint, at_joint, at_level
+from protocols.conditions import Condition, Joint
 from protocols.modalities import Modality, Task
 from protocols.rules import NoiseRule
 
@@ -70,47 +76,34 @@ class Objective:
         """For people: "validation grid MAE"."""
         return f"validation {self.name} {self.metric.upper()}"
 
+    def questions(self) -> list[Question]:
+        """What it is the mean of."""
+        if self.name == "clean":
+            return [clean_question(self.present)]
+        if self.name == "I":
+            return fixed_questions(self.present)
+        found: list[Question] = []
+        for rule in self.noise_rules:
+            if self.name == "II":
+                found += noise_questions(rule, self.present, SEARCH_LEVELS)
+            elif self.name == "III":
+                found.append(Question("III", rule, "bernoulli", joint=self.joint))
+            else:
+                found += grid_questions(rule, "bernoulli", SEARCH_LEVELS)
+        return found
+
     def conditions(self) -> tuple[Condition, ...]:
         """The rows of the validation table that it is read off, in canonical order."""
-        full, masks = mask_of(self.present), subsets(self.present)
-        if self.name == "clean":
-            return (at_level("seed_a1", 0, 0.0, full),)
-        if self.name == "I":
-            return tuple(sorted({at_level("seed_a1", 0, 0.0, m) for m in masks if m}))
-        found = set()
-        for rule in self.noise_rules:
-            for draw in range(self.draws):
-                if self.name == "II":
-                    found |= {at_level(rule, draw, level, full) for level in SEARCH_LEVELS}
-                elif self.name == "III":
-                    found |= {at_joint(rule, draw, self.joint, m) for m in masks}
-                else:
-                    found |= {at_level(rule, draw, x, m) for x in SEARCH_LEVELS for m in masks}
-        return tuple(sorted(found))
+        draws = [rows_of(question, self.draws, self.present) for question in self.questions()]
+        return tuple(sorted({row for one in draws for rows in one for row in rows}))
 
     def value(self, table: PredictionTable) -> float:
         """The number. Raises KeyError where the table lacks some of :meth:`conditions`.
 
         Other rows of the table (another search's) do not change it.
         """
-        return float(np.mean([cell[self.metric] for cell in self._cells(table)]))
-
-    def _cells(self, table: PredictionTable) -> Sequence[dict[str, float]]:
-        full, own = mask_of(self.present), restrict(table, self.conditions())
-        if self.name == "clean":
-            return [clean(own)]
-        if self.name == "I":
-            return [at(own, "seed_a1", 0.0, m) for m in subsets(self.present) if m]
-        if self.name == "II":
-            return [at(own, rule, x, full) for rule in self.noise_rules for x in SEARCH_LEVELS]
-        if self.name == "III":
-            return [protocol_three(own, rule, self.joint) for rule in self.noise_rules]
-        return [
-            cell(own, rule, x, rate)
-            for rule in self.noise_rules
-            for x in SEARCH_LEVELS
-            for rate in LEVELS
-        ]
+        own = restrict(table, self.conditions())
+        return float(np.mean(values(own, self.metric, self.questions())))
 
 
 def objective_of(name: ObjectiveName, evaluation: EvaluationConfig, spec: DataSpec) -> Objective:

@@ -58,11 +58,11 @@ class SearchPlan:
     @property
     def name(self) -> str:
         """The study's name: for people, then a hash of space, data, regime, objective and rest."""
-        runs = [spec.identity() for spec in plan_runs(self.request, self.dataset)]
+        runs = [dict(spec.identity) for spec in plan_runs(self.request, self.dataset)]
         for name in self.space:
             section, key = name.split(".", 1)
             for run in runs:
-                run["model_config" if section == "model" else "training"].pop(key)
+                run[section] = {k: x for k, x in run[section].items() if k != key}
         identity = {
             "space": {name: dimension.plain() for name, dimension in self.space.items()},
             "objective": asdict(self.objective),

@@ -52,7 +52,7 @@ def settings_text(settings: Settings) -> str:
 def trial_title(spec: RunSpec, settings: Settings) -> str:
     """The name of a trial's run: model, regime, what was searched, seed."""
     point = ", ".join(f"{_short(name)}={value}" for name, value in settings.items())
-    return f"{spec.model} · {spec.regime.name} ({point}) · seed {spec.seed}"
+    return f"{spec.title} · {spec.regime.name} ({point}) · seed {spec.seed}"
 
 
 def _short(name: str) -> str:

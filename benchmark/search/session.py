@@ -175,4 +175,4 @@ class SearchSession:
 
 def plan_epochs(plan: SearchPlan) -> int:
     """The epochs of a trial where they are not searched."""
-    return int(plan.specs({})[0].training["epochs"])
+    return plan.specs({})[0].training.epochs

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmark.checkpoint import CHECKPOINT_FILES
 from benchmark.data.inputs import InputForm
-from benchmark.naming import run_title
 from benchmark.records import INPUTS, RunRecord
+from benchmark.systems import run_title
 
 LOADER = "benchmark.tracking.pyfunc"
 """The module that a logged model names as its loader: nothing is pickled."""

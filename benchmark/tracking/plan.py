@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
-from benchmark.naming import run_title, run_titles, systems
+from benchmark.questions import Headline, overview
+from benchmark.readouts import answers_in, headline_value, questions_in, spread
 from benchmark.records import RunRecord, RunStore, replace_file
 from benchmark.spec import RunSpec
+from benchmark.systems import Name, run_title, run_titles, systems
 from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags
 from protocols.modalities import Task
 
@@ -144,10 +144,10 @@ def describe_plan(records: Iterable[RunRecord]) -> str:
 
 def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) -> str:
     metric = PRIMARY[task]
+    columns = overview({q for run in runs for q in questions_in(run.record.metrics)})
     title = f"{PAPER_NAMES[metric]} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
-    columns = {"clean": "clean", "Protocol III": "protocol_III", "λ×η grid, mean": "grid"}
     lines = [
-        f"| model | training | seeds | {' | '.join(f'{c}: {title}' for c in columns)} |",
+        f"| model | training | seeds | {' | '.join(f'{c.title}: {title}' for c in columns)} |",
         "| --- | --- | --- |" + " --- |" * len(columns),
     ]
     by_id = {run.spec.run_id: run for run in runs}
@@ -155,47 +155,32 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
         name: [by_id[spec.run_id] for spec in specs]
         for name, specs in sorted(systems([run.spec for run in runs]).items())
     }
-    for (model, regime), members in groups.items():
-        cells = [
-            _mean_std([run.summary.get(f"test/{part}_{metric}") for run in members])
-            for part in columns.values()
-        ]
-        lines.append(f"| {model} | {regime} | {len(members)} | {' | '.join(cells)} |")
+    for name, members in groups.items():
+        answers = [answers_in(run.record.metrics, metric) for run in members]
+        cells = [spread([headline_value(one, column) for one in answers]) for column in columns]
+        lines.append(f"| {name.model} | {name.training} | {len(members)} | {' | '.join(cells)} |")
     kind = " (**synthetic data**)" if synthetic else ""
-    rules = ", ".join(sorted({str(run.spec.training.get("select_on")) for run in runs}))
+    rules = ", ".join(sorted({run.spec.training.select_on for run in runs}))
     caption = (
         f"Test split of `{dataset}`{kind}, mean ± standard deviation over seeds; "
         f"checkpoints selected on validation {rules}."
     )
-    return "\n".join([*lines, "", *_landscapes(groups, metric), "", caption])
+    grids = [c for c in columns if c.questions[0].protocol == "grid"]
+    landscapes = [line for one in grids for line in (*_landscapes(groups, one, metric), "")]
+    return "\n".join([*lines, "", *landscapes, caption])
 
 
-def _landscapes(groups: Mapping[tuple[str, str], list[Tracked]], metric: str) -> list[str]:
+def _landscapes(groups: Mapping[Name, list[Tracked]], grid: Headline, metric: str) -> list[str]:
     """The corners and the middle of each system's λ×η landscape, averaged over seeds."""
-    places = " | ".join(f"{x:g}, {y:g}" for x, y in SHOWN_CELLS)
-    lines = [
-        f"| {PAPER_NAMES[metric]} at λ, η | {places} |",
-        "| --- " * (1 + len(SHOWN_CELLS)) + "|",
-    ]
-    for (model, regime), members in groups.items():
-        cells = [_cells(run.record, metric) for run in members]
-        known = pd.concat([c for c in cells if len(c)]) if any(map(len, cells)) else None
-        if known is not None:
-            means = known.groupby(level=[0, 1]).mean()
-            shown = (f"{means[cell]:.3f}" if cell in means else "–" for cell in SHOWN_CELLS)
-            lines.append(f"| {model} · {regime} | {' | '.join(shown)} |")
-    return lines if len(lines) > 2 else []
-
-
-def _cells(record: RunRecord, metric: str) -> pd.Series:
-    """The metric at (λ, η) on the grid, averaged over noise rules."""
-    metrics = record.metrics
-    grid = metrics[metrics["protocol"] == "grid"]
-    return grid.groupby(["intensity", "rate"])[metric].mean()
-
-
-def _mean_std(values: Sequence[float | None]) -> str:
-    known = pd.Series([value for value in values if value is not None], dtype=float)
-    if known.empty:
-        return "–"
-    return f"{known.mean():.3f}" + (f" ± {known.std():.3f}" if len(known) > 1 else "")
+    shown = [q for q in grid.questions if (q.intensity, q.rate) in SHOWN_CELLS]
+    places = " | ".join(f"{q.intensity:g}, {q.rate:g}" for q in shown)
+    rules = grid.title.removeprefix("Grid mean")
+    head = f"| {PAPER_NAMES[metric]} at λ, η{rules} | {places} |"
+    lines = [head, "| --- " * (1 + len(shown)) + "|"]
+    for name, members in groups.items():
+        found = [answers_in(run.record.metrics, metric) for run in members]
+        means = [[answers[q] for answers in found if q in answers] for q in shown]
+        cells = [spread(one).partition(" ")[0] for one in means]
+        if any(cell != "–" for cell in cells):
+            lines.append(f"| {name.label} | {' | '.join(cells)} |")
+    return lines

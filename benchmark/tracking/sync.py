@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from benchmark.errors import BenchmarkError
-from benchmark.naming import run_title
 from benchmark.records import CHECKPOINT, RunStore
 from benchmark.spec import RunSpec
+from benchmark.systems import run_title
 from benchmark.tracking.mlflow_store import Connection, Point, Say, StoredRun, tracking_errors
 from benchmark.tracking.model import model_of
 from benchmark.tracking.plan import NOTE, PLAN, PLAN_ID, Plan, plans
@@ -175,7 +175,7 @@ def open_child(
 ) -> StoredRun:
     """The one run with this run id, with its params; made under ``parent`` where there is none.
 
-    ``title`` is its name, where that is not :func:`benchmark.naming.run_title`.
+    ``title`` is its name, where that is not :func:`benchmark.systems.run_title`.
     """
     with connection.lock:
         run = connection.find(RUN_ID, spec.run_id)

@@ -19,16 +19,18 @@ import pandas as pd
 import yaml
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import METRIC_VERSION, PRIMARY
-from benchmark.naming import source_quality
+from benchmark.metrics import PRIMARY
+from benchmark.questions import overview
+from benchmark.readouts import answers_in, headline_value, questions_in
 from benchmark.records import CONFIG, METRICS, RunRecord
 from benchmark.search.objective import OBJECTIVES, Objective
 from benchmark.spec import RunSpec
-from protocols.conditions import LEVELS, PROTOCOLS
+from benchmark.table import to_make
+from protocols.conditions import PROTOCOLS
 from protocols.modalities import Task
 
 RUN_ID = "run_id"
-VERSION_TAGS = ("conditions", "metric_version", "validation_conditions")
+VERSION_TAGS = ("conditions", "table", "versions", "validation_conditions")
 """What a record's numbers were made from: a tracked run with other values is out of date."""
 
 VALIDATION_ONLY = "validation"
@@ -48,8 +50,6 @@ _HEADLINES: Mapping[Task, tuple[str, ...]] = {
     "regression": ("mae", "corr", "acc2_non0"),
     "classification": ("acc", "f1_weighted"),
 }
-_DEFAULT_RULES = frozenset({"", "seed_a1", "bernoulli"})
-_DEFAULT_JOINT = "uniform_0.7"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
 """What reading a damaged file of a record raises."""
 
@@ -114,7 +114,7 @@ def _milliseconds(environment: Mapping[str, Any], path: Path) -> int:
 def params_of(spec: RunSpec) -> dict[str, str]:
     """The settings, flattened: ``model.topk``, ``training.epochs``, ``regime.rate``, ...
 
-    Only what matters for the regime's kind; a long value is cut, with a hash of the whole.
+    Only those that have an effect; a long value is cut, with a hash of the whole.
     """
     nested = {
         "model": spec.model,
@@ -122,13 +122,9 @@ def params_of(spec: RunSpec) -> dict[str, str]:
         "regime": spec.regime.name,
         "seed": spec.seed,
     }
-    groups = {
-        "model": spec.model_config,
-        "training": spec.training,
-        "regime": {k: v for k, v in spec.regime.identity().items() if k != "kind"},
-    }
-    for group, values in groups.items():
-        nested |= {f"{group}.{key}": value for key, value in _flatten(values).items()}
+    for group, settings in spec.sections.items():
+        used = settings.model_dump(mode="json", exclude=set(settings.idle()) | {"kind"})
+        nested |= {f"{group}.{key}": value for key, value in _flatten(used).items()}
     return {key: _short(value) for key, value in nested.items()}
 
 
@@ -162,8 +158,7 @@ def tags_of(spec: RunSpec) -> dict[str, str]:
         "task": spec.task,
         **source_tags(),
     }
-    quality = source_quality(spec.model)
-    return {**tags, "source": quality} if quality else tags
+    return {**tags, "source": spec.source} if spec.source else tags
 
 
 def source_tags() -> dict[str, str]:
@@ -181,15 +176,15 @@ def source_tags() -> dict[str, str]:
 
 def _record_tags(record: RunRecord) -> dict[str, str]:
     environment = record.environment
-    version = METRIC_VERSION[record.spec.task]
-    tags = {"protocol": VALIDATION_ONLY, "conditions": "0", "metric_version": str(version)}
+    tags = {"protocol": VALIDATION_ONLY, "conditions": "0"}
     if record.is_evaluated():
         made_from = json.loads((record.path / METRICS).read_text())
         covered = set(record.metrics["protocol"])
         tags = {
             "protocol": ",".join(p for p in PROTOCOLS if p in covered),
             "conditions": str(made_from["conditions"]),
-            "metric_version": str(made_from["metric_version"]),
+            "table": made_from["table"],
+            "versions": ", ".join(f"{name} {v}" for name, v in made_from["versions"].items()),
         }
     if record.validation is not None:
         tags["validation_conditions"] = str(len(record.validation.conditions))
@@ -213,7 +208,7 @@ def curve_values(row: Mapping[Any, Any]) -> dict[str, float]:
     values = {}
     for key, value in row.items():
         name = str(key)
-        if name in _NO_CURVE or name.endswith("_undefined") or not math.isfinite(value):
+        if name in _NO_CURVE or not math.isfinite(value):
             continue
         part, _, rest = name.partition("_")
         # a model's own phases are parts of its training: ``train/likelihood_loss``
@@ -230,38 +225,24 @@ def _summary(record: RunRecord) -> dict[str, float]:
         return values
     for name in OBJECTIVES:
         objective = Objective(name, table.task, table.present)
-        if table.covers(objective.conditions()):
+        if not to_make(table, objective.conditions()):
             values[f"valid/{name}_{objective.metric}"] = objective.value(table)
     return values
 
 
 def summary(metrics: pd.DataFrame, task: Task) -> dict[str, float]:
-    """About ten numbers of a record's metrics, under the names that tracking shows.
+    """The overview of a record's metrics, under the names that tracking shows.
 
-    ``test/clean_*``, ``test/protocol_III_*`` and ``test/grid_*`` (mean over the grid's cells) in
-    three metrics; ``test/protocol_I_*`` (mean over the fixed non-empty subsets),
-    ``test/protocol_II_*`` (mean over the levels) and ``test/grid_worst_*`` (highest λ and η) in
-    the primary one. A rule other than the default is part of the name.
+    ``test/<headline>_<metric>``, by :attr:`benchmark.questions.Headline.name`: ``test/clean_mae``,
+    ``test/protocol_III_mae``, ``test/grid_gaussian_av_corr``. The clean test, Protocol III and the
+    grid in three metrics, the others in the primary one; an undefined value is left out.
     """
-    primary, headlines = (PRIMARY[task],), _HEADLINES[task]
-    fixed = (metrics["protocol"] != "I") | (metrics["missing_rule"] == "")
+    found = {metric: answers_in(metrics, metric) for metric in _HEADLINES[task]}
     values: dict[str, float] = {}
-    for key, rows in metrics[fixed].groupby(["protocol", "noise_rule", "missing_rule"]):
-        protocol, *rules = (str(part) for part in key)
-        suffix = "".join(f"_{rule}" for rule in rules if rule not in _DEFAULT_RULES)
-        name = protocol if protocol in ("clean", "grid") else f"protocol_{protocol}"
-        if protocol == "III":
-            for joint, cells in rows.groupby("available"):
-                of_joint = "" if joint == _DEFAULT_JOINT else f"_{joint}"
-                values |= _means(name + suffix + of_joint, cells, headlines)
-            continue
-        values |= _means(name + suffix, rows, primary if protocol in ("I", "II") else headlines)
-        if protocol == "grid":
-            worst = (rows["intensity"] == max(LEVELS)) & (rows["rate"] == max(LEVELS))
-            values |= _means(f"grid_worst{suffix}", rows[worst], primary)
+    for headline in overview(questions_in(metrics)):
+        narrow = headline.questions[0].protocol in ("I", "II")
+        for metric in (PRIMARY[task],) if narrow else _HEADLINES[task]:
+            value = headline_value(found[metric], headline)
+            if value is not None and math.isfinite(value):
+                values[f"test/{headline.name}_{metric}"] = value
     return values
-
-
-def _means(part: str, rows: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
-    means = {f"test/{part}_{name}": float(rows[name].mean()) for name in names}
-    return {name: value for name, value in means.items() if math.isfinite(value)}

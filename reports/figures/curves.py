@@ -9,15 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.questions import Question
 from protocols.conditions import LEVELS
 from reports.figures.landscapes import ETA, LAMBDA
 from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import MUTED, line_styles, subtitle
 from reports.floors import Floor
 from reports.results import Results
-from reports.statistics.points import Point
 from reports.statistics.resampling import interval
-from reports.tables.measure import Measure, Question
+from reports.tables.measure import Average, Measure
 from reports.tables.robustness import full_name
 from reports.views import SELECTIONS, View, view
 
@@ -54,9 +54,9 @@ def curves_figure(
     paths = (
         (
             f"{LAMBDA}  (nothing missing)",
-            [Point("II", noise_rule, "", x, 0.0, full) for x in LEVELS],
+            [Question("II", noise_rule, "", x, 0.0, full) for x in LEVELS],
         ),
-        (f"{ETA}  (no noise)", [Point("I", "", missing_rule, 0.0, x) for x in LEVELS]),
+        (f"{ETA}  (no noise)", [Question("I", "", missing_rule, 0.0, x) for x in LEVELS]),
     )
     note = " · bar: 95 % interval over test samples and seeds"
     head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, _WIDTH)
@@ -65,8 +65,8 @@ def curves_figure(
     figure = new_figure(_WIDTH, frame.below + frame.above + 2.7 * len(metrics))
     axes = frame.panels(figure, len(metrics), 2, sharex=True, sharey="row")
     for row, metric in zip(axes, metrics, strict=True):
-        for axis, (_, points) in zip(row, paths, strict=True):
-            _panel(axis, measure, floors, view(metric), points)
+        for axis, (_, questions) in zip(row, paths, strict=True):
+            _panel(axis, measure, floors, view(metric), questions)
         row[0].set_ylabel(view(metric).unit)
     for axis, (title, _) in zip(axes[-1], paths, strict=True):
         axis.set_xlabel(title)
@@ -76,15 +76,19 @@ def curves_figure(
 
 
 def _panel(
-    axis: Axes, measure: Measure, floors: Sequence[Floor], shown: View, points: Sequence[Point]
+    axis: Axes,
+    measure: Measure,
+    floors: Sequence[Floor],
+    shown: View,
+    questions: Sequence[Question],
 ) -> None:
     systems = measure.results.systems
     styles = line_styles(systems)
-    questions = [Question(shown.name, (point,)) for point in points]
-    samples = [measure.samples(question) for question in questions]
+    averages = [Average(shown.name, (question,)) for question in questions]
+    samples = [measure.samples(average) for average in averages]
     for place, system in enumerate(systems):
         style = styles[system.key]
-        found = [measure.per_seed(system, question) * shown.scale for question in questions]
+        found = [measure.per_seed(system, average) * shown.scale for average in averages]
         if all(len(values) for values in found):
             mean = np.array([values.mean() for values in found])
             resampled = [by_system[place] for by_system in samples]

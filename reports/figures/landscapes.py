@@ -20,9 +20,9 @@ from matplotlib.ticker import MaxNLocator
 from protocols.conditions import LEVELS
 from reports.figures.layout import Heading, axes_at, inches, new_figure
 from reports.figures.style import INK, MUTED, colour_map, subtitle
+from reports.figures.surface import Landscape, landscape
 from reports.floors import Floor
 from reports.results import Results, System
-from reports.statistics.surface import Landscape, landscape
 from reports.views import View, view
 
 STAR = (0.3, 0.2)
@@ -130,14 +130,12 @@ def differences(found: Surfaces, reference: str) -> Surfaces:
         The systems of other models whose training the reference has too; empty without it.
     """
     base = {
-        system.training: one
-        for system, one in found
-        if system.card.title == reference and system.plain
+        system.training: one for system, one in found if system.title == reference and system.plain
     }
     return [
         (system, Landscape(one.intensities, one.rates, one.values - base[system.training].values))
         for system, one in found
-        if system.card.title != reference and system.training in base
+        if system.title != reference and system.training in base
     ]
 
 

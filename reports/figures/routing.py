@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from benchmark.questions import Question
+from benchmark.readouts import covers, row_weights
 from benchmark.records import RunRecord
 from benchmark.table import PredictionTable
-from protocols.availability import mask_of
-from protocols.conditions import at_level
+from protocols.availability import mask_of, name_of
 from protocols.modalities import MODALITIES, Modality
-from protocols.rules import NoiseRule
 from reports.figures.layout import Frame, Heading, new_figure
 from reports.figures.style import colour_map, subtitle
 from reports.results import Results, System
@@ -63,12 +63,11 @@ def routing_of(table: PredictionTable, noise_rule: str) -> Routing | None:
         return None
     names, rows = [], []
     for name, intensity, mask in contexts(table.present):
-        rule: NoiseRule = noise_rule  # type: ignore[assignment]
-        draws = range(table.draws if intensity > 0 else 1)
-        wanted = [at_level(rule, draw, intensity, mask) for draw in draws]
-        if table.covers(tuple(wanted)):
+        question = Question("II", noise_rule, intensity=intensity, available=name_of(mask))
+        if covers(table, [question]):
+            wanted, weights = row_weights(table.index, table.present, question)
             names.append(name)
-            rows.append(np.mean([table.routing[table.row(c)] for c in wanted], axis=0))
+            rows.append(np.tensordot(weights, table.routing[wanted], axes=1))
     places = [MODALITIES.index(m) for m in table.present]
     weights = np.stack(rows).astype(np.float64).swapaxes(0, 1)[places]
     return Routing(tuple(names), table.present, weights)

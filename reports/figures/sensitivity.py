@@ -15,7 +15,7 @@ from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import series_style, subtitle
 from reports.results import Results, System
 from reports.statistics.resampling import interval
-from reports.tables.measure import Measure, Question
+from reports.tables.measure import Average, Measure
 from reports.tables.robustness import blocks_of
 from reports.tables.variants import variants
 from reports.views import SELECTIONS, view
@@ -69,9 +69,7 @@ def _training(system: System) -> str:
 
 def _number(system: System, setting: str) -> float | None:
     """The setting's value; None where it is no number."""
-    section, _, name = setting.partition(".")
-    spec = system.records[0].spec
-    value = (spec.model_config if section == "model" else spec.regime.identity()).get(name)
+    value = system.records[0].spec.setting(setting)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -99,8 +97,8 @@ def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...])
     axes = frame.panels(figure, 1, len(metrics))[0]
     for axis, metric in zip(axes, metrics, strict=True):
         for place, (block, point) in enumerate(blocks):
-            question = Question(metric, (point,))
-            _draw(axis, measure, sweep, question, block, place)
+            average = Average(metric, (point,))
+            _draw(axis, measure, sweep, average, block, place)
         axis.set(xlabel=_spoken(sweep), ylabel=view(metric).unit, title=view(metric).heading)
         positions = np.arange(len(sweep.systems))
         axis.set_xticks(positions, [f"{value:g}" for value in sweep.systems])
@@ -113,14 +111,14 @@ def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...])
 
 
 def _draw(
-    axis: Axes, measure: Measure, sweep: Sweep, question: Question, label: str, place: int
+    axis: Axes, measure: Measure, sweep: Sweep, average: Average, label: str, place: int
 ) -> None:
-    scale = view(question.metric).scale
+    scale = view(average.metric).scale
     style = series_style(place)
-    samples = measure.samples(question)
+    samples = measure.samples(average)
     positions, means, lows, highs = [], [], [], []
     for position, system in enumerate(sweep.systems.values()):
-        per_seed = measure.per_seed(system, question) * scale
+        per_seed = measure.per_seed(system, average) * scale
         resampled = samples[position]
         if not len(per_seed) or resampled is None:
             continue

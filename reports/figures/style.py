@@ -92,7 +92,7 @@ def line_styles(systems: Sequence[System]) -> dict[str, dict[str, Any]]:
     dashes: dict[str, int] = {}
     styles = {}
     for system in systems:
-        title, regime = system.card.title, system.regime.name
+        title, regime = system.title, system.regime.name
         place = colours.setdefault((title, seen[title, regime]), len(colours))
         seen[title, regime] += 1
         dash = dashes.setdefault(regime, len(dashes))

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.metrics import PRIMARY
+from benchmark.questions import Question
 from protocols.modalities import LETTERS
 from reports.reliability.gate import effect, pairs
 from reports.reliability.scores import follows
 from reports.reliability.uncertainty import worth
 from reports.results import Results, System
 from reports.statistics.functionals import Estimate
-from reports.statistics.points import Point
-from reports.tables.robustness import full_name
 from reports.views import View, view
 
 Verdict = Literal["supported", "contradicted", "undecided"]
@@ -79,14 +78,10 @@ def noise_rules(results: Results) -> list[str]:
     return sorted(rules)
 
 
-def answered_points(results: Results) -> dict[str, Point]:
+def answered_questions(results: Results) -> dict[str, Question]:
     """Where the log-variance is judged: on clean input and on each mixture of Protocol III."""
-    found = {"Clean test": Point("clean", available=full_name(results))}
-    variants = results.variants("III", "noise_rule", "missing_rule", "available")
-    for noise, missing, joint in variants:
-        name = "Protocol III" + (f" ({noise}, {missing}, {joint})" if len(variants) > 1 else "")
-        found[name] = Point("III", noise, missing, available=joint)
-    return found
+    chosen = [h for h in results.overview if h.questions[0].protocol in ("clean", "III")]
+    return {headline.title: headline.questions[0] for headline in chosen}
 
 
 def claims_of(results: Results, system: System, noise_rule: str) -> list[Claim]:
@@ -100,8 +95,8 @@ def claims_of(results: Results, system: System, noise_rule: str) -> list[Claim]:
                 Claim(f"{name} falls as λ rises", found.correlation, 0.0, False, 3),
                 Claim(f"{name} is lower where {modality} is missing", found.auroc, 0.5, True, 3),
             ]
-    for name, point in answered_points(results).items():
-        judged = worth(system, point)
+    for name, question in answered_questions(results).items():
+        judged = worth(system, question)
         if judged is not None:
             text = f"the log-variance ranks errors better than chance ({name})"
             claims.append(Claim(text, judged.gain, 0.0, True, 3, needed=False))

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from protocols.conditions import LEVELS
-from protocols.modalities import MODALITIES, Modality
+from protocols.modalities import Modality
 from reports.figures.landscapes import ETA, LAMBDA
 from reports.figures.layout import Heading, new_figure, panel
 from reports.figures.style import COLOURS, INK, MUTED, subtitle
-from reports.reliability.claims import answered_points
+from reports.reliability.claims import answered_questions
 from reports.reliability.gate import Effect, effect, pairs
 from reports.reliability.scores import by_subset, levels, scored
 from reports.reliability.uncertainty import Answered, answered, calibration
@@ -87,16 +87,14 @@ def _score_panels(results: Results, system: System, noise_rule: str) -> list[Pan
 
 
 def _along_noise(system: System, noise_rule: str, modality: Modality) -> np.ndarray:
-    """(8, runs · draws · N) scores by λ."""
-    column = MODALITIES.index(modality)
-    found = [levels(table, noise_rule, column) for table in scored(system)]
+    """(8, runs · draws · N) scores by λ, of the samples that have the modality by nature."""
+    found = [levels(table, noise_rule, modality) for table in scored(system)]
     return np.concatenate([one.swapaxes(0, 1).reshape(len(LEVELS), -1) for one in found], axis=1)
 
 
 def _by_availability(system: System, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
     """The scores of every sample and subset that has the modality, and that lacks it."""
-    column = MODALITIES.index(modality)
-    found = [by_subset(table, column, modality) for table in scored(system)]
+    found = [by_subset(table, modality) for table in scored(system)]
     return (
         np.concatenate([scores[~lacks].ravel() for scores, lacks in found]),
         np.concatenate([scores[lacks].ravel() for scores, lacks in found]),
@@ -145,7 +143,7 @@ def _draw_availability(axis: Axes, shares: dict[Modality, tuple[np.ndarray, np.n
 
 
 def _uncertainty_panels(results: Results, system: System) -> list[Panel]:
-    said = {name: answered(system, p) for name, p in answered_points(results).items()}
+    said = {name: answered(system, p) for name, p in answered_questions(results).items()}
     said = {name: runs for name, runs in said.items() if runs}
     if not said:
         return []

@@ -5,20 +5,20 @@ The pair is found in the records: two systems that differ in nothing but the gat
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.questions import grid_questions
 from reports.results import Results, System
-from reports.statistics.functionals import Estimate, answers, grid_points, mean, one
+from reports.statistics.functionals import Estimate, answers, mean, one
 from reports.statistics.resampling import simultaneous
 
 Array = NDArray[np.float64]
 
-SETTING, ON, OFF = "ablation", "none", "no_gate"
+SETTING, ON, OFF = "model.ablation", "none", "no_gate"
 """QA-MoE's setting, and its values with and without the gate."""
 
 
@@ -56,30 +56,26 @@ class Effect:
 
 def pairs(results: Results) -> list[Pair]:
     """Every pair among the systems, in their order."""
-    off = {_identity(s, ON): s for s in results.systems if _gate(s) == OFF}
+    off = {_apart_from_gate(s): s for s in results.systems if _gate(s) == OFF}
     return [
-        Pair(system, off[_identity(system, ON)])
+        Pair(system, off[_apart_from_gate(system)])
         for system in results.systems
-        if _gate(system) == ON and _identity(system, ON) in off
+        if _gate(system) == ON and _apart_from_gate(system) in off
     ]
 
 
 def _gate(system: System) -> object:
-    return system.records[0].spec.model_config.get(SETTING)
+    return system.records[0].spec.setting(SETTING)
 
 
-def _identity(system: System, gate: str) -> str:
-    """All but the seed, as if the gate were set so."""
-    identity = system.records[0].spec.identity()
-    del identity["seed"]
-    identity["model_config"] = {**identity["model_config"], SETTING: gate}
-    return json.dumps(identity, sort_keys=True)
+def _apart_from_gate(system: System) -> str:
+    return system.records[0].spec.apart_from(SETTING)
 
 
 @lru_cache(maxsize=64)  # a verdict, a table and a figure ask for the same
 def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effect | None:
     """What the gate does on a grid; None where a side was not evaluated there."""
-    grid = grid_points(noise_rule, missing_rule)
+    grid = grid_questions(noise_rule, missing_rule)
     asked = [mean(grid), *(one(point) for point in grid)]
     on, off = (answers(system, metric, *asked) for system in (pair.on, pair.off))
     if on is None or off is None:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.questions import Question, grid_questions
 from protocols.conditions import LEVELS
 from reports import captions
-from reports.reliability.claims import Claim, answered_points, claims_of, conclusion, noise_rules
+from reports.reliability.claims import Claim, answered_questions, claims_of, conclusion, noise_rules
 from reports.reliability.gate import Effect, Pair, effect, pairs
 from reports.reliability.scores import Follows, follows, scored
 from reports.reliability.uncertainty import COVERED, Worth, worth
 from reports.results import System
-from reports.statistics.functionals import Estimate, grid_points
-from reports.statistics.points import Point
+from reports.statistics.functionals import Estimate
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -61,7 +61,7 @@ def _verdict_table(everything: Sources, noise_rule: str) -> Table:
         table_name("reliability-verdicts", noise_rule),
         "Does reliability mean anything? Verdicts",
         (
-            *captions.common(results.only(systems), [Point("II", noise_rule)]),
+            *captions.common(results.only(systems), [Question("II", noise_rule)]),
             "A claim is supported where the whole 95 % interval lies on the side that the claim "
             "needs, contradicted where it lies on the other, else undecided. First Spearman's "
             "correlation of r_m with λ, then the AUROC of 1 − r_m for m missing, then the share "
@@ -87,7 +87,7 @@ def _score_table(sources: Sources, noise_rule: str) -> Table:
         table_name("reliability-scores", noise_rule),
         "Reliability scores under noise and missing modalities",
         (
-            *captions.common(results.only(systems), [Point("II", noise_rule)]),
+            *captions.common(results.only(systems), [Question("II", noise_rule)]),
             f"Means of r_m on clean input, at λ = {_TOP} with everything available, and without "
             "noise over the subsets that lack m. ρ: Spearman's correlation of r_m with λ over all "
             "samples and levels. AUROC: of 1 − r_m for m missing, without noise, each subset "
@@ -116,7 +116,7 @@ def _score_cells(found: Follows | None) -> tuple[Cell, ...]:
 
 def _uncertainty_table(sources: Sources, systems: Sequence[System]) -> Table:
     results = sources.results
-    asked = answered_points(results)
+    asked = answered_questions(results)
     made = []
     for system in systems:
         cells = tuple(c for p in asked.values() for c in _worth_cells(worth(system, p)))
@@ -181,7 +181,7 @@ def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
         table_name("gate", noise_rule, missing_rule),
         "Gate on minus gate off, at every cell of the λ×η grid",
         (
-            *captions.common(results.only(systems), grid_points(noise_rule, missing_rule)),
+            *captions.common(results.only(systems), grid_questions(noise_rule, missing_rule)),
             "Differences to the same model trained without the gate (r_m = 1), paired by sample. "
             "The grid mean has its own 95 % interval; for single cells the intervals are a band "
             "that holds all 64 at once with 95 %, and a cell counts as better or worse where the "

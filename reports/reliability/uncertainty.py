@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from benchmark.questions import Question
+from benchmark.readouts import weighted_rows
 from benchmark.table import PredictionTable
 from reports.reliability.scores import linearised
 from reports.results import System
 from reports.statistics.functionals import Estimate
-from reports.statistics.points import Point, weighted_rows
 from reports.statistics.ranks import aurc, spearman
 from reports.statistics.resampling import stream_of
 
@@ -78,9 +79,9 @@ class Worth:
 
 
 @lru_cache(maxsize=512)  # a verdict, a table and a figure ask for the same
-def worth(system: System, point: Point) -> Worth | None:
+def worth(system: System, question: Question) -> Worth | None:
     """What a system's log-variance is worth; None where no run has one under the condition."""
-    found = [_of_run(said) for said in answered(system, point)]
+    found = [_of_run(said) for said in answered(system, question)]
     if not found:
         return None
     values = np.array([values for values, _ in found])
@@ -94,22 +95,22 @@ def has_log_variance(system: System) -> bool:
     return any(record.table.log_variance is not None for record in system.records)
 
 
-def answered(system: System, point: Point) -> list[Answered]:
+def answered(system: System, question: Question) -> list[Answered]:
     """What each run with a log-variance said under a condition that it was evaluated on."""
     found = []
     for record in system.records:
         if record.table.log_variance is None:
             continue
         try:
-            found.append(_answers(record.table, point))
+            found.append(_answers(record.table, question))
         except KeyError:
             continue
     return found
 
 
-def _answers(table: PredictionTable, point: Point) -> Answered:
+def _answers(table: PredictionTable, question: Question) -> Answered:
     assert table.log_variance is not None
-    draws = weighted_rows(table, point)
+    draws = weighted_rows(table, question)
     rows = np.concatenate([rows for rows, _ in draws])
     weights = np.concatenate([weights for _, weights in draws])
     predicted = table.prediction[rows].astype(np.float64)

@@ -1,7 +1,7 @@
 """Weighted sums of a metric over conditions: grid means, areas, and their values under resampling.
 
-Only for metrics that are means over samples (``sums.MEANS``): a weighted sum over conditions is one
-more mean over samples then, and a whole area costs what one cell costs.
+Only for metrics that are means over samples (``metrics.MEANS``): a weighted sum over conditions is
+one more mean over samples then, and a whole area costs what one cell costs.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.metrics import MEANS, terms
+from benchmark.questions import Question
+from benchmark.readouts import row_weights, sample_terms
 from benchmark.table import PredictionTable
 from protocols.conditions import LEVELS
 from reports.results import System
-from reports.statistics.points import Point, row_weights, sample_terms
 from reports.statistics.resampling import interval, over_seeds, resample_counts, stream_of
-from reports.statistics.sums import MEANS, terms
 
 Array = NDArray[np.float64]
 
-Functional = tuple[tuple[Point, float], ...]
+Functional = tuple[tuple[Question, float], ...]
 """Conditions, each with its weight in the sum."""
 
 
@@ -117,11 +118,11 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
     weights = np.zeros((len(functionals), len(table.conditions)))
     mixed = np.zeros((len(functionals), len(table.label)))
     for q, functional in enumerate(functionals):
-        for point, weight in functional:
-            if point.protocol == "III":  # each sample has its own weights on the subsets
-                mixed[q] += weight * sample_terms(table, metric, point)[..., 0].mean(axis=0)
+        for question, weight in functional:
+            if question.joint:  # each sample has its own weights on the subsets
+                mixed[q] += weight * sample_terms(table, metric, question)[..., 0].mean(axis=0)
             else:
-                rows, shares = row_weights(table.index, table.present, point)
+                rows, shares = row_weights(table.index, table.present, question)
                 np.add.at(weights[q], rows, weight * shares)
     used = weights.any(axis=0)
     if used.any():
@@ -131,17 +132,17 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
     return np.asarray(mixed * (len(counted) / counted.sum()))
 
 
-def one(point: Point) -> Functional:
+def one(question: Question) -> Functional:
     """The value at one condition."""
-    return ((point, 1.0),)
+    return ((question, 1.0),)
 
 
-def mean(points: Sequence[Point]) -> Functional:
+def mean(questions: Sequence[Question]) -> Functional:
     """The mean over conditions."""
-    return tuple((point, 1 / len(points)) for point in points)
+    return tuple((question, 1 / len(questions)) for question in questions)
 
 
-def area(points: Sequence[Point], levels: Sequence[float] = LEVELS) -> Functional:
+def area(questions: Sequence[Question], levels: Sequence[float] = LEVELS) -> Functional:
     """The area under the curve through conditions at ascending levels, by the trapezoid rule.
 
     Divided by the width, so it is the curve's mean height, in the metric's own unit.
@@ -151,9 +152,4 @@ def area(points: Sequence[Point], levels: Sequence[float] = LEVELS) -> Functiona
     weights = np.zeros(len(x))
     weights[:-1] += widths
     weights[1:] += widths
-    return tuple(zip(points, weights.tolist(), strict=True))
-
-
-def grid_points(noise_rule: str, missing_rule: str) -> list[Point]:
-    """The 64 conditions of the λ×η grid, λ by λ."""
-    return [Point("grid", noise_rule, missing_rule, x, rate) for x in LEVELS for rate in LEVELS]
+    return tuple(zip(questions, weights.tolist(), strict=True))

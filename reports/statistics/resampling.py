@@ -28,9 +28,10 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.metrics import MEANS, combine
+from benchmark.questions import Question
+from benchmark.readouts import expected_terms, sample_terms
 from benchmark.table import PredictionTable
-from reports.statistics.points import Point, expected_terms, sample_terms
-from reports.statistics.sums import MEANS, combine
 from reports.views import view
 
 Array = NDArray[np.float64]
@@ -77,22 +78,22 @@ def stream_of(label: str) -> int:
 def bootstrap(
     systems: Sequence[Sequence[PredictionTable]],
     metric: str,
-    point: Point,
+    question: Question,
     streams: Sequence[int],
 ) -> list[Array | None]:
-    """A metric at a point under every resample, for several systems at once.
+    """A metric at a question under every resample, for several systems at once.
 
     Args:
-        systems: for each system a table for each seed; tables that do not cover the point are left
-            out, as in the system's mean.
+        systems: for each system a table for each seed; tables that do not cover the question are
+            left out, as in the system's mean.
         metric: a metric's name.
-        point: the condition.
+        question: the condition.
         streams: for each system its stream of random numbers (:func:`stream_of`).
 
     Returns:
-        For each system (RESAMPLES,) values, or None where no table covers the point.
+        For each system (RESAMPLES,) values, or None where no table covers the question.
     """
-    blocks = [_terms_of_runs(tables, metric, point) for tables in systems]
+    blocks = [_terms_of_runs(tables, metric, question) for tables in systems]
     found = list(chain.from_iterable(blocks))
     if not found:
         return [None] * len(systems)
@@ -125,16 +126,18 @@ def over_seeds(by_seed: Array, stream: int) -> Array:
     return np.asarray((by_seed * seed_shares(by_seed.shape[1], stream)).sum(axis=1))
 
 
-def _terms_of_runs(tables: Sequence[PredictionTable], metric: str, point: Point) -> list[Array]:
-    """(N, D, K) terms of each run that covers the point, a column for each draw."""
+def _terms_of_runs(
+    tables: Sequence[PredictionTable], metric: str, question: Question
+) -> list[Array]:
+    """(N, D, K) terms of each run that covers the question, a column for each draw."""
     found = []
     for table in tables:
         try:
             # The terms of means may be averaged beforehand: one column instead of many.
             if metric in MEANS:
-                columns = expected_terms(table, metric, point)[:, None]
+                columns = expected_terms(table, metric, question)[:, None]
             else:
-                columns = sample_terms(table, metric, point).swapaxes(0, 1)
+                columns = sample_terms(table, metric, question).swapaxes(0, 1)
         except KeyError:
             continue
         found.append(columns)
@@ -142,9 +145,15 @@ def _terms_of_runs(tables: Sequence[PredictionTable], metric: str, point: Point)
 
 
 def interval(samples: Array, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of bootstrap values."""
+    """The percentile interval of bootstrap values: of the resamples in which they are defined.
+
+    (NaN, NaN), which is none, where these are fewer than ``level`` of all.
+    """
+    defined = samples[np.isfinite(samples)]
+    if len(defined) < level * len(samples):
+        return float("nan"), float("nan")
     tail = (1 - level) / 2
-    low, high = np.quantile(samples, [tail, 1 - tail])
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from protocols.conditions import LEVELS
+from benchmark.questions import Question, fixed_questions, noise_questions, random_questions
 from reports import captions
 from reports.published import Published
-from reports.statistics.points import Point
-from reports.tables.measure import Measure, PublishedValue, Question, Subject, rows
-from reports.tables.robustness import TRAINED, Sources, caption, full_name, table_name
+from reports.tables.measure import Average, Measure, PublishedValue, Subject, rows
+from reports.tables.robustness import TRAINED, Sources, caption, table_name
 from reports.tables.specialists import PER_INTENSITY, PER_RATE, specialists
 from reports.tables.table import Column, Row, Table
 from reports.views import SELECTIONS, view
 
 _NOT_STATED = "training not stated"
 
-Asked = Sequence[tuple[str, tuple[Point, ...]]]
-"""Columns of conditions: a heading, and the points that are averaged under it."""
+Asked = Sequence[tuple[str, tuple[Question, ...]]]
+"""Columns of conditions: a heading, and the questions that are averaged under it."""
 
 
 def condition_tables(sources: Sources) -> list[Table]:
@@ -35,11 +34,10 @@ def condition_tables(sources: Sources) -> list[Table]:
 
 def fixed_table(sources: Sources) -> Table:
     """Protocol I with fixed subsets (Table 2): both averages, without and with the full one."""
-    names = captions.subset_names(sources.results)
-    points = [Point("I", available=name) for name in names]
-    asked = [(captions.condition_name(n), (p,)) for n, p in zip(names, points, strict=True)]
-    few, every = len(points) - 1, len(points)
-    averages = [(f"Avg-{n}", tuple(points[:n])) for n in (few, every) if n > 1]
+    questions = fixed_questions(sources.results.present)
+    asked = [(captions.condition_name(q.available), (q,)) for q in questions]
+    few, every = len(questions) - 1, len(questions)
+    averages = [(f"Avg-{n}", tuple(questions[:n])) for n in (few, every) if n > 1]
     sentence = f"Avg-{few} leaves out the complete input, Avg-{every} has it."
     return _by_condition(
         sources,
@@ -54,17 +52,17 @@ def fixed_table(sources: Sources) -> Table:
     )
 
 
-def _fixed_published(paper: Published, title: str, regime: str, question: Question) -> float | None:
-    if len(question.points) > 1 or regime not in (*TRAINED, _NOT_STATED):
+def _fixed_published(paper: Published, title: str, regime: str, average: Average) -> float | None:
+    if len(average.questions) > 1 or regime not in (*TRAINED, _NOT_STATED):
         return None
-    condition = question.points[0].available
-    return paper.value("table2", title, condition, view(question.metric).paper_name)
+    condition = average.questions[0].available
+    return paper.value("table2", title, condition, view(average.metric).paper_name)
 
 
 def random_table(sources: Sources, missing_rule: str) -> Table:
     """Protocol I with a missing rate η (Table 3): specialists, and single checkpoints."""
-    points = [Point("I", "", missing_rule, rate=rate) for rate in LEVELS]
-    asked = [(f"η = {rate:g}", (p,)) for rate, p in zip(LEVELS, points, strict=True)]
+    questions = random_questions(missing_rule)
+    asked = [(f"η = {q.rate:g}", (q,)) for q in questions]
     return _by_condition(
         _with_specialists(sources, specialists(sources.results, "missing", missing_rule)),
         (
@@ -72,7 +70,7 @@ def random_table(sources: Sources, missing_rule: str) -> Table:
             f"Table 3: Protocol I, random missing modalities ({missing_rule})",
         ),
         SELECTIONS[sources.results.task].random,
-        [*asked, ("Avg η > 0", tuple(points[1:]))],
+        [*asked, ("Avg η > 0", tuple(questions[1:]))],
         partial(_random_published, sources.paper),
         ("table3", PER_RATE),
         "Table 3 trains one model for each missing rate and tests it at that rate: its values "
@@ -81,20 +79,17 @@ def random_table(sources: Sources, missing_rule: str) -> Table:
     )
 
 
-def _random_published(
-    paper: Published, title: str, regime: str, question: Question
-) -> float | None:
+def _random_published(paper: Published, title: str, regime: str, average: Average) -> float | None:
     if regime != PER_RATE:
         return None
-    column = "Avg" if len(question.points) > 1 else f"{question.points[0].rate:g}"
-    return paper.value("table3", title, column, view(question.metric).paper_name)
+    column = "Avg" if len(average.questions) > 1 else f"{average.questions[0].rate:g}"
+    return paper.value("table3", title, column, view(average.metric).paper_name)
 
 
 def noise_table(sources: Sources, noise_rule: str) -> Table:
     """Protocol II (Table 4), noise of intensity λ: specialists, and single checkpoints."""
-    full = full_name(sources.results)
-    points = [Point("II", noise_rule, intensity=level, available=full) for level in LEVELS]
-    asked = [(f"λ = {level:g}", (p,)) for level, p in zip(LEVELS, points, strict=True)]
+    questions = noise_questions(noise_rule, sources.results.present)
+    asked = [(f"λ = {q.intensity:g}", (q,)) for q in questions]
     return _by_condition(
         _with_specialists(sources, specialists(sources.results, "noise", noise_rule)),
         (
@@ -102,7 +97,7 @@ def noise_table(sources: Sources, noise_rule: str) -> Table:
             f"Table 4: Protocol II, noise ({noise_rule})",
         ),
         SELECTIONS[sources.results.task].noise,
-        [*asked, ("Avg λ > 0", tuple(points[1:]))],
+        [*asked, ("Avg λ > 0", tuple(questions[1:]))],
         partial(_noise_published, sources.paper),
         ("table4", _NOT_STATED),
         "The paper says neither which noise rule nor which training is behind Table 4.",
@@ -110,11 +105,11 @@ def noise_table(sources: Sources, noise_rule: str) -> Table:
     )
 
 
-def _noise_published(paper: Published, title: str, regime: str, question: Question) -> float | None:
-    name = view(question.metric).paper_name
+def _noise_published(paper: Published, title: str, regime: str, average: Average) -> float | None:
+    name = view(average.metric).paper_name
     if regime not in (*TRAINED, PER_INTENSITY, _NOT_STATED):
         return None
-    condition = "Avg" if len(question.points) > 1 else f"{question.points[0].intensity:g}"
+    condition = "Avg" if len(average.questions) > 1 else f"{average.questions[0].intensity:g}"
     return paper.value("table4", title, condition, name)
 
 
@@ -155,13 +150,13 @@ def _by_condition(
     """
     results, (source, training) = sources.results, nobody_ran
     beside = (PER_RATE,) if training == PER_RATE else (*TRAINED, PER_INTENSITY)
-    done = {s.card.title for s in sources.measure.subjects if s.plain and s.training in beside}
+    done = {s.title for s in sources.measure.subjects if s.plain and s.training in beside}
     titles = [title for title in sources.paper.models(source) if title not in done]
     made: list[Row] = []
     for metric in metrics:
         made += rows(
             sources.measure,
-            [Question(metric, points) for _, points in asked],
+            [Average(metric, questions) for _, questions in asked],
             sources.floors,
             published,
             [(title, training) for title in titles],
@@ -170,10 +165,10 @@ def _by_condition(
     has_published = bool(sources.paper.models(source))
     where = f"Table {source.removeprefix('table')}"
     notes = (*captions.published_sentences(results, where), note) if has_published else ()
-    points = [point for _, points in asked for point in points]
+    questions = [question for _, questions in asked for question in questions]
     return Table(
         *name_and_title,
-        caption(sources, points, metrics, more_caption),
+        caption(sources, questions, metrics, more_caption),
         tuple(Column(heading) for heading, _ in asked),
         tuple(made),
         notes=notes,

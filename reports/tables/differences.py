@@ -8,10 +8,9 @@ from typing import Literal
 
 from reports import captions
 from reports.results import Results, System
-from reports.statistics.functionals import Answers, Functional, answers, grid_points, mean, one
-from reports.statistics.points import Point
+from reports.statistics.functionals import Answers, Functional, answers, mean
 from reports.statistics.resampling import LEVEL, holm, interval, permutation_p
-from reports.tables.robustness import Sources, full_name, table_name
+from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
 
@@ -93,16 +92,9 @@ def difference_tables(everything: Sources) -> list[Table]:
 
 def conditions(results: Results) -> dict[str, Functional]:
     """What systems are compared on: clean, Protocol III and the grid mean, where evaluated."""
-    found: dict[str, Functional] = {"Clean test": one(Point("clean", available=full_name(results)))}
-    several = len(results.variants("III", "noise_rule", "missing_rule", "available")) > 1
-    for noise, missing, joint in results.variants("III", "noise_rule", "missing_rule", "available"):
-        name = f"Protocol III ({noise}, {missing}, {joint})" if several else "Protocol III"
-        found[name] = one(Point("III", noise, missing, available=joint))
-    grids = results.variants("grid", "noise_rule", "missing_rule")
-    for noise, missing in grids:
-        name = f"Grid mean ({noise}, {missing})" if len(grids) > 1 else "Grid mean"
-        found[name] = mean(grid_points(noise, missing))
-    return found
+    compared = ("clean", "III", "grid")
+    chosen = [h for h in results.overview if h.questions[0].protocol in compared]
+    return {headline.title: mean(headline.questions) for headline in chosen}
 
 
 def difference(one_side: Answers, reference: Answers) -> list[Difference]:
@@ -144,20 +136,19 @@ def _table(sources: Sources, metric: str) -> Table:
         Row(
             system.label,
             tuple(c for name in asked for c in _cells(tests.get((system.key, name)), shown)),
-            section=f"{section.reference.card.title} · {section.reference.regime.name} "
-            "is the reference",
+            section=f"{section.reference.title} · {section.reference.regime.name} is the reference",
             seeds=len(system.records),
         )
         for section in groups
         for system in section.others
     ]
-    points = [point for functional in asked.values() for point, _ in functional]
+    questions = [question for functional in asked.values() for question, _ in functional]
     family = f"Holm's correction over the {len(tests)} tests of this table."
     return Table(
         table_name("paired-differences", shown.title),
         f"Paired differences in {shown.heading}",
         (
-            *captions.common(results, points),
+            *captions.common(results, questions),
             _UNIT,
             family,
             captions.INTERVALS,

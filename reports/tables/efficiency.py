@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.efficiency.bert import BertBase
 from benchmark.efficiency.kept import Efficiency
-from benchmark.settings import changed_settings, shown
-from reports.cards import Card
-from reports.labels import slug
+from benchmark.systems import shown, slug
 from reports.published import Published
 from reports.tables.robustness import Sources
 from reports.tables.table import Cell, Column, Row, Table
@@ -49,7 +47,7 @@ def _table(sources: Sources, found: Sequence[Efficiency], several: bool) -> Tabl
     first, paper = found[0], sources.paper
     where = f"{first.device}, {first.threads} CPU thread{'s' if first.threads > 1 else ''}"
     made = [Row(_label(one), _cells(one, paper)) for one in found]
-    done = {_card(one).title for one in found}
+    done = {one.title for one in found}
     made += [
         Row(f"published: {title}", _printed(paper, title), "published")
         for title in paper.efficiency
@@ -78,19 +76,12 @@ def _table(sources: Sources, found: Sequence[Efficiency], several: bool) -> Tabl
     )
 
 
-def _card(one: Efficiency) -> Card:
-    return Card.of(one.model, one.card)
-
-
 def _label(one: Efficiency) -> str:
-    card = _card(one)
-    preset = "" if one.preset == "paper" else f" [{one.preset}]"
-    changed = shown(changed_settings(one.model_config, card.settings))
-    return f"{card.name}{preset}" + (f" ({changed})" if changed else "")
+    return one.name + (f" ({shown(one.changes)})" if one.changes else "")
 
 
 def _cells(one: Efficiency, paper: Published) -> tuple[Cell, ...]:
-    printed = paper.efficiency.get(_card(one).title, {})
+    printed = paper.efficiency.get(one.title, {})
     bert = BertBase()
     encoder = bert.flops(one.text_tokens)
     on_gpu = one.peak_memory_mb is not None  # as the paper's: a CPU's time is no counterpart

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from benchmark.questions import Question
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import System
-from reports.statistics.points import Point
-from reports.tables.measure import Question
+from reports.tables.measure import Average
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -37,11 +37,11 @@ def grid_table(
 ) -> Table:
     """The 64 cells of one system, with the published ones below where the paper has them."""
     shown, results = view(metric), sources.results
-    made, points = [], []
+    made, questions = [], []
     for intensity in LEVELS:
-        row = [Point("grid", noise_rule, missing_rule, intensity, rate) for rate in LEVELS]
-        points += row
-        cells = tuple(_cell(sources, system, shown, point) for point in row)
+        row = [Question("grid", noise_rule, missing_rule, intensity, rate) for rate in LEVELS]
+        questions += row
+        cells = tuple(_cell(sources, system, shown, question) for question in row)
         made.append(Row(f"λ = {intensity:g}", cells, seeds=len(system.records)))
     has_published = any(c.published is not None for row in made for c in row.cells)
     made += [
@@ -53,7 +53,7 @@ def grid_table(
         table_name("table8-grid", noise_rule, missing_rule, shown.title, system.key),
         f"Table 8: λ×η grid of {system.label}: {shown.heading}",
         (
-            *captions.common(results.only([system]), points),
+            *captions.common(results.only([system]), questions),
             *captions.metric_note((metric,)),
             *captions.floor_note(bool(sources.floors)),
         ),
@@ -64,12 +64,12 @@ def grid_table(
     )
 
 
-def _cell(sources: Sources, system: System, shown: View, point: Point) -> Cell:
-    cell = sources.measure.cell(system, Question(shown.name, (point,)))
+def _cell(sources: Sources, system: System, shown: View, question: Question) -> Cell:
+    cell = sources.measure.cell(system, Average(shown.name, (question,)))
     if not system.plain or system.regime.name != _PUBLISHED_REGIME:
         return cell
-    condition = f"eta={point.rate:.1f},lambda={point.intensity:.1f}"
-    value = sources.paper.value("table8", system.card.title, condition, shown.paper_name)
+    condition = f"eta={question.rate:.1f},lambda={question.intensity:.1f}"
+    value = sources.paper.value("table8", system.title, condition, shown.paper_name)
     return replace(cell, published=value)
 
 

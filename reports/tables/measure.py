@@ -9,17 +9,16 @@ from typing import Protocol
 
 import numpy as np
 
+from benchmark.questions import Question
 from benchmark.records import RunRecord
-from reports.cards import Card
 from reports.floors import Floor
 from reports.results import Results
-from reports.statistics.points import Point
 from reports.statistics.resampling import Array, bootstrap, marks, stream_of
 from reports.tables.table import Cell, Row
 from reports.views import view
 
-PublishedValue = Callable[[str, str, "Question"], float | None]
-"""(model title, training, question) -> the published number, or None."""
+PublishedValue = Callable[[str, str, "Average"], float | None]
+"""(model title, training, average) -> the published number, or None."""
 
 
 class Subject(Protocol):
@@ -30,8 +29,8 @@ class Subject(Protocol):
         """The row's name."""
 
     @property
-    def card(self) -> Card:
-        """The model's card."""
+    def title(self) -> str:
+        """The model's."""
 
     @property
     def plain(self) -> bool:
@@ -45,21 +44,21 @@ class Subject(Protocol):
     def seeds(self) -> tuple[int, ...]:
         """The seeds of its runs."""
 
-    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+    def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
         """The runs that answer for a condition."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a cell asks: a metric at a point, or its average over several."""
+class Average:
+    """What a cell asks: a metric at a question, or its average over several."""
 
     metric: str
-    points: tuple[Point, ...]
+    questions: tuple[Question, ...]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Answers questions about systems; resamples are kept, as tables and figures share conditions.
+    """Answers averages about systems; resamples are kept, as tables and figures share conditions.
 
     Attributes:
         results: the records.
@@ -72,75 +71,67 @@ class Measure:
     def __post_init__(self) -> None:
         object.__setattr__(self, "subjects", tuple(self.subjects) or self.results.systems)
 
-    def cell(self, system: Subject, question: Question) -> Cell:
+    def cell(self, system: Subject, average: Average) -> Cell:
         """Mean, spread and count over seeds; a missing cell where no run was evaluated there."""
-        per_seed = self.per_seed(system, question)
-        shown = view(question.metric)
+        per_seed = self.per_seed(system, average)
+        shown = view(average.metric)
         if not len(per_seed):
             return Cell(decimals=shown.decimals)
         scaled = per_seed * shown.scale
         std = float(scaled.std(ddof=1)) if len(scaled) > 1 else None
-        flag = "†" if self._undefined(system, question) else ""
-        return Cell(float(scaled.mean()), std, len(scaled), decimals=shown.decimals, flag=flag)
+        return Cell(float(scaled.mean()), std, len(scaled), decimals=shown.decimals)
 
-    def per_seed(self, system: Subject, question: Question) -> np.ndarray:
-        """One value for each seed that was evaluated at every point of the question."""
+    def per_seed(self, system: Subject, average: Average) -> np.ndarray:
+        """One value for each seed that was asked every question; NaN where it is undefined."""
         values = []
         for seed in system.seeds:
-            rows = [self._row(system, point, seed) for point in question.points]
-            found = [row[question.metric] for row in rows if row is not None]
-            if len(found) == len(question.points) and not any(map(math.isnan, found)):
+            rows = [self._row(system, question, seed) for question in average.questions]
+            found = [row[average.metric] for row in rows if row is not None]
+            if len(found) == len(average.questions):
                 values.append(math.fsum(found) / len(found))
         return np.array(values)
 
-    def _row(self, system: Subject, point: Point, seed: int) -> dict[str, float] | None:
-        """The metrics of a seed's run at a point."""
-        run_ids = [r.run_id for r in system.runs_at(point) if r.spec.seed == seed]
-        return self.results.worked.values.get((*run_ids, *point.key))
+    def _row(self, system: Subject, question: Question, seed: int) -> dict[str, float] | None:
+        """The metrics of a seed's run at a question."""
+        run_ids = [r.run_id for r in system.runs_at(question) if r.spec.seed == seed]
+        return self.results.worked.values.get((run_ids[0], question)) if run_ids else None
 
-    def _undefined(self, system: Subject, question: Question) -> bool:
-        """Whether a correlation is 0 only because the prediction was constant, for some seed."""
-        if question.metric != "corr":
-            return False
-        rows = (self._row(system, p, seed) for p in question.points for seed in system.seeds)
-        return any(row is not None and row.get("corr_undefined", 0) > 0 for row in rows)
-
-    def samples(self, question: Question) -> list[Array | None]:
+    def samples(self, average: Average) -> list[Array | None]:
         """For each system the answer under every bootstrap resample; None where it is missing."""
-        by_point = [self._at(question.metric, point) for point in question.points]
+        by_question = [self._at(average.metric, question) for question in average.questions]
         answers: list[Array | None] = []
-        for of_system in zip(*by_point, strict=True):
+        for of_system in zip(*by_question, strict=True):
             present = [values for values in of_system if values is not None]
-            complete = len(present) == len(by_point)
+            complete = len(present) == len(by_question)
             answers.append(np.mean(present, axis=0) if complete else None)
         return answers
 
-    def _at(self, metric: str, point: Point) -> list[Array | None]:
+    def _at(self, metric: str, question: Question) -> list[Array | None]:
         kept = self.results.worked.resampled
-        runs = [one.runs_at(point) for one in self.subjects]
+        runs = [one.runs_at(question) for one in self.subjects]
         keys = [
-            (metric, point, one.label, tuple(record.run_id for record in records))
+            (metric, question, one.label, tuple(record.run_id for record in records))
             for one, records in zip(self.subjects, runs, strict=True)
         ]
         new = [place for place, key in enumerate(keys) if key not in kept]
         if new:
             tables = [[record.table for record in runs[place]] for place in new]
             streams = [stream_of(self.subjects[place].label) for place in new]
-            made = bootstrap(tables, metric, point, streams)
+            made = bootstrap(tables, metric, question, streams)
             kept.update(zip((keys[place] for place in new), made, strict=True))
         return [kept[key] for key in keys]
 
-    def column(self, question: Question) -> list[Cell]:
+    def column(self, average: Average) -> list[Cell]:
         """A cell for each system, with the marks that the test samples support."""
-        cells = [self.cell(system, question) for system in self.subjects]
+        cells = [self.cell(system, average) for system in self.subjects]
         values = [cell.value for cell in cells]
-        found = marks(values, self.samples(question), question.metric)
+        found = marks(values, self.samples(average), average.metric)
         return [replace(cell, mark=mark) for cell, mark in zip(cells, found, strict=True)]
 
 
 def rows(
     measure: Measure,
-    questions: Sequence[Question],
+    averages: Sequence[Average],
     floors: Sequence[Floor],
     published: PublishedValue,
     only_published: Sequence[tuple[str, str]] = (),
@@ -150,49 +141,39 @@ def rows(
 
     Args:
         measure: the results.
-        questions: one for each column.
+        averages: one for each column.
         floors: the floor rows.
         published: the number that stands beside a cell.
         only_published: (model title, regime name) of the rows that nobody ran.
         section: the heading that the rows stand under.
     """
     systems = measure.subjects
-    columns = [measure.column(question) for question in questions]
+    columns = [measure.column(average) for average in averages]
     found = []
     for place, system in enumerate(systems):
         cells = tuple(
-            replace(column[place], published=_beside(system, question, published))
-            for column, question in zip(columns, questions, strict=True)
+            replace(column[place], published=_beside(system, average, published))
+            for column, average in zip(columns, averages, strict=True)
         )
         seeds = len(system.seeds)
         found.append(Row(system.label, cells, section=section, seeds=seeds))
-    found += [_floor_row(floor, questions, section) for floor in floors]
+    found += [_floor_row(floor, averages, section) for floor in floors]
     for title, regime in dict.fromkeys(only_published):
-        values = [published(title, regime, question) for question in questions]
+        values = [published(title, regime, average) for average in averages]
         if any(value is not None for value in values):
             cells = tuple(
-                Cell(published=value, decimals=view(question.metric).decimals)
-                for value, question in zip(values, questions, strict=True)
+                Cell(published=value, decimals=view(average.metric).decimals)
+                for value, average in zip(values, averages, strict=True)
             )
             found.append(Row(f"published: {title} · {regime}", cells, "published", section))
     return found
 
 
-def _beside(system: Subject, question: Question, published: PublishedValue) -> float | None:
-    return published(system.card.title, system.training, question) if system.plain else None
+def _beside(system: Subject, average: Average, published: PublishedValue) -> float | None:
+    return published(system.title, system.training, average) if system.plain else None
 
 
-def _floor_row(floor: Floor, questions: Sequence[Question], section: str) -> Row:
-    undefined = floor.metrics.get("corr_undefined", 0) > 0
-    cells = tuple(
-        Cell(
-            floor.metrics[question.metric] * view(question.metric).scale,
-            decimals=view(question.metric).decimals,
-            flag="†" if undefined and question.metric == "corr" else "",
-        )
-        for question in questions
-    )
-    return Row(floor.label, cells, "floor", section)
-
-
-UNDEFINED_NOTE = "† A constant prediction has no correlation; by definition it counts as 0 here."
+def _floor_row(floor: Floor, averages: Sequence[Average], section: str) -> Row:
+    shown = [view(average.metric) for average in averages]
+    cells = (Cell(floor.metrics[one.name] * one.scale, decimals=one.decimals) for one in shown)
+    return Row(floor.label, tuple(cells), "floor", section)

@@ -7,92 +7,60 @@ specialist's at η, without noise: positive where specialising pays.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
+from benchmark.questions import random_questions
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import Results, System
 from reports.statistics.functionals import Array, Functional, answers, one
-from reports.statistics.points import Point
 from reports.statistics.resampling import interval
 from reports.tables.robustness import Sources, table_name
+from reports.tables.specialists import Specialists, specialists
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
 
-
-@dataclass(frozen=True)
-class Family:
-    """One model with one setting: its spectrum checkpoint and its specialists.
-
-    Attributes:
-        spectrum: the single checkpoint.
-        specialists: missing rate -> the system trained for it.
-    """
-
-    spectrum: System
-    specialists: Mapping[float, System]
-
-
-def families(results: Results, missing_rule: str) -> list[Family]:
-    """Spectrum systems that have a specialist for some rate above 0 under the rule."""
-    specialists: dict[str, dict[float, System]] = {}
-    for system in results.systems:
-        regime = system.regime
-        if regime.kind == "clean":
-            specialists.setdefault(_setting(system), {})[0.0] = system
-        elif regime.kind == "missing" and regime.missing_rule == missing_rule:
-            specialists.setdefault(_setting(system), {})[regime.rate] = system
-    return [
-        Family(system, specialists[_setting(system)])
-        for system in results.systems
-        if system.regime.kind == "spectrum"
-        and any(rate > 0 for rate in specialists.get(_setting(system), {}))
-    ]
-
-
-def _setting(system: System) -> str:
-    """What a spectrum checkpoint and its specialists share: everything but regime and seed."""
-    identity = system.records[0].spec.identity()
-    del identity["seed"], identity["regime"]
-    return json.dumps(identity, sort_keys=True)
+Pair = tuple[System, Specialists]
+"""A spectrum checkpoint, and the specialists that share all else with it."""
 
 
 def regret_tables(sources: Sources) -> list[Table]:
     """A table for each missing rule under which some model has specialists."""
     rules = {rule for (rule,) in sources.results.variants("I", "missing_rule")} - {""}
-    tables = []
-    for rule in sorted(rules):
-        found = families(sources.results, rule)
-        if found:
-            tables.append(_table(sources, found, rule))
-    return tables
+    found = {rule: pairs(sources.results, rule) for rule in sorted(rules)}
+    return [_table(sources, some, rule) for rule, some in found.items() if some]
 
 
-def _table(sources: Sources, found: list[Family], rule: str) -> Table:
+def pairs(results: Results, missing_rule: str) -> list[Pair]:
+    """Spectrum systems that have a specialist for some rate above 0 under the rule."""
+    by_setting = {s.setting: s for s in specialists(results, "missing", missing_rule)}
+    return [
+        (system, by_setting[setting])
+        for system in results.systems
+        if system.regime.kind == "spectrum"
+        and (setting := system.records[0].spec.apart_from("regime")) in by_setting
+    ]
+
+
+def _table(sources: Sources, found: list[Pair], rule: str) -> Table:
     results = sources.results
     metrics = SELECTIONS[results.task].grid
     made = [
         Row(
-            family.spectrum.label,
-            _cells(results, family, view(metric), rule),
+            one_for_all.label,
+            _cells(one_for_all, own, view(metric), rule),
             section=view(metric).heading,
-            seeds=len(family.spectrum.records),
+            seeds=len(one_for_all.records),
         )
         for metric in metrics
-        for family in found
+        for one_for_all, own in found
     ]
-    systems = [
-        system for family in found for system in (family.spectrum, *family.specialists.values())
-    ]
+    systems = [system for spectrum, own in found for system in (spectrum, *own.by_level.values())]
     return Table(
         table_name("one-checkpoint-regret", rule),
         "One-checkpoint regret: a spectrum checkpoint against the specialist of each missing rate",
         (
-            *captions.common(results.only(systems), _points(rule)),
+            *captions.common(results.only(systems), random_questions(rule)),
             "Regret: what the one checkpoint loses to the model trained for that missing rate "
             "(for clean input at η = 0); negative where it is better than the specialist. Mean: "
             "over the rates above 0 that have a specialist.",
@@ -104,17 +72,13 @@ def _table(sources: Sources, found: list[Family], rule: str) -> Table:
     )
 
 
-def _points(rule: str) -> list[Point]:
-    return [Point("I", "", rule, rate=rate) for rate in LEVELS]
-
-
-def _cells(results: Results, family: Family, shown: View, rule: str) -> tuple[Cell, ...]:
-    functionals: list[Functional] = [one(point) for point in _points(rule)]
+def _cells(spectrum: System, trained: Specialists, shown: View, rule: str) -> tuple[Cell, ...]:
+    functionals: list[Functional] = [one(question) for question in random_questions(rule)]
     sign = -1 if shown.higher_is_better else 1
-    one_for_all = answers(family.spectrum, shown.name, *functionals)
+    one_for_all = answers(spectrum, shown.name, *functionals)
     cells, samples, values = [], [], []
     for q, rate in enumerate(LEVELS):
-        system = family.specialists.get(rate)
+        system = trained.by_level.get(rate)
         own = system and answers(system, shown.name, functionals[q])
         if not own or one_for_all is None:
             cells.append(Cell(decimals=shown.decimals))

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from benchmark.efficiency.kept import Efficiency
+from benchmark.questions import Question
+from benchmark.systems import slug
 from protocols.availability import mask_of, name_of
 from protocols.conditions import JOINTS
 from reports import captions
 from reports.floors import Floor, floors
-from reports.labels import slug
 from reports.published import Published, published
 from reports.results import Results
-from reports.statistics.points import Point
-from reports.tables.measure import UNDEFINED_NOTE, Measure, PublishedValue, Question, rows
-from reports.tables.table import Column, Row, Table
+from reports.tables.measure import Average, Measure, PublishedValue, rows
+from reports.tables.table import Column, Table
 from reports.views import SELECTIONS, view
 
 TRAINED = {"clean": "clean_train", "spectrum": "spectrum_train"}
@@ -24,7 +24,7 @@ TRAINED = {"clean": "clean_train", "spectrum": "spectrum_train"}
 
 _USUAL = ("bernoulli", "uniform_0.7")
 
-Block = tuple[str, Point]
+Block = tuple[str, Question]
 """A group of columns: its heading, and the condition that its metrics are measured under."""
 
 
@@ -57,7 +57,7 @@ class Sources:
 def main_tables(everything: Sources) -> list[Table]:
     """Table 5 for each variant of Protocol III, or the clean test where no run has it."""
     sources = everything.compared
-    third = sources.results.variants("III", "noise_rule", "missing_rule", "available")
+    third = sources.results.variants("III", "noise_rule", "missing_rule", "joint")
     return [main_table(sources, variant) for variant in third or [()]]
 
 
@@ -69,7 +69,7 @@ def main_table(sources: Sources, variant: tuple[str, ...]) -> Table:
         variant: (noise rule, missing rule, joint) of Protocol III; empty where no run has it.
     """
     results, paper = sources.results, sources.paper
-    done = {(s.card.title, s.regime.name) for s in results.systems if s.plain}
+    done = {(s.title, s.regime.name) for s in results.systems if s.plain}
     titles = dict.fromkeys([*paper.models("table1"), *paper.models("table5")])
     return block_table(
         sources,
@@ -84,9 +84,9 @@ def main_table(sources: Sources, variant: tuple[str, ...]) -> Table:
     )
 
 
-def _main_published(paper: Published, title: str, regime: str, question: Question) -> float | None:
-    name = view(question.metric).paper_name
-    if question.points[0].protocol == "clean":
+def _main_published(paper: Published, title: str, regime: str, average: Average) -> float | None:
+    name = view(average.metric).paper_name
+    if average.questions[0].protocol == "clean":
         return paper.value("table1", title, "clean", name) if regime == "clean" else None
     return paper.value("table5", title, TRAINED.get(regime, ""), name)
 
@@ -116,15 +116,15 @@ def clean_tables(everything: Sources) -> list[Table]:
     where = f"Table {number} ({kind} features)"
     unknown = ("These records do not say whether the features are aligned.",)
     sources = Sources(Measure(compared.results, systems), compared.floors, paper)
-    done = {system.card.title for system in systems if system.plain}
+    done = {system.title for system in systems if system.plain}
     return [
         block_table(
             sources,
             f"{source}-clean",
             f"Table {number}: clean training, clean test",
             blocks_of(compared.results, ())[:1],
-            lambda title, _, question: paper.value(
-                source, title, "clean", view(question.metric).paper_name
+            lambda title, _, average: paper.value(
+                source, title, "clean", view(average.metric).paper_name
             ),
             [(title, "clean") for title in paper.models(source) if title not in done],
             captions.published_sentences(compared.results, where) if paper.models(source) else (),
@@ -135,10 +135,10 @@ def clean_tables(everything: Sources) -> list[Table]:
 
 def blocks_of(results: Results, variant: tuple[str, ...]) -> list[Block]:
     """The clean test, and Protocol III where there is a variant of it."""
-    blocks = [("Clean test", Point("clean", available=full_name(results)))]
+    blocks = [("Clean test", Question("clean", available=full_name(results)))]
     if variant:
         noise, missing, joint = variant
-        blocks.append(("Protocol III", Point("III", noise, missing, available=joint)))
+        blocks.append(("Protocol III", Question("III", noise, missing, joint=joint)))
     return blocks
 
 
@@ -165,18 +165,18 @@ def block_table(
         more_caption: sentences of this table only.
     """
     metrics = SELECTIONS[sources.results.task].main
-    questions = [Question(metric, (point,)) for _, point in blocks for metric in metrics]
-    made = rows(sources.measure, questions, sources.floors, published_value, nobody_ran)
-    joints = (point.available for _, point in blocks if point.protocol == "III")
+    averages = [Average(metric, (question,)) for _, question in blocks for metric in metrics]
+    made = rows(sources.measure, averages, sources.floors, published_value, nobody_ran)
+    joints = (question.available for _, question in blocks if question.protocol == "III")
     sentences = tuple(text for joint in joints for text in _joint_sentence(joint))
-    points = [point for _, point in blocks]
+    questions = [question for _, question in blocks]
     return Table(
         name,
         title,
-        caption(sources, points, metrics, (*sentences, *more_caption)),
+        caption(sources, questions, metrics, (*sentences, *more_caption)),
         tuple(Column(view(metric).heading, group) for group, _ in blocks for metric in metrics),
         tuple(made),
-        notes=(*undefined_note(made), *notes),
+        notes=notes,
     )
 
 
@@ -187,10 +187,10 @@ def _joint_sentence(joint: str) -> tuple[str, ...]:
 
 
 def caption(
-    sources: Sources, points: Iterable[Point], metrics: Sequence[str], more: tuple[str, ...]
+    sources: Sources, questions: Iterable[Question], metrics: Sequence[str], more: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The sentences under a table: common ones, its own, and what its marks mean."""
-    asked = list(points)
+    asked = list(questions)
     return (
         *captions.common(_shown(sources, asked), asked),
         *more,
@@ -198,11 +198,6 @@ def caption(
         *captions.floor_note(bool(sources.floors)),
         captions.MARKS if len(sources.measure.subjects) > 1 else captions.ONE_SYSTEM,
     )
-
-
-def undefined_note(made: Sequence[Row]) -> tuple[str, ...]:
-    """The note behind the flag of an undefined correlation, where some cell has it."""
-    return (UNDEFINED_NOTE,) if any(c.flag for row in made for c in row.cells) else ()
 
 
 def full_name(results: Results) -> str:
@@ -215,9 +210,11 @@ def table_name(base: str, *variant: str) -> str:
     return slug(" ".join([base, *(part for part in variant if part not in _USUAL)]))
 
 
-def _shown(sources: Sources, points: Sequence[Point]) -> Results:
+def _shown(sources: Sources, questions: Sequence[Question]) -> Results:
     """The results of the systems that answer for a row of the table."""
     subjects = sources.measure.subjects
-    runs = {run.run_id for one in subjects for point in points for run in one.runs_at(point)}
+    runs = {
+        run.run_id for one in subjects for question in questions for run in one.runs_at(question)
+    }
     every = sources.results
     return every.only([s for s in every.systems if runs & {r.run_id for r in s.records}])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmark.questions import Question
 from benchmark.records import RunRecord
-from reports.cards import Card
 from reports.results import Results, System
-from reports.statistics.points import Point
 
 PER_RATE = "one model per rate"
 PER_INTENSITY = "one model per intensity"
@@ -46,9 +44,14 @@ class Specialists:
         return f"{title} · {self.training}" + (f" ({details})" if details else "")
 
     @property
-    def card(self) -> Card:
-        """The model's card."""
-        return self._any.card
+    def setting(self) -> str:
+        """What they share: everything but regime and seed."""
+        return self._any.records[0].spec.apart_from("regime")
+
+    @property
+    def title(self) -> str:
+        """The model's."""
+        return self._any.title
 
     @property
     def plain(self) -> bool:
@@ -65,9 +68,9 @@ class Specialists:
         """The seeds that some level has."""
         return tuple(sorted({seed for system in self.by_level.values() for seed in system.seeds}))
 
-    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+    def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
         """The runs trained for the condition's level; none where nobody trained for it."""
-        level = point.rate if self.degradation == "missing" else point.intensity
+        level = question.rate if self.degradation == "missing" else question.intensity
         found = self.by_level.get(level)
         return found.records if found else ()
 
@@ -79,19 +82,12 @@ def specialists(results: Results, degradation: Degradation, rule: str) -> list[S
     for system in results.systems:
         regime = system.regime
         if regime.kind == "clean":
-            clean[_setting(system)] = system
+            clean[system.records[0].spec.apart_from("regime")] = system
         elif regime.kind == degradation == "missing" and regime.missing_rule == rule:
-            trained[_setting(system)][regime.rate] = system
+            trained[system.records[0].spec.apart_from("regime")][regime.rate] = system
         elif regime.kind == degradation == "noise" and regime.noise_rule == rule:
-            trained[_setting(system)][regime.intensity] = system
+            trained[system.records[0].spec.apart_from("regime")][regime.intensity] = system
     return [
         Specialists(degradation, ({0.0: clean[setting]} if setting in clean else {}) | levels)
         for setting, levels in trained.items()
     ]
-
-
-def _setting(system: System) -> str:
-    """What specialists share: everything but regime and seed."""
-    identity = system.records[0].spec.identity()
-    del identity["seed"], identity["regime"]
-    return json.dumps(identity, sort_keys=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark.questions import Question, grid_questions
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import System
@@ -14,11 +15,9 @@ from reports.statistics.functionals import (
     Functional,
     answers,
     area,
-    grid_points,
     mean,
     one,
 )
-from reports.statistics.points import Point
 from reports.statistics.resampling import over_seeds
 from reports.statistics.summaries import (
     Place,
@@ -28,7 +27,7 @@ from reports.statistics.summaries import (
     steps_of,
     worst_cell,
 )
-from reports.tables.measure import Question
+from reports.tables.measure import Average
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -77,7 +76,7 @@ def _table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
         table_name("robustness-summary", noise_rule, missing_rule),
         "Robustness summary of the λ×η grid",
         (
-            *captions.common(results, grid_points(noise_rule, missing_rule)),
+            *captions.common(results, grid_questions(noise_rule, missing_rule)),
             _MEANING,
             captions.INTERVALS,
             *captions.metric_note(metrics),
@@ -96,10 +95,10 @@ def _cells(
     missing_rule: str,
 ) -> tuple[Cell, ...]:
     shown = view(metric)
-    grid = grid_points(noise_rule, missing_rule)
+    grid = grid_questions(noise_rule, missing_rule)
     whole = answers(system, metric, mean(grid))
     found = answers(system, metric, *_functionals(grid))
-    surface = [sources.measure.per_seed(system, Question(metric, (point,))) for point in grid]
+    surface = [sources.measure.per_seed(system, Average(metric, (question,))) for question in grid]
     if whole is None or found is None or not all(len(values) for values in surface):
         return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
     per_seed, resampled = found.per_seed, found.resampled
@@ -125,19 +124,19 @@ def _cells(
 _IN_LAMBDA, _IN_ETA, _CLEAN, _CORNER_CELL = range(4)
 
 
-def _functionals(grid: Sequence[Point]) -> list[Functional]:
+def _functionals(grid: Sequence[Question]) -> list[Functional]:
     """Area in λ, area in η, clean, corner."""
     width = len(LEVELS)
     return [area(grid[::width]), area(grid[:width]), one(grid[0]), one(grid[-1])]
 
 
 def _of_surface(
-    system: System, grid: Sequence[Point], surface: np.ndarray, shown: View
+    system: System, grid: Sequence[Question], surface: np.ndarray, shown: View
 ) -> tuple[Cell, ...]:
     worst = worst_cell(surface, shown.higher_is_better)
     step = cliff(surface, shown.higher_is_better)
 
-    def at(place: Place) -> Point:
+    def at(place: Place) -> Question:
         return grid[place[0] * len(LEVELS) + place[1]]
 
     sign = -1.0 if shown.higher_is_better else 1.0
@@ -163,8 +162,6 @@ def _constant(value: float, shown: View) -> tuple[Cell, ...]:
 
 
 def _with_interval(estimate: Estimate, scale: float, decimals: int) -> Cell:
-    if np.isnan(estimate.samples).any():  # a drop from a clean value of 0
-        return Cell(text="–")
     low, high = estimate.interval
     return Cell(
         estimate.value * scale,

@@ -5,19 +5,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["measured", "floor", "published"]
 
+DASH = "–"
+UNDEFINED = "†"
+UNDEFINED_NOTE = (
+    f"{UNDEFINED} Undefined: a constant has no correlation, no samples have no mean, and a loss "
+    "relative to 0 is none."
+)
+
 
 @dataclass(frozen=True)
 class Cell:
     """One number, in the unit in which it is printed. All fields empty: a missing cell.
 
+    A value of NaN is undefined, which is another thing than missing: it is printed as a dash with
+    a note. An interval with such an end is none.
+
     Attributes:
-        value: the mean over seeds; None where it is missing.
+        value: the mean over seeds; None where it is missing or undefined.
         std: the standard deviation over seeds; None with fewer than two.
         n: the number of seeds behind ``value``; 0 where it is about no runs, or about several
             systems' runs.
@@ -38,6 +49,14 @@ class Cell:
     flag: str = ""
     interval: tuple[float, float] | None = None
     text: str = ""
+
+    def __post_init__(self) -> None:
+        if self.value is not None and math.isnan(self.value):
+            blank = {"value": None, "std": None, "interval": None, "text": DASH, "flag": UNDEFINED}
+            for name, empty in blank.items():
+                object.__setattr__(self, name, empty)
+        if self.interval is not None and any(map(math.isnan, self.interval)):
+            object.__setattr__(self, "interval", None)
 
     @property
     def difference(self) -> float | None:
@@ -85,7 +104,7 @@ class Table:
         columns: the columns after the row label.
         rows: the rows.
         corner: the heading of the row labels.
-        notes: what the cells' flags mean.
+        notes: what is to be known of its cells; what undefined ones are is added.
     """
 
     name: str
@@ -103,6 +122,9 @@ class Table:
                     f"table {self.name}: row '{row.label}' has {len(row.cells)} cells for "
                     f"{len(self.columns)} columns"
                 )
+        flags = {cell.flag for row in self.rows for cell in row.cells}
+        if UNDEFINED in flags and UNDEFINED_NOTE not in self.notes:
+            object.__setattr__(self, "notes", (UNDEFINED_NOTE, *self.notes))
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -122,7 +144,6 @@ class Table:
 
 
 MISSING = "missing"
-DASH = "–"
 MINUS = "−"
 
 

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from benchmark.questions import Question
 from benchmark.records import RunRecord
 from reports import captions
-from reports.cards import Card
 from reports.published import Published
 from reports.results import Results, System
-from reports.statistics.points import Point
-from reports.tables.measure import Measure, Question, Subject
+from reports.tables.measure import Average, Measure, Subject
 from reports.tables.robustness import Sources, block_table, blocks_of, table_name
 from reports.tables.table import Table
 from reports.views import view
@@ -59,9 +58,9 @@ class Ablated:
         return self.system.label
 
     @property
-    def card(self) -> Card:
-        """The model's card."""
-        return self.system.card
+    def title(self) -> str:
+        """The model's."""
+        return self.system.title
 
     @property
     def plain(self) -> bool:
@@ -73,7 +72,7 @@ class Ablated:
         """The seeds of its runs."""
         return self.system.seeds
 
-    def runs_at(self, point: Point) -> tuple[RunRecord, ...]:
+    def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
         """The runs that answer for a condition."""
         return self.system.records
 
@@ -92,7 +91,7 @@ def variants(results: Results) -> dict[Settings, list[System]]:
 def variant_tables(sources: Sources) -> list[Table]:
     """A table for each way of changing settings, and each variant of Protocol III."""
     results = sources.results
-    third = results.variants("III", "noise_rule", "missing_rule", "available")
+    third = results.variants("III", "noise_rule", "missing_rule", "joint")
     return [
         _table(sources, settings, systems, variant)
         for settings, systems in variants(results).items()
@@ -123,14 +122,14 @@ def _table(
 def _row_of_the_paper(system: System) -> str:
     if system.training != "spectrum":
         return ""
-    ablation = system.records[0].spec.model_config.get("ablation", "none")
+    ablation = system.records[0].spec.setting("model.ablation") or "none"
     return _PUBLISHED_ABLATIONS.get(str(ablation), "")
 
 
-def _published(paper: Published, title: str, row: str, question: Question) -> float | None:
-    if question.points[0].protocol != "III":
+def _published(paper: Published, title: str, row: str, average: Average) -> float | None:
+    if average.questions[0].protocol != "III":
         return None
-    return paper.value("table6", title, row, view(question.metric).paper_name)
+    return paper.value("table6", title, row, view(average.metric).paper_name)
 
 
 def _notes(sources: Sources) -> tuple[str, ...]:

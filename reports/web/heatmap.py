@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import Colormap
 
+from benchmark.questions import grid_questions
 from protocols.conditions import LEVELS
 from reports.figures.landscapes import STAR
 from reports.figures.style import colour_map
 from reports.results import Results, System
-from reports.statistics.functionals import grid_points
-from reports.tables.measure import Question
+from reports.tables.measure import Average
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell
 from reports.views import SELECTIONS, View, view
@@ -86,8 +86,11 @@ def _board(sources: Sources, metric: str, variant: tuple[str, ...], several: boo
     shown, results = view(metric), sources.results
     found: list[tuple[System, list[Cell]]] = []
     for system in results.systems:
-        points = grid_points(*variant)
-        cells = [sources.measure.cell(system, Question(metric, (point,))) for point in points]
+        noise_rule, missing_rule = variant
+        questions = grid_questions(noise_rule, missing_rule)
+        cells = [
+            sources.measure.cell(system, Average(metric, (question,))) for question in questions
+        ]
         if all(cell.value is not None for cell in cells):
             found.append((system, cells))
     if not found:

@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from benchmark.table import PredictionTable
 from protocols.availability import MASK_COUNT, subsets
 from reports.captions import data_sentence
 from reports.results import Results, System
@@ -125,21 +126,33 @@ def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[
     return {
         "anchor": anchor_of(results, system),
         "label": system.label,
-        "source": system.card.source,
+        "source": system.source,
         "runs": [
             {
                 "id": record.run_id,
                 "seed": record.spec.seed,
                 "preset": record.spec.preset,
-                "epochs": record.spec.training.get("epochs", ""),
+                "epochs": record.spec.training.epochs,
                 "commit": _commit(record.environment),
                 "device": record.environment.get("device") or "unknown",
                 "finished": record.environment.get("finished", ""),
+                "rows": _made_with(record.table),
                 "link": links.get(record.run_id, ""),
             }
             for record in system.records
         ],
     }
+
+
+def _made_with(table: PredictionTable) -> str:
+    """What a table's rows were made with, block by block, and how many are not shown."""
+    parts = []
+    for place, block in enumerate(table.blocks):
+        date = f" on {block['date']}" if "date" in block else ""
+        parts.append(f"{table.block.count(place)} by {_commit(block)}{date}")
+    if table.outdated:
+        parts.append(f"{len(table.outdated)} out of date, not read: run the same again")
+    return "; ".join(parts)
 
 
 def _commit(environment: Mapping[str, Any]) -> str:

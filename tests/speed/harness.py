@@ -100,7 +100,7 @@ def epoch_of(model: MultimodalModel, data: Dataset, device: torch.device) -> Cal
         model.train()
         for batch in resident_batches(data.splits["train"], device):
             degraded = degrade_training_batch(
-                batch, Regime("spectrum"), generator, data.sigma_ref, MODALITIES
+                batch, Regime(kind="spectrum"), generator, data.sigma_ref, MODALITIES
             )
             optimizer.zero_grad(set_to_none=True)
             model.training_loss(degraded, Progress(0, 1, 0, 1))[0].backward()

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from benchmark.config import TrainingConfig
-from benchmark.naming import described, preset_settings
+from benchmark.plan import Product, plan_runs
 from benchmark.records import RunStore
 from benchmark.registry import model_names
 from benchmark.spec import RunSpec
@@ -39,23 +39,29 @@ RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 def specs() -> list[RunSpec]:
     """The study: systems one after the other, each with its seeds."""
     systems: list[tuple[str, Regime, dict[str, Any]]] = [
-        (name, Regime(kind), {})  # type: ignore[arg-type]
+        (name, Regime(kind=kind), {})  # type: ignore[arg-type]
         for name, kind in product(model_names(), ("clean", "spectrum"))
     ]
-    spectrum = Regime("spectrum")
-    systems += [("qamoe", Regime("missing", rate=rate), {}) for rate in RATES]
+    spectrum = Regime(kind="spectrum")
+    systems += [("qamoe", Regime(kind="missing", rate=rate), {}) for rate in RATES]
     ablations = ("no_gate", "no_variance", "no_prior")
     systems += [("qamoe", spectrum, {"ablation": name}) for name in ablations]
     systems += [("qamoe", spectrum, {"topk": k}) for k in (1, 2, 4, 8)]
-    systems += [("mult", Regime("missing", rate=rate), {}) for rate in RATES]
-    training = {**TrainingConfig().model_dump(mode="json"), "select_on": "mae"}
+    systems += [("mult", Regime(kind="missing", rate=rate), {}) for rate in RATES]
+    data = SimpleNamespace(name="mosi", sha256="a" * 64, spec=SimpleNamespace(task="regression"))
     return [
-        RunSpec(
-            "mosi", "a" * 64, "regression", name, "paper",
-            {**preset_settings(name)["paper"], **changes}, training, regime, seed,
+        spec
+        for name, regime, changes in systems
+        for spec in plan_runs(
+            Product(
+                models=(name,),
+                regimes=(regime.name,),
+                seeds=SEEDS,
+                model=changes,
+            ),
+            data,  # type: ignore[arg-type]
         )
-        for (name, regime, changes), seed in product(systems, SEEDS)
-    ]  # fmt: skip
+    ]
 
 
 def fabricate(store: RunStore, runs: int) -> int:
@@ -64,16 +70,14 @@ def fabricate(store: RunStore, runs: int) -> int:
     made = 0
     for place, spec in enumerate(islice(specs(), runs)):
         table = make_table(n=686, draws=3, seed=7, error=0.4 + 0.01 * (place % 37))
-        if spec.model != "qamoe" or spec.model_config["ablation"] == "no_gate":
+        if spec.model != "qamoe" or spec.setting("model.ablation") == "no_gate":
             table = replace(table, reliability=None)
         if spec.model != "qamoe":
             table = replace(table, log_variance=None)
-        facts = described(spec.model, spec.preset)
         add(
             store,
             spec,
             table,
-            model=facts,
             floors={"mean": 0.2, "median": 0.1},
             finished="2026-01-02",
         )

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from benchmark.table import PredictionTable, RowIndex
-from protocols.availability import subsets
-from protocols.conditions import LEVELS, at_level
-from reports.statistics.points import subset_weights
-from reports.statistics.sums import combine, terms
+from benchmark.questions import Question
+from benchmark.readouts import covers, values
+from benchmark.table import PredictionTable
+from protocols.conditions import LEVELS
 
 Array = NDArray[np.float64]
 
@@ -52,34 +49,6 @@ class Landscape:
         return float(surface(intensity))
 
 
-def surface(
-    table: PredictionTable, metric: str, noise_rule: str, missing_rule: str, rates: Array
-) -> Array | None:
-    """A metric at every level λ and at any rates η; None where the table has no grid.
-
-    Returns:
-        (8, len(rates)), equal to :func:`benchmark.readouts.cell` at each point.
-    """
-    masks = subsets(table.present)
-    rows = _grid_rows(table.index, noise_rule, masks)
-    if rows is None:
-        return None
-    shares = subset_weights(missing_rule, rates, table.present)[:, list(masks)]
-    sums = terms(metric, table.prediction[rows], table.label).sum(axis=-2)
-    return np.asarray(combine(metric, shares @ sums).mean(axis=1))
-
-
-@lru_cache(maxsize=64)
-def _grid_rows(index: RowIndex, noise_rule: str, masks: tuple[int, ...]) -> NDArray[np.intp] | None:
-    """(8, D, M) rows by level, draw and subset; None where one is missing."""
-    cells = product(LEVELS, range(index.draws), masks)
-    conditions = [at_level(noise_rule, draw, level, mask) for level, draw, mask in cells]  # type: ignore[arg-type]
-    if not index.rows.keys() >= set(conditions):
-        return None
-    rows = np.array([index.rows[condition] for condition in conditions])
-    return rows.reshape(len(LEVELS), index.draws, len(masks))
-
-
 def landscape(
     tables: Sequence[PredictionTable],
     metric: str,
@@ -97,8 +66,12 @@ def landscape(
         steps: the number of rates between the lowest and the highest level.
     """
     rates = np.linspace(LEVELS[0], LEVELS[-1], steps)
-    found = [surface(table, metric, noise_rule, missing_rule, rates) for table in tables]
-    present = [values for values in found if values is not None]
-    if not present:
+    asked = [
+        Question("grid", noise_rule, missing_rule, level, rate)
+        for level in LEVELS
+        for rate in rates.tolist()
+    ]
+    found = [values(table, metric, asked) for table in tables if covers(table, asked)]
+    if not found:
         return None
-    return Landscape(np.array(LEVELS), rates, np.mean(present, axis=0))
+    return Landscape(np.array(LEVELS), rates, np.mean(found, axis=0).reshape(len(LEVELS), -1))
