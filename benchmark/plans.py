@@ -14,9 +14,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.yamlfile import parse_yaml, read_yaml
 
 GROUP = "benchmark.plans"
 SUFFIX = ".yaml"
@@ -35,7 +34,8 @@ def named_plan(name: str) -> dict[str, Any]:
     """
     plans = _named()
     if name in plans:
-        return _parse(plans[name].read_text(encoding="utf-8"), str(plans[name]))
+        where = str(plans[name])
+        return _mapping(parse_yaml(plans[name].read_text(encoding="utf-8"), where), where)
     within = [other for other in plans if other.startswith(f"{name}/")]
     if not within:
         together = {other.partition("/")[0] for other in plans}
@@ -46,13 +46,7 @@ def named_plan(name: str) -> dict[str, Any]:
 
 def read_plan(path: Path) -> dict[str, Any]:
     """The content of a plan file. Raises BenchmarkError where it cannot be read or is no plan."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{path} is no YAML file: {error}") from None
-    return _parse(text, str(path))
+    return _mapping(read_yaml(path), str(path))
 
 
 def _products(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,11 +60,7 @@ def _products(values: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BenchmarkError(f"{where} is no YAML file: {error}") from None
+def _mapping(values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BenchmarkError(f"{where} must hold lines of name: value")
     return values

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from benchmark.errors import BenchmarkError
 from benchmark.readouts import summarise, with_missing_rules
@@ -200,7 +199,7 @@ def _readable(store: RunStore) -> tuple[list[RunRecord], dict[str, str]]:
     for record in store.records():
         try:
             _ = record.spec, record.environment, record.metrics, record.table
-        except (*_UNREADABLE, yaml.YAMLError) as error:
+        except (*_UNREADABLE, BenchmarkError) as error:
             problems[record.run_id] = f"unreadable: {type(error).__name__}: {error}"
         else:
             sound.append(record)

@@ -19,10 +19,11 @@ from benchmark.data.dataset import Dataset
 from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
 from benchmark.execution.events import Event, Listener
+from benchmark.files import replace_file
 from benchmark.interface import MultimodalModel
 from benchmark.naming import described
 from benchmark.predict import fill_table
-from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore, replace_file
+from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from benchmark.table import TABLE_VERSION, PredictionTable, merge

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmark.files import replace_file
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.naming import run_title, run_titles, systems
-from benchmark.records import RunRecord, RunStore, replace_file
+from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags
 from protocols.modalities import Task

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import METRIC_VERSION, PRIMARY
@@ -50,7 +49,7 @@ _HEADLINES: Mapping[Task, tuple[str, ...]] = {
 }
 _DEFAULT_RULES = frozenset({"", "seed_a1", "bernoulli"})
 _DEFAULT_JOINT = "uniform_0.7"
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, BenchmarkError)
 """What reading a damaged file of a record raises."""
 
 
