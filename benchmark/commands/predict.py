@@ -57,9 +57,8 @@ def predict(
 def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.DataFrame:
     import pandas as pd
 
-    from benchmark.data import columns
     from benchmark.data.inputs import split_columns
-    from benchmark.data.layouts import joined_id
+    from benchmark.data.layouts import joined_ids
     from benchmark.data.package import LENGTH_KEYS, read_columns
 
     tables = []
@@ -67,7 +66,7 @@ def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.Data
         where = f"{path.name}: {values['split']}" if "split" in values else path.name
         ids = values.get("id")
         if ids is not None:
-            ids = columns.texts([joined_id(value) for value in ids], f"{where}: id")
+            ids = joined_ids(ids, f"{where}: id")
         lengths: dict[str, Any] = {m: values.get(key) for m, key in LENGTH_KEYS.items()}
         table = checkpoint.predict(values, lengths, ids, where)
         if "split" in values:
