@@ -6,7 +6,7 @@ Commands of packages above the harness join through the entry-point group ``benc
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
+from typing import Any
 
 import typer
 
@@ -18,6 +18,8 @@ from benchmark.commands.search import search
 from benchmark.commands.tracking import sync, ui
 from benchmark.data.commands import app as data_app
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import message, one_line
+from benchmark.plugins import Plugin, plugins
 
 app = typer.Typer(
     name="benchmark",
@@ -35,11 +37,32 @@ app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
 app.command()(ui)
 app.command()(sync)
-for _entry in sorted(entry_points(group="benchmark.commands"), key=lambda e: e.name):
+
+
+def _join(plugin: Plugin) -> None:
+    """Add a package's command; a broken one is listed as that, and fails where it is asked for."""
     try:
-        app.command(name=_entry.name)(_entry.load())
-    except ImportError as _error:  # somebody's broken package must not take the rest away
-        print(f"warning: command '{_entry.name}' cannot be loaded: {_error}", file=sys.stderr)
+        command = plugin.load()
+        alone = typer.Typer()
+        alone.command()(command)
+        typer.main.get_command(alone)  # what it takes, looked at while it can harm no other
+    except BenchmarkError as error:
+        command = _broken(error)
+    except Exception as error:  # noqa: BLE001 — anybody's function, with any signature
+        command = _broken(plugin.broken(error))
+    app.command(name=plugin.name)(command)
+
+
+def _broken(error: BenchmarkError) -> Any:
+    def command() -> None:
+        raise error
+
+    command.__doc__ = f"broken: {one_line(error)}"
+    return command
+
+
+for _plugin in plugins("command").values():
+    _join(_plugin)
 
 
 def main() -> None:
@@ -47,5 +70,5 @@ def main() -> None:
     try:
         app()
     except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {message(error)}", file=sys.stderr)
         sys.exit(2)

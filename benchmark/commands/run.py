@@ -172,9 +172,9 @@ def _overridden(
 def _every_model(models: tuple[str, ...]) -> tuple[str, ...]:
     if models and models != ("all",):
         return models
-    from benchmark.registry import model_names
+    from benchmark.registry import sound_models
 
-    return tuple(model_names())
+    return tuple(sound_models())
 
 
 def _narrowed(

@@ -62,6 +62,7 @@ def list_(data_dir: DATA_DIR = None) -> None:
 
     from benchmark.data.checkview import known, listing
     from benchmark.data.manifest import Manifest, read_manifest
+    from benchmark.plugins import broken_rows
 
     found: dict[str, Manifest | str] = {}
     for name in imported_names(data_dir):
@@ -70,7 +71,8 @@ def list_(data_dir: DATA_DIR = None) -> None:
         except BenchmarkError as error:
             found[name] = str(error)
     console = Console()
-    console.print(listing(sorted(registered()), found))
+    builtin = dict.fromkeys(registered(), "built in") | dict(broken_rows("dataset"))
+    console.print(listing(builtin, found))
     console.print()
     console.print(known())
     if not found:
