@@ -6,7 +6,6 @@ Commands of packages above the harness join through the entry-point group ``benc
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import typer
 
@@ -47,22 +46,27 @@ def _join(plugin: Plugin) -> None:
         alone.command()(command)
         typer.main.get_command(alone)  # what it takes, looked at while it can harm no other
     except BenchmarkError as error:
-        command = _broken(error)
+        _join_broken(plugin.name, error)
     except Exception as error:  # noqa: BLE001 — anybody's function, with any signature
-        command = _broken(plugin.broken(error))
-    app.command(name=plugin.name)(command)
+        _join_broken(plugin.name, plugin.broken(f"{type(error).__name__}: {one_line(error, 200)}"))
+    else:
+        app.command(name=plugin.name)(command)
 
 
-def _broken(error: BenchmarkError) -> Any:
+def _join_broken(name: str, error: BenchmarkError) -> None:
+    whatever = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+    @app.command(name=name, help=f"broken: {one_line(error)}", context_settings=whatever)
     def command() -> None:
         raise error
 
-    command.__doc__ = f"broken: {one_line(error)}"
-    return command
 
+OURS = {"run", "efficiency", "search", "predict", "data", "list", "ui", "sync"}
+"""Nobody takes the place of a command of ours."""
 
 for _plugin in plugins("command").values():
-    _join(_plugin)
+    if _plugin.name not in OURS:
+        _join(_plugin)
 
 
 def main() -> None:

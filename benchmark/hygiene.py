@@ -76,7 +76,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def console(**options: Any) -> Console:
+def terminal(**options: Any) -> Console:
     """A terminal that no control code reaches but our own styles."""
     from rich.console import Console
 
@@ -93,8 +93,8 @@ def _clean_hook() -> Any:
         def __init__(self, content: ConsoleRenderable) -> None:
             self.content = content
 
-        def __rich_console__(self, terminal: Console, options: ConsoleOptions) -> RenderResult:
-            for part in terminal.render(self.content, options):
+        def __rich_console__(self, shown_on: Console, options: ConsoleOptions) -> RenderResult:
+            for part in shown_on.render(self.content, options):
                 yield part if part.control else Segment(printable(part.text), part.style)
 
     class CleanHook(RenderHook):

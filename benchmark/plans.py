@@ -82,7 +82,7 @@ def _files(plugin: Plugin) -> dict[str, Traversable]:
     try:
         inside = list(files(plugin.load()).iterdir())
     except (OSError, TypeError, ValueError) as error:
-        raise plugin.broken(error) from error
+        raise plugin.broken(f"{type(error).__name__}: {error}") from error
     return {
         f"{plugin.name}/{file.name.removesuffix(SUFFIX)}": file
         for file in inside

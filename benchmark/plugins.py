@@ -34,24 +34,27 @@ class Plugin:
         """The object. Raises BenchmarkError where it cannot be had, whatever the reason."""
         values = sorted({entry.value for entry in self.entries})
         if len(values) > 1:
-            raise BenchmarkError(
-                f"two packages register the {self.kind} '{self.name}': {' and '.join(values)}."
-                " Rename or uninstall one of them."
-            )
+            raise self.broken(f"two packages declare it: {' and '.join(values)}")
         try:
             return self.entries[0].load()
         except (Exception, SystemExit) as error:
-            raise self.broken(error) from error
+            raise self.broken(f"{type(error).__name__}: {one_line(error, 200)}") from error
 
-    def broken(self, error: BaseException | str) -> BenchmarkError:
+    def broken(self, why: str) -> BrokenError:
         """The error that says what is wrong with it."""
-        said = (
-            error if isinstance(error, str) else f"{type(error).__name__}: {one_line(error, 200)}"
+        return BrokenError(
+            f"{self.kind} '{self.name}' ({self.value}) is broken: {why}. Mend, rename or uninstall"
+            " what declares it.",
+            why,
         )
-        return BenchmarkError(
-            f"{self.kind} '{self.name}' ({self.value}) is broken: {said}. Mend or uninstall the"
-            " package that declares it."
-        )
+
+
+class BrokenError(BenchmarkError):
+    """An entry that cannot be used, and ``why`` in a few words."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 def plugins(kind: str) -> dict[str, Plugin]:
@@ -67,5 +70,5 @@ def broken_rows(kind: str) -> Iterator[tuple[str, str]]:
     for name, plugin in plugins(kind).items():
         try:
             plugin.load()
-        except BenchmarkError as error:
-            yield name, f"broken: {error}"
+        except BrokenError as error:
+            yield name, f"broken: {error.why}"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from benchmark.efficiency.kept import Efficiency, kept
 from benchmark.errors import BenchmarkError
+from benchmark.files import child
+from benchmark.hygiene import printable
 from benchmark.records import RunStore
 from reports.figures.drawing import drawn
 from reports.figures.style import drawing
@@ -89,7 +91,7 @@ def build(
     """
     measured = kept(store)
     return [
-        write(results, out / results.dataset, links or {}, measured)
+        write(results, child(out, results.dataset, "data set"), links or {}, measured)
         for results in load(store, dataset, only)
     ]
 
@@ -115,7 +117,7 @@ def write(
                 pictures = [*landscapes(), *others()]
         index = folder / INDEX
         shown = Contents(leaders, maps, pictures, tables, grids, folder / FIGURES)
-        index.write_text(page(results, shown, links), encoding="utf-8")
+        index.write_text(printable(page(results, shown, links)), encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(
             f"cannot write the report to {folder}: {error.strerror or error}. "
@@ -139,5 +141,5 @@ def _write_tables(tables: Sequence[Table], folder: Path) -> tuple[Path, ...]:
     for table in tables:
         for suffix, render in RENDERERS.items():
             files.append(folder / f"{table.name}{suffix}")
-            files[-1].write_text(render(table), encoding="utf-8")
+            files[-1].write_text(printable(render(table)), encoding="utf-8")
     return tuple(files)

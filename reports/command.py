@@ -39,15 +39,14 @@ def report(
 
     Example: benchmark report --dataset synthetic --out report
     """
-    from rich.console import Console
-
+    from benchmark.hygiene import terminal
     from benchmark.records import RunStore
     from reports.attach import attach
     from reports.build import build
     from reports.choice import Only, links_of, of_experiment
     from reports.choice import from_mlflow as fetched
 
-    console = Console()
+    console = terminal()
     store = RunStore(runs_dir)
 
     def say(text: str) -> None:

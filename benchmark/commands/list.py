@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from benchmark.errors import BenchmarkError
-from benchmark.hygiene import console, one_line
+from benchmark.hygiene import one_line, terminal
 from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
@@ -22,14 +22,15 @@ app = typer.Typer(
 @app.command()
 def models() -> None:
     """Registered models, in-tree and from other packages."""
+    from benchmark.plugins import BrokenError
     from benchmark.registry import model_class, model_names
 
     table = _table("name", "title", "source", "presets", "where")
     for name in model_names():
         try:
             kind = model_class(name)
-        except BenchmarkError as error:
-            table.add_row(name, f"broken: {error}")
+        except BrokenError as error:
+            table.add_row(name, f"broken: {error.why}")
             continue
         table.add_row(
             name,
@@ -124,4 +125,4 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    console(highlight=False, markup=False).print(table)
+    terminal(highlight=False, markup=False).print(table)
