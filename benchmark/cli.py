@@ -5,7 +5,9 @@ Commands of packages above the harness join through the entry-point group ``benc
 
 from __future__ import annotations
 
+import errno
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -74,5 +76,16 @@ def main() -> None:
     try:
         app()
     except BenchmarkError as error:
-        print(f"error: {message(error)}", file=sys.stderr)
-        sys.exit(2)
+        _give_up(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _give_up(
+            f"{error.filename or 'a file'} cannot be written: {error.strerror}. Make room, or name"
+            " another folder; what is finished is kept, and the same command goes on from it."
+        )
+
+
+def _give_up(why: str) -> NoReturn:
+    print(f"error: {message(why)}", file=sys.stderr)
+    sys.exit(2)

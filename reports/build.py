@@ -75,6 +75,7 @@ def build(
     out: Path,
     links: Mapping[str, str] | None = None,
     only: Mapping[str, str] | None = None,
+    data_sha256: str | None = None,
 ) -> list[ReportPaths]:
     """Write the reports of one data set, or of every one that has records.
 
@@ -83,7 +84,7 @@ def build(
         dataset: a data set's name, or None for all.
         out: each report goes into a folder of its data set's name in here.
         links: run id -> its address in MLflow.
-        only: the runs that it is about, as for :func:`reports.results.load`.
+        only, data_sha256: as for :func:`reports.results.load`.
 
     Raises:
         BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
@@ -92,7 +93,7 @@ def build(
     measured = kept(store)
     return [
         write(results, child(out, results.dataset, "data set"), links or {}, measured)
-        for results in load(store, dataset, only)
+        for results in load(store, dataset, only, data_sha256)
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.options import RUNS_DIR, TRACKING_URI
+from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +33,7 @@ def report(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
+    data_dir: DATA_DIR = None,
     tracking_uri: TRACKING_URI = None,
 ) -> None:
     """Make tables and figures from the records. Trains nothing; takes seconds.
@@ -60,9 +61,20 @@ def report(
         links = links_of(store, tracking_uri)
         if experiment is not None:
             only = of_experiment(store, experiment)
-    for built in build(store, dataset, out, links, only):
+    for built in build(store, dataset, out, links, only, content_of(dataset, data_dir)):
         show(built, console)
         attach(built, store, tracking_uri, say)
+
+
+def content_of(dataset: str | None, data_dir: Path | None) -> str | None:
+    """The hash of an imported data set: its runs may have been made under another name."""
+    from benchmark.data.manifest import read_manifest
+    from benchmark.data.registry import find_data_dir, imported_names
+
+    folder = find_data_dir(data_dir)
+    if folder is None or dataset not in imported_names(folder):
+        return None
+    return read_manifest(folder / dataset).sha256
 
 
 def show(built: ReportPaths, console: Console) -> None:
