@@ -109,7 +109,8 @@ class Imagination(nn.Module):
 
     def encode(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """The codes z_i side by side (B, blocks w/2), and the last block's input (B, 3w)."""
-        x, codes = h, []
+        x = h
+        codes: list[Tensor] = []
         for number, encoder in enumerate(self.encoders):
             if number:
                 x = x + self.decoders[number - 1](codes[-1])
@@ -155,12 +156,10 @@ def _linear(width_in: int, width_out: int) -> nn.Linear:
 
 def _chain(widths: tuple[int, ...], between: nn.Module, last: float) -> nn.Sequential:
     """Linear layers through the widths, an activation between, the last one of gain ``last``."""
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [_linear(a, b), between]
-    chain = nn.Sequential(*layers[:-1])
-    chain[-1].weight.data.mul_(last * 0.5**0.5)  # from the gain of a ReLU, 2^0.5, to ``last``
-    return chain
+    linear = [_linear(a, b) for a, b in pairwise(widths)]
+    linear[-1].weight.data.mul_(last * 0.5**0.5)  # from the gain of a ReLU, 2^0.5, to ``last``
+    inner = [part for layer in linear[:-1] for part in (layer, between)]
+    return nn.Sequential(*inner, linear[-1])
 
 
 def _all_steps(mask: Tensor) -> Order:
