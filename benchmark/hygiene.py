@@ -22,7 +22,7 @@ def printable(text: str) -> str:
         return text
     # isprintable() is false for unusual spaces too, which do no harm; a lone surrogate cannot
     # be encoded, and direction marks make a name read as another one.
-    return "".join("?" if _is_control(c) else c for c in text)
+    return text.translate({ord(c): "?" for c in set(text) if _is_control(c)})
 
 
 def _is_control(character: str) -> bool:

@@ -67,6 +67,8 @@ CONSTANT = 1e-11
 sums keep no more of it than rounding. It is met where p varies by less than 3 millionths of its
 distance from the labels' mean, where single precision says little more."""
 
+_STEP = 1e-6
+
 
 def evaluate(
     task: Task, prediction: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None
@@ -111,6 +113,23 @@ def terms(metric: str, prediction: NDArray[np.floating], label: Array) -> Array:
 def combine(metric: str, sums: Array) -> Array:
     """The metric of summed terms: (..., K) -> (...); NaN where it is undefined."""
     return _METRICS[metric].combine(sums)
+
+
+def slopes(metric: str, sums: Array, size: Array) -> Array:
+    """How fast the metric moves with each of its sums, by central differences.
+
+    Args:
+        metric: a metric's name.
+        sums: (..., K) sums, or means.
+        size: (..., K) how large a term is, say its root mean square; 0 where all terms are 0.
+
+    Returns:
+        (..., K); NaN where the metric is undefined nearby.
+    """
+    step = _STEP * size
+    moved = step[..., None] * np.eye(sums.shape[-1])
+    rise = combine(metric, sums[..., None, :] + moved) - combine(metric, sums[..., None, :] - moved)
+    return np.divide(rise, 2 * step, out=np.zeros(sums.shape), where=step > 0)
 
 
 def family(metric: str) -> str:

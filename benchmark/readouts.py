@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.metrics import METRICS, combine, family, terms
+from benchmark.metrics import METRICS, combine, family, slopes, terms
 from benchmark.questions import KEYS, Headline, Question, protocol_questions, rows_of
 from benchmark.table import PredictionTable, RowIndex
 from protocols.expectation import availability_weights
@@ -140,20 +140,47 @@ def sample_terms(table: PredictionTable, metric: str, question: Question) -> Arr
     return np.stack(draws)
 
 
-def expected_terms(table: PredictionTable, metric: str, question: Question) -> Array:
-    """The mean of :func:`sample_terms` over draws, in one step: for metrics that are means.
+def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Question]) -> Array:
+    """A metric's value for each question plus each sample's influence on it (the delta method).
+
+    To first order a metric is the mean of these over samples, whatever it is of sums, so its error
+    over samples is that of a mean. A mean over draws, as the values are.
 
     Returns:
-        (N, K).
+        (Q, N), whose means over samples are :func:`values`; NaN where that is undefined.
 
     Raises:
-        KeyError: where the table does not cover the question.
+        KeyError: where the table does not cover a question.
     """
-    if question.joint:  # each sample has weights of its own
-        return np.asarray(sample_terms(table, metric, question).mean(axis=0))
-    rows, weights = row_weights(table.index, table.present, question)
-    found = terms(metric, table.prediction[rows], table.label)
-    return np.tensordot(weights, found, axes=1)
+    size = len(table.label)
+    found = np.empty((len(questions), size))
+    joint = np.array([bool(q.joint) for q in questions], dtype=bool)
+    for place in np.flatnonzero(joint).tolist():
+        found[place] = _linear(metric, sample_terms(table, metric, questions[place])).mean(axis=0)
+    level = tuple(q for q in questions if not q.joint)
+    if level:
+        weights, starts = _mixtures(table.index, table.present, level)
+        draws = np.diff(starts, append=len(weights))[:, None]
+        used = np.flatnonzero((weights > 0).any(axis=0))
+        weights = weights[:, used]
+        by_row = terms(metric, table.prediction[used], table.label).swapaxes(1, 2)  # (R, K, N)
+        by_row = np.ascontiguousarray(by_row, dtype=np.float64)
+        sums = weights @ by_row.mean(axis=-1)
+        squares = weights @ np.einsum("rkn,rkn->rk", by_row, by_row) / size
+        slope = slopes(metric, sums, np.sqrt(squares))
+        constant = combine(metric, sums) - (slope * sums).sum(axis=-1)
+        slope = np.add.reduceat(weights[:, :, None] * slope[:, None, :], starts) / draws[:, None]
+        found[~joint] = slope.reshape(len(level), -1) @ by_row.reshape(-1, size)
+        found[~joint] += np.add.reduceat(constant, starts)[:, None] / draws
+    return found
+
+
+def _linear(metric: str, of_samples: Array) -> Array:
+    """(..., N, K) terms to (..., N): the metric of their means plus each sample's influence."""
+    means = of_samples.mean(axis=-2)
+    slope = slopes(metric, means, np.sqrt((of_samples**2).mean(axis=-2)))
+    constant = combine(metric, means) - (slope * means).sum(axis=-1)
+    return np.asarray((of_samples @ slope[..., None])[..., 0] + constant[..., None])
 
 
 def weighted_rows(table: PredictionTable, question: Question) -> list[tuple[list[int], Array]]:

@@ -82,7 +82,7 @@ def _illustrate(tracker: Tracker, plan: Plan, built: ReportPaths) -> None:
 def _by_folder(built: ReportPaths) -> dict[str, list[Path]]:
     """The page's links are relative, so its files keep their places."""
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in (built.index, *built.figures, *built.tables):
+    for path in (built.index, built.answers, *built.figures, *built.tables):
         parts = (FOLDER, *path.parent.relative_to(built.folder).parts)
         found["/".join(parts)].append(path)
     return found

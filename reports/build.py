@@ -13,6 +13,7 @@ from benchmark.hygiene import printable
 from benchmark.records import RunStore
 from reports.figures.drawing import drawn
 from reports.figures.style import drawing
+from reports.frame import frame
 from reports.pictures import with_intervals, without_intervals
 from reports.reliability.tables import mechanism_tables
 from reports.results import Results, load
@@ -30,7 +31,7 @@ from reports.web.heatmap import boards
 from reports.web.leaderboard import leaderboard_tables
 from reports.web.page import Contents, page
 
-INDEX, TABLES, FIGURES = "index.html", "tables", "figures"
+INDEX, TABLES, FIGURES, ANSWERS = "index.html", "tables", "figures", "answers.parquet"
 
 TABLE_MAKERS = (
     main_tables,
@@ -54,6 +55,7 @@ class ReportPaths:
         results: what it was written of.
         folder: where everything is.
         index: the page.
+        answers: :func:`reports.frame.frame`, the numbers as data.
         tables: a file for each table and form.
         figures: a file for each figure and form.
         main: the main table.
@@ -63,6 +65,7 @@ class ReportPaths:
     results: Results
     folder: Path
     index: Path
+    answers: Path
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
     main: Table
@@ -113,6 +116,8 @@ def write(
             with drawn(with_intervals(sources), folder / FIGURES) as others:
                 grids = grid_tables(sources)
                 leaders = leaderboard_tables(sources)
+                data = folder / ANSWERS
+                frame(sources.answers).to_parquet(data, index=False)
                 table_files = _write_tables([*leaders, *tables, *grids], folder / TABLES)
                 maps = boards(sources)
                 pictures = [*landscapes(), *others()]
@@ -130,6 +135,7 @@ def write(
         results,
         folder,
         index,
+        data,
         table_files,
         figure_files,
         tables[0],

@@ -5,7 +5,7 @@ A *job* draws one figure, or a few that share what they show; it may run in a pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from benchmark.systems import slug
@@ -21,11 +21,9 @@ from reports.figures.landscapes import (
 )
 from reports.figures.routing import routed, routing_figure
 from reports.figures.sensitivity import sensitivity_figure, sweeps
-from reports.floors import Floor
 from reports.reliability.claims import noise_rules
 from reports.reliability.figure import has_panel, reliability_figure
 from reports.results import Results, System
-from reports.tables.measure import Measure
 from reports.tables.robustness import Sources, table_name
 from reports.views import SELECTIONS, view
 from reports.web.page import Picture
@@ -46,7 +44,7 @@ def with_intervals(everything: Sources) -> list[Job]:
     sources = everything.compared
     results = sources.results
     curves = [
-        partial(degradation_figures, sources.floors, part, training, variant)
+        partial(degradation_figures, sources, part, training, variant)
         for variant in results.variants("grid", "noise_rule", "missing_rule")
         for training, part in curve_groups(results)
     ]
@@ -90,12 +88,12 @@ def landscape_figures(sources: Sources, variant: tuple[str, ...], metric: str) -
 
 
 def degradation_figures(
-    floors: Sequence[Floor], part: Results, training: str, variant: tuple[str, ...]
+    sources: Sources, part: Results, training: str, variant: tuple[str, ...]
 ) -> Iterable[Drawn]:
     """The curves of some systems along λ and along η.
 
     Args:
-        floors: the best constant predictions.
+        sources: the answers.
         part: the systems.
         training: what they share; empty where they are all.
         variant: (noise rule, missing rule).
@@ -104,7 +102,7 @@ def degradation_figures(
     title = f"Degradation curves{': ' if training else ''}{training}"
     yield (
         Picture(name, title, CURVES_CAPTION),
-        curves_figure(Measure(part), floors, *variant),
+        curves_figure(sources.answers, part, *variant),
     )
 
 
@@ -118,7 +116,7 @@ def sensitivity_figures(everything: Sources) -> Iterable[Drawn]:
             name = table_name(base, *variant, sweep.plain.key)
             title = f"Sensitivity to {sweep.name}: {sweep.plain.label}"
             picture = Picture(name, title, SENSITIVITY_CAPTION)
-            yield picture, sensitivity_figure(results, sweep, variant)
+            yield picture, sensitivity_figure(everything, sweep, variant)
 
 
 def routing_figures(sources: Sources) -> Iterable[Drawn]:

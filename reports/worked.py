@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,12 +18,9 @@ class Worked:
 
     Attributes:
         frame: every row.
-        terms: (metric, condition, run id) -> the run's linearised terms, (N,); None where it was
-            not evaluated there.
     """
 
     frame: pd.DataFrame
-    terms: dict[tuple[str, Question, str], np.ndarray | None] = field(default_factory=dict)
 
     @cached_property
     def values(self) -> dict[tuple[str, Question], dict[str, float]]:

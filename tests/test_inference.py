@@ -10,11 +10,11 @@ import pytest
 from scipy import integrate, stats
 
 from benchmark.metrics import combine, terms
+from reports.statistics.functionals import linearised
 from reports.statistics.inference import (
     Estimate,
     estimate,
     holm,
-    linearised,
     marks,
     tail,
     variances,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.questions import Question
+from benchmark.questions import random_questions
 from benchmark.records import RunStore
 from protocols.regimes import Regime
+from reports.specialists import specialists
 from reports.tables.conditions import noise_table, random_table
-from reports.tables.measure import Average, Measure
 from reports.tables.robustness import clean_tables
-from reports.tables.specialists import specialists
 from reports.tables.variants import variant_tables
 from tests.report_records import (
     LABEL,
@@ -62,19 +61,19 @@ def test_a_specialist_answers_at_its_own_rate_only(store: RunStore) -> None:
 
 
 def test_an_average_over_rates_knows_which_trainings_it_is_of(store: RunStore) -> None:
-    """The specialists of two rates are trained apart, so their luck averages out; the one
+    """The specialists of seven rates are trained apart, so their luck averages out; the one
     checkpoint has the same luck at every rate."""
     luck = {1: 0.0, 2: 0.1, 3: 0.2}
     for seed, shift in luck.items():
-        for regime in (Regime(kind="spectrum"), missing(0.2), missing(0.3)):
+        for regime in (Regime(kind="spectrum"), *map(missing, RATES)):
             spec = make_spec(regime=regime, seed=seed)
             add(store, spec, make_table(LABEL, off(0.5 + shift)))
     results = one(store)
     (apart,) = specialists(results, "missing", "bernoulli")
     (single,) = (s for s in results.systems if s.regime.kind == "spectrum")
-    asked = tuple(Question("I", missing_rule="bernoulli", rate=rate) for rate in (0.2, 0.3))
-    for subject, independent in ((single, 1), (apart, 2)):
-        found = Measure(results, [subject]).estimate(subject, Average("mae", asked))
+    asked = random_questions("bernoulli")[1:]
+    for subject, independent in ((single, 1), (apart, 7)):
+        found = sources(results).answers.estimate(subject, asked, "mae")
         assert found is not None
         of_samples, of_seeds, nu = found.parts
         assert found.value == pytest.approx(0.6, abs=1e-6)

@@ -13,7 +13,6 @@ from reports.published import published
 from reports.results import load
 from reports.tables.conditions import condition_tables, fixed_table, noise_table
 from reports.tables.grid import grid_table, grid_tables
-from reports.tables.measure import Average, Measure
 from reports.tables.robustness import clean_tables, main_table, main_tables
 from reports.tables.table import Cell
 from tests.records import make_table as make_run_table
@@ -186,8 +185,8 @@ def test_a_seed_that_was_not_evaluated_there_is_counted_out(store: RunStore) -> 
     assert cell(table, "Alpha · clean", "MAE ↓", "Protocol III").n == 1
     missing = cell(table, "Beta (reconstruction) · clean", "MAE ↓", "Protocol III")
     assert missing == Cell(decimals=3)
-    average = Average("mae", (Question("III", "seed_a1", "bernoulli", joint=JOINT),))
-    assert Measure(results).estimate(results.systems[1], average) is None
+    third = Question("III", "seed_a1", "bernoulli", joint=JOINT)
+    assert sources(results).answers.get(results.systems[1], [third], "mae") is None
 
 
 def test_a_correlation_that_one_seed_has_not_is_undefined_and_marks_nothing(

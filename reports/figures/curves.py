@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 
 from benchmark.questions import Question
 from protocols.conditions import LEVELS
+from reports.answers import Answers
 from reports.figures.landscapes import ETA, LAMBDA
 from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import MUTED, line_styles, subtitle
-from reports.floors import Floor
-from reports.results import Results
-from reports.tables.measure import Average, Measure
+from reports.results import Results, System
 from reports.tables.robustness import full_name
 from reports.views import SELECTIONS, View, view
 
@@ -43,11 +42,8 @@ def curve_groups(results: Results) -> list[tuple[str, Results]]:
     ]
 
 
-def curves_figure(
-    measure: Measure, floors: Sequence[Floor], noise_rule: str, missing_rule: str
-) -> Figure:
+def curves_figure(answers: Answers, results: Results, noise_rule: str, missing_rule: str) -> Figure:
     """A row of panels for each metric: along λ at η = 0, and along η at λ = 0."""
-    results = measure.results
     metrics = SELECTIONS[results.task].grid
     full = full_name(results)
     paths = (
@@ -65,7 +61,7 @@ def curves_figure(
     axes = frame.panels(figure, len(metrics), 2, sharex=True, sharey="row")
     for row, metric in zip(axes, metrics, strict=True):
         for axis, (_, questions) in zip(row, paths, strict=True):
-            _panel(axis, measure, floors, view(metric), questions)
+            _panel(axis, answers, results.systems, view(metric), questions)
         row[0].set_ylabel(view(metric).unit)
     for axis, (title, _) in zip(axes[-1], paths, strict=True):
         axis.set_xlabel(title)
@@ -76,28 +72,25 @@ def curves_figure(
 
 def _panel(
     axis: Axes,
-    measure: Measure,
-    floors: Sequence[Floor],
+    answers: Answers,
+    systems: Sequence[System],
     shown: View,
     questions: Sequence[Question],
 ) -> None:
-    systems = measure.results.systems
     styles = line_styles(systems)
-    averages = [Average(shown.name, (question,)) for question in questions]
     for place, system in enumerate(systems):
         style = styles[system.key]
-        found = [measure.per_seed(system, average) * shown.scale for average in averages]
-        if all(len(values) for values in found):
-            mean = np.array([values.mean() for values in found])
-            answers = [measure.estimate(system, average) for average in averages]
-            widths = [shown.scale * one.half_width() for one in answers if one is not None]
-            errors = np.array(widths)
+        found = [answers.get(system, (question,), shown.name) for question in questions]
+        known = [one for one in found if one is not None]
+        if len(known) == len(questions):
+            mean = shown.scale * np.array([one.value for one in known])
+            errors = shown.scale * np.array([one.high for one in known]) - mean
             levels = np.array(LEVELS) + _DODGE * ((place + 0.5) / len(systems) - 0.5)
             drawn: dict[str, Any] = {"linewidth": 1.6, "markersize": 4.5, "elinewidth": 0.9}
             axis.errorbar(levels, mean, errors, label=system.label, **drawn, **style)
     best = max if shown.higher_is_better else min
-    if floors:
-        value = best(floor.metrics[shown.name] for floor in floors) * shown.scale
+    if answers.floors:
+        value = best(floor.metrics[shown.name] for floor in answers.floors) * shown.scale
         axis.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (1, 2)), label=_FLOOR)
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)

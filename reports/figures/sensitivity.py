@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.answers import Answer
 from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import series_style, subtitle
 from reports.results import Results, System
-from reports.tables.measure import Average, Measure
-from reports.tables.robustness import blocks_of
+from reports.tables.robustness import Sources, blocks_of
 from reports.tables.variants import variants
 from reports.views import SELECTIONS, view
 
@@ -71,17 +72,17 @@ def _number(system: System, setting: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...]) -> Figure:
+def sensitivity_figure(sources: Sources, sweep: Sweep, variant: tuple[str, ...]) -> Figure:
     """A panel for each headline metric: clean and Protocol III over the setting's values.
 
     Args:
-        results: everything.
+        sources: everything.
         sweep: what is varied.
         variant: (noise rule, missing rule, joint) of Protocol III; empty where no run has it.
     """
+    results = sources.results
     metrics = SELECTIONS[results.task].grid
     systems = list(sweep.systems.values())
-    measure = Measure(results, systems)
     width = _PANEL[0] * max(2, len(metrics))
     facts = (
         f"{sweep.plain.label}, otherwise unchanged · {subtitle(results, systems)} · "
@@ -95,8 +96,8 @@ def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...])
     axes = frame.panels(figure, 1, len(metrics))[0]
     for axis, metric in zip(axes, metrics, strict=True):
         for place, (block, point) in enumerate(blocks):
-            average = Average(metric, (point,))
-            _draw(axis, measure, sweep, average, block, place)
+            found = [sources.answers.get(system, (point,), metric) for system in systems]
+            _draw(axis, found, view(metric).scale, block, place)
         axis.set(xlabel=_spoken(sweep), ylabel=view(metric).unit, title=view(metric).heading)
         positions = np.arange(len(sweep.systems))
         axis.set_xticks(positions, [f"{value:g}" for value in sweep.systems])
@@ -108,23 +109,19 @@ def sensitivity_figure(results: Results, sweep: Sweep, variant: tuple[str, ...])
     return figure
 
 
-def _draw(
-    axis: Axes, measure: Measure, sweep: Sweep, average: Average, label: str, place: int
-) -> None:
-    scale = view(average.metric).scale
+def _draw(axis: Axes, found: Sequence[Answer | None], scale: float, label: str, place: int) -> None:
     style = series_style(place)
     positions, means, widths = [], [], []
-    for position, system in enumerate(sweep.systems.values()):
-        per_seed = measure.per_seed(system, average) * scale
-        answer = measure.estimate(system, average)
-        if not len(per_seed) or answer is None:
+    for position, answer in enumerate(found):
+        if answer is None:
             continue
         shifted = position + 0.08 * (2 * place - 1)
         positions.append(shifted)
-        means.append(float(per_seed.mean()))
-        widths.append(scale * float(answer.half_width()))
+        means.append(scale * answer.value)
+        widths.append(scale * (answer.high - answer.value))
+        values = scale * np.array(answer.per_seed)
         axis.plot(
-            [shifted] * len(per_seed), per_seed, ".", color=style["color"], alpha=0.5, markersize=4
+            [shifted] * len(values), values, ".", color=style["color"], alpha=0.5, markersize=4
         )
     if means:
         axis.errorbar(positions, means, widths, label=label, capsize=3, linewidth=1.6, **style)

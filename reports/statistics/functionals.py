@@ -6,7 +6,7 @@ one more mean over samples then, and a whole area costs what one cell costs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -22,6 +22,8 @@ from reports.statistics.inference import Array, Estimate, estimate
 
 Functional = tuple[tuple[Question, float], ...]
 """Conditions, each with its weight in the sum."""
+
+_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,23 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
     scale = len(counted) / counted.sum()
     value = scale * mixed.mean(axis=-1, keepdims=True)
     return np.asarray(scale * mixed + (1 - scale * counted) * value)
+
+
+def linearised(function: Callable[[Array], Array], terms: Array) -> Array:
+    """The terms of a function of means: its value plus each sample's influence (delta method).
+
+    Args:
+        function: (..., K) means over samples to (...) values; smooth there.
+        terms: (..., N, K) what each sample adds.
+
+    Returns:
+        (..., N), whose mean is the function's value.
+    """
+    means = terms.mean(axis=-2, keepdims=True)
+    step = _STEP * (terms - means)
+    influence = (function(means + step) - function(means - step)) / (2 * _STEP)
+    centred = influence - influence.mean(axis=-1, keepdims=True)
+    return np.asarray(function(means) + centred)
 
 
 def one(question: Question) -> Functional:

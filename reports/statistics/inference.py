@@ -22,7 +22,7 @@ that of a sum, √A · normal + √B · t_ν, whose tail is an integral over the
 a table's tails. ``python -m reports.statistics.simulate`` prints coverage and false calls.
 
 Numbers that are no means (F1, a correlation, an AUROC) are replaced by their linear parts
-(:func:`linearised`), for which the same holds.
+(:func:`benchmark.readouts.linear_terms`), for which the same holds.
 
 **Undefined is NaN.** What is undefined for a draw or a seed is undefined: the number stays as the
 engine gives it, has no interval and no p, is on no side of anything, and nothing that is compared
@@ -31,13 +31,13 @@ with it is marked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, stdtr
+from scipy.special import gammaincinv, gammaln, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -48,8 +48,7 @@ SEEDS_NEEDED = 3
 _ROUNDING = 1e-9
 """A number that nothing moves has an interval of no width, up to rounding."""
 
-_STEP = 1e-6
-_HALVINGS = 32
+_ROUNDS = 60
 _DRAWS = 4000
 _GENERATOR_SEED = 20260101
 
@@ -144,14 +143,17 @@ class Estimate:
     def half_width(self, level: float = LEVEL) -> Array:
         """(...) the distance from the number to either end of its interval."""
         of_samples, of_seeds, _ = self.parts
-        low, high = np.zeros_like(of_samples), np.sqrt(of_samples + of_seeds)
-        while np.any(outside := (high > 0) & (self.beyond(high) > 1 - level)):
-            high = np.where(outside, 2 * high, high)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            outside = self.beyond(middle) > 1 - level
-            low, high = np.where(outside, middle, low), np.where(outside, high, middle)
-        return high
+        size = self.by_sample.shape[-1]
+        width = -stdtrit(size - 1, (1 - level) / 2) * np.sqrt(of_samples + of_seeds)
+        if not self.decidable:  # nothing of seeds: a plain t
+            return np.asarray(width)
+        for _ in range(_ROUNDS):  # Newton's: the tail is convex, so it rises to the root
+            excess = self.beyond(width) - (1 - level)
+            step = _quotient(excess, density(width, self._variances, size))
+            width = width + step
+            if not np.any(np.abs(step) > _ROUNDING * width):
+                break
+        return np.asarray(width)
 
     @property
     def intervals(self) -> tuple[Array, Array]:
@@ -222,7 +224,7 @@ def estimate(terms: Array) -> Estimate:
 
     Args:
         terms: (S, ..., N) what each sample adds to each number of each seed, scaled so that the
-            number is the mean over samples (:func:`linearised` for what is no mean).
+            number is the mean over samples (its linear part, for what is no mean).
     """
     seeds, size = len(terms), terms.shape[-1]
     by_sample, by_seed = terms.mean(axis=0), terms.mean(axis=-1)
@@ -232,23 +234,6 @@ def estimate(terms: Array) -> Estimate:
     squares = (residual**2).sum(axis=(0, -1))
     interaction = squares / (freedom * seeds * size) if freedom else np.zeros_like(squares)
     return Estimate(by_sample, (deviations,), interaction)
-
-
-def linearised(function: Callable[[Array], Array], terms: Array) -> Array:
-    """The terms of a function of means: its value plus each sample's influence (delta method).
-
-    Args:
-        function: (..., K) means over samples to (...) values; smooth there.
-        terms: (..., N, K) what each sample adds.
-
-    Returns:
-        (..., N), whose mean is the function's value.
-    """
-    means = terms.mean(axis=-2, keepdims=True)
-    step = _STEP * (terms - means)
-    influence = (function(means + step) - function(means - step)) / (2 * _STEP)
-    centred = influence - influence.mean(axis=-1, keepdims=True)
-    return np.asarray(function(means) + centred)
 
 
 def variances(of_samples: Array, of_seeds: Array, nu: Array) -> Array:
@@ -272,6 +257,16 @@ def tail(distance: Array, variance: Array, size: int) -> Array:
     error = np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
     outside = 2 * stdtr(size - 1, -np.asarray(distance)[..., None] / error)
     return np.minimum(outside @ _SHARES, 1.0)
+
+
+def density(distance: Array, variance: Array, size: int) -> Array:
+    """How fast :func:`tail` falls at a distance; 0 where nothing varies."""
+    nu = size - 1
+    error = np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
+    at = np.asarray(distance)[..., None] / error
+    height = np.exp(gammaln((nu + 1) / 2) - gammaln(nu / 2)) / np.sqrt(nu * np.pi)
+    found = 2 * height * np.exp(-(nu + 1) / 2 * np.log1p(at**2 / nu)) / error
+    return np.asarray(np.where(variance.max(axis=-1) > 0, found @ _SHARES, 0.0))
 
 
 def holm(p_values: Sequence[float]) -> Array:

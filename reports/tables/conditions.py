@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 
 from benchmark.questions import Question, fixed_questions, noise_questions, random_questions
 from reports import captions
-from reports.published import Published
-from reports.tables.measure import Average, Measure, PublishedValue, Subject, rows
-from reports.tables.robustness import TRAINED, Sources, caption, table_name
-from reports.tables.specialists import PER_INTENSITY, PER_RATE, specialists
+from reports.beside import NOT_STATED, TRAINED
+from reports.specialists import PER_INTENSITY, PER_RATE, Degradation
+from reports.subjects import Subject
+from reports.tables.robustness import Sources, caption, table_name
+from reports.tables.rows import Average, rows
 from reports.tables.table import Column, Row, Table
 from reports.views import SELECTIONS, view
-
-_NOT_STATED = "training not stated"
 
 Asked = Sequence[tuple[str, tuple[Question, ...]]]
 """Columns of conditions: a heading, and the questions that are averaged under it."""
@@ -42,21 +39,14 @@ def fixed_table(sources: Sources) -> Table:
     return _by_condition(
         sources,
         ("table2-protocol-i-fixed", "Table 2: Protocol I, which modalities are available"),
+        sources.results.systems,
         SELECTIONS[sources.results.task].fixed,
         [*asked, *averages],
-        partial(_fixed_published, sources.paper),
-        ("table2", _NOT_STATED),
+        ("table2", NOT_STATED),
         "The paper does not say how the models of Table 2 were trained; its Avg column mixes "
         "averages over 6 and over 7 subsets, so neither average has a published value here.",
         (sentence,) if averages else (),
     )
-
-
-def _fixed_published(paper: Published, title: str, regime: str, average: Average) -> float | None:
-    if len(average.questions) > 1 or regime not in (*TRAINED, _NOT_STATED):
-        return None
-    condition = average.questions[0].available
-    return paper.value("table2", title, condition, view(average.metric).paper_name)
 
 
 def random_table(sources: Sources, missing_rule: str) -> Table:
@@ -64,14 +54,14 @@ def random_table(sources: Sources, missing_rule: str) -> Table:
     questions = random_questions(missing_rule)
     asked = [(f"η = {q.rate:g}", (q,)) for q in questions]
     return _by_condition(
-        _with_specialists(sources, specialists(sources.results, "missing", missing_rule)),
+        sources,
         (
             table_name("table3-protocol-i-random", missing_rule),
             f"Table 3: Protocol I, random missing modalities ({missing_rule})",
         ),
+        _with_specialists(sources, "missing", missing_rule),
         SELECTIONS[sources.results.task].random,
         [*asked, ("Avg η > 0", tuple(questions[1:]))],
-        partial(_random_published, sources.paper),
         ("table3", PER_RATE),
         "Table 3 trains one model for each missing rate and tests it at that rate: its values "
         "stand beside such models only.",
@@ -79,38 +69,23 @@ def random_table(sources: Sources, missing_rule: str) -> Table:
     )
 
 
-def _random_published(paper: Published, title: str, regime: str, average: Average) -> float | None:
-    if regime != PER_RATE:
-        return None
-    column = "Avg" if len(average.questions) > 1 else f"{average.questions[0].rate:g}"
-    return paper.value("table3", title, column, view(average.metric).paper_name)
-
-
 def noise_table(sources: Sources, noise_rule: str) -> Table:
     """Protocol II (Table 4), noise of intensity λ: specialists, and single checkpoints."""
     questions = noise_questions(noise_rule, sources.results.present)
     asked = [(f"λ = {q.intensity:g}", (q,)) for q in questions]
     return _by_condition(
-        _with_specialists(sources, specialists(sources.results, "noise", noise_rule)),
+        sources,
         (
             table_name("table4-protocol-ii", noise_rule),
             f"Table 4: Protocol II, noise ({noise_rule})",
         ),
+        _with_specialists(sources, "noise", noise_rule),
         SELECTIONS[sources.results.task].noise,
         [*asked, ("Avg λ > 0", tuple(questions[1:]))],
-        partial(_noise_published, sources.paper),
-        ("table4", _NOT_STATED),
+        ("table4", NOT_STATED),
         "The paper says neither which noise rule nor which training is behind Table 4.",
         _SPECIALISTS,
     )
-
-
-def _noise_published(paper: Published, title: str, regime: str, average: Average) -> float | None:
-    name = view(average.metric).paper_name
-    if regime not in (*TRAINED, PER_INTENSITY, _NOT_STATED):
-        return None
-    condition = "Avg" if len(average.questions) > 1 else f"{average.questions[0].intensity:g}"
-    return paper.value("table4", title, condition, name)
 
 
 _SPECIALISTS = (
@@ -119,18 +94,19 @@ _SPECIALISTS = (
 )
 
 
-def _with_specialists(sources: Sources, found: Sequence[Subject]) -> Sources:
+def _with_specialists(sources: Sources, degradation: Degradation, rule: str) -> list[Subject]:
     """The compared systems, and below them the specialists."""
-    subjects = [*sources.compared.results.systems, *found]
-    return replace(sources, measure=Measure(sources.results, subjects))
+    found = sources.answers.specialists
+    own = [one for one in found if (one.degradation, one.rule) == (degradation, rule)]
+    return [*sources.compared.results.systems, *own]
 
 
 def _by_condition(
     sources: Sources,
     name_and_title: tuple[str, str],
+    subjects: Sequence[Subject],
     metrics: Sequence[str],
     asked: Asked,
-    published: PublishedValue,
     nobody_ran: tuple[str, str],
     note: str,
     more_caption: tuple[str, ...] = (),
@@ -140,9 +116,9 @@ def _by_condition(
     Args:
         sources: what the table is made of.
         name_and_title: of the table.
+        subjects: the rows of a section.
         metrics: the sections.
         asked: the columns.
-        published: the number beside a cell.
         nobody_ran: (table of the paper, name for its training) for models that are not among the
             runs; a model that is, under a training that the numbers stand beside, has no such row.
         note: what to know of the published numbers.
@@ -150,15 +126,14 @@ def _by_condition(
     """
     results, (source, training) = sources.results, nobody_ran
     beside = (PER_RATE,) if training == PER_RATE else (*TRAINED, PER_INTENSITY)
-    done = {s.title for s in sources.measure.subjects if s.plain and s.training in beside}
+    done = {s.title for s in subjects if s.plain and s.training in beside}
     titles = [title for title in sources.paper.models(source) if title not in done]
     made: list[Row] = []
     for metric in metrics:
         made += rows(
-            sources.measure,
+            sources.answers,
+            subjects,
             [Average(metric, questions) for _, questions in asked],
-            sources.floors,
-            published,
             [(title, training) for title in titles],
             section=view(metric).heading,
         )
@@ -168,7 +143,7 @@ def _by_condition(
     questions = [question for _, questions in asked for question in questions]
     return Table(
         *name_and_title,
-        caption(sources, questions, metrics, more_caption),
+        caption(sources, subjects, questions, metrics, more_caption),
         tuple(Column(heading) for heading, _ in asked),
         tuple(made),
         notes=notes,

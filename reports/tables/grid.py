@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from benchmark.questions import Question
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import System
-from reports.tables.measure import Average
 from reports.tables.robustness import Sources, table_name
-from reports.tables.table import Cell, Column, Row, Table
-from reports.views import SELECTIONS, View, view
-
-_PUBLISHED_REGIME = "spectrum"
-"""Table 8 is of a single checkpoint; its origin is the spectrum-trained row of Tables 5 and 6."""
+from reports.tables.rows import Average, cell, floor_cell
+from reports.tables.table import Column, Row, Table
+from reports.views import SELECTIONS, view
 
 
 def grid_tables(everything: Sources) -> list[Table]:
@@ -37,17 +32,15 @@ def grid_table(
 ) -> Table:
     """The 64 cells of one system, with the published ones below where the paper has them."""
     shown, results = view(metric), sources.results
-    made, questions = [], []
+    made: list[Row] = []
+    questions: list[Question] = []
     for intensity in LEVELS:
         row = [Question("grid", noise_rule, missing_rule, intensity, rate) for rate in LEVELS]
         questions += row
-        cells = tuple(_cell(sources, system, shown, question) for question in row)
+        cells = tuple(cell(sources.answers, system, Average(metric, (q,))) for q in row)
         made.append(Row(f"λ = {intensity:g}", cells, seeds=len(system.records)))
     has_published = any(c.published is not None for row in made for c in row.cells)
-    made += [
-        Row(f.label, (_floor_cell(f.metrics[metric], shown),) * len(LEVELS), "floor")
-        for f in sources.floors
-    ]
+    made += [Row(f.label, (floor_cell(f, metric),) * len(LEVELS), "floor") for f in sources.floors]
     source = "Table 8 (single checkpoint; its training is taken to be spectrum)"
     return Table(
         table_name("table8-grid", noise_rule, missing_rule, shown.title, system.key),
@@ -62,16 +55,3 @@ def grid_table(
         corner="Noise",
         notes=captions.published_sentences(results, source) if has_published else (),
     )
-
-
-def _cell(sources: Sources, system: System, shown: View, question: Question) -> Cell:
-    cell = sources.measure.cell(system, Average(shown.name, (question,)))
-    if not system.plain or system.regime.name != _PUBLISHED_REGIME:
-        return cell
-    condition = f"eta={question.rate:.1f},lambda={question.intensity:.1f}"
-    value = sources.paper.value("table8", system.title, condition, shown.paper_name)
-    return replace(cell, published=value)
-
-
-def _floor_cell(value: float, shown: View) -> Cell:
-    return Cell(value * shown.scale, decimals=shown.decimals)

@@ -14,10 +14,10 @@ from benchmark.questions import random_questions
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import Results, System
+from reports.specialists import Specialists, specialists
 from reports.statistics.functionals import Functional, answers, one
 from reports.statistics.inference import Estimate, estimate
 from reports.tables.robustness import Sources, table_name
-from reports.tables.specialists import Specialists, specialists
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
 

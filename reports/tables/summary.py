@@ -11,8 +11,8 @@ from benchmark.questions import Question, grid_questions
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import System
-from reports.statistics.functionals import Functional, answers, area, mean, one
-from reports.statistics.inference import Estimate, estimate, linearised
+from reports.statistics.functionals import Functional, answers, area, linearised, mean, one
+from reports.statistics.inference import Estimate, estimate
 from reports.statistics.summaries import (
     Place,
     cliff,
@@ -21,7 +21,6 @@ from reports.statistics.summaries import (
     steps_of,
     worst_cell,
 )
-from reports.tables.measure import Average
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -92,13 +91,13 @@ def _cells(
     grid = grid_questions(noise_rule, missing_rule)
     whole = answers(system, metric, mean(grid))
     found = answers(system, metric, *_functionals(grid))
-    surface = [sources.measure.per_seed(system, Average(metric, (question,))) for question in grid]
-    if whole is None or found is None or not all(len(values) for values in surface):
+    surface = [sources.answers.get(system, (question,), metric) for question in grid]
+    if whole is None or found is None or None in surface:
         return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
     estimates = [whole.estimate.at(0), *(found.estimate.at(q) for q in (_IN_LAMBDA, _IN_ETA))]
     ends = np.moveaxis(found.terms[:, [_CLEAN, _CORNER_CELL]], 1, -1)
     drop = estimate(linearised(partial(_drop, shown.higher_is_better), ends))
-    values = np.array([v.mean() for v in surface]).reshape(len(LEVELS), len(LEVELS))
+    values = np.array([one.value for one in surface if one]).reshape(len(LEVELS), len(LEVELS))
     return (
         *(_with_interval(one, shown.scale, shown.decimals) for one in estimates),
         _with_interval(drop, 100.0, 1),

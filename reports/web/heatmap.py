@@ -13,8 +13,8 @@ from protocols.conditions import LEVELS
 from reports.figures.landscapes import STAR
 from reports.figures.style import colour_map
 from reports.results import Results, System
-from reports.tables.measure import Average
 from reports.tables.robustness import Sources, table_name
+from reports.tables.rows import Average, cell
 from reports.tables.table import Cell
 from reports.views import SELECTIONS, View, view
 
@@ -88,14 +88,12 @@ def _board(sources: Sources, metric: str, variant: tuple[str, ...], several: boo
     for system in results.systems:
         noise_rule, missing_rule = variant
         questions = grid_questions(noise_rule, missing_rule)
-        cells = [
-            sources.measure.cell(system, Average(metric, (question,))) for question in questions
-        ]
-        if all(cell.value is not None for cell in cells):
+        cells = [cell(sources.answers, system, Average(metric, (q,))) for q in questions]
+        if all(one.value is not None for one in cells):
             found.append((system, cells))
     if not found:
         return None
-    values = [cell.value or 0.0 for _, cells in found for cell in cells]
+    values = [one.value or 0.0 for _, cells in found for one in cells]
     low, high = min(values), max(values)
     colours = colour_map(shown.higher_is_better)
 

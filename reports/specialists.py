@@ -9,6 +9,7 @@ from typing import Literal
 
 from benchmark.questions import Question
 from benchmark.records import RunRecord
+from benchmark.systems import slug
 from reports.results import Results, System
 
 PER_RATE = "one model per rate"
@@ -23,15 +24,22 @@ class Specialists:
 
     Attributes:
         degradation: what the levels are of.
+        rule: the missing or noise rule.
         by_level: missing rate or noise intensity -> the system trained for it; at 0 the clean one.
     """
 
     degradation: Degradation
+    rule: str
     by_level: Mapping[float, System]
 
     @property
     def _any(self) -> System:
         return self.by_level[max(self.by_level)]
+
+    @property
+    def key(self) -> str:
+        """Short and unique."""
+        return slug(f"{self.label} {self.rule}")
 
     @property
     def label(self) -> str:
@@ -68,10 +76,18 @@ class Specialists:
         """The seeds that some level has."""
         return tuple(sorted({seed for system in self.by_level.values() for seed in system.seeds}))
 
+    def system_at(self, question: Question) -> System | None:
+        """The system trained for the condition's level; None where nobody was, and for conditions
+        that are not about the degradation."""
+        if self.degradation == "missing":
+            about = ("I", self.rule) == (question.protocol, question.missing_rule)
+            return self.by_level.get(question.rate) if about else None
+        about = ("II", self.rule) == (question.protocol, question.noise_rule)
+        return self.by_level.get(question.intensity) if about else None
+
     def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
-        """The runs trained for the condition's level; none where nobody trained for it."""
-        level = question.rate if self.degradation == "missing" else question.intensity
-        found = self.by_level.get(level)
+        """The runs trained for the condition's level."""
+        found = self.system_at(question)
         return found.records if found else ()
 
 
@@ -88,6 +104,6 @@ def specialists(results: Results, degradation: Degradation, rule: str) -> list[S
         elif regime.kind == degradation == "noise" and regime.noise_rule == rule:
             trained[system.records[0].spec.apart_from("regime")][regime.intensity] = system
     return [
-        Specialists(degradation, ({0.0: clean[setting]} if setting in clean else {}) | levels)
+        Specialists(degradation, rule, ({0.0: clean[setting]} if setting in clean else {}) | levels)
         for setting, levels in trained.items()
     ]

@@ -1,0 +1,240 @@
+"""Every answer of a data set's systems, worked out once: what tables and figures select from.
+
+An answer is a system's metric under one condition, or its mean over several: the mean over seeds,
+with its 95 % interval and the published number. A mean over conditions has a value for each seed
+that was asked all of them. What is undefined for a seed is undefined (NaN), as means never skip.
+:mod:`reports.frame` gives all of them as one tidy frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from operator import add
+
+import numpy as np
+
+from benchmark.metrics import METRICS
+from benchmark.questions import Question, fixed_questions, overview
+from benchmark.readouts import linear_terms, questions_in
+from protocols.availability import mask_of, name_of
+from reports.beside import printed
+from reports.floors import Floor
+from reports.published import Published
+from reports.results import Results, System
+from reports.specialists import Specialists, specialists
+from reports.statistics.inference import Array, Estimate, estimate, marks
+from reports.subjects import Subject
+from reports.views import view
+
+Asked = tuple[Question, ...]
+"""One condition, or those of a mean, in order."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a system scores: in the metric's raw unit, but for what is published.
+
+    Attributes:
+        value: the mean over seeds; NaN where it is undefined.
+        std: over seeds; None with fewer than two.
+        low, high: the 95 % interval; NaN where it has none.
+        seeds: those that were asked everything.
+        per_seed: their values.
+        published: as a paper prints it beside this system.
+    """
+
+    value: float
+    std: float | None
+    low: float
+    high: float
+    seeds: tuple[int, ...]
+    per_seed: tuple[float, ...]
+    published: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of all systems of one data set's results. Worked out when first asked for.
+
+    Attributes:
+        results: the records.
+        floors: the constant predictions.
+        paper: the published numbers.
+    """
+
+    results: Results
+    floors: Sequence[Floor]
+    paper: Published
+    _estimates: dict[tuple[str, Asked, str], Estimate] = field(default_factory=dict)
+
+    @cached_property
+    def means(self) -> dict[Asked, str]:
+        """The means over conditions that are worked out, and what they are called."""
+        results = self.results
+        found = {
+            ordered(h.questions): h.title
+            for h in overview(questions_in(results.worked.frame))
+            if len(h.questions) > 1
+        }
+        few = ordered(fixed_questions(results.present)[:-1])
+        name = f"Protocol I, fixed, without {name_of(mask_of(results.present))}"
+        return {**found, **({few: name} if len(few) > 1 else {})}
+
+    @cached_property
+    def specialists(self) -> tuple[Specialists, ...]:
+        """Every group of systems that answer for one level each."""
+        results = self.results
+        missing = {rule for (rule,) in results.variants("I", "missing_rule")} - {""}
+        noise = {rule for (rule,) in results.variants("II", "noise_rule")}
+        return (
+            *(one for rule in sorted(missing) for one in specialists(results, "missing", rule)),
+            *(one for rule in sorted(noise) for one in specialists(results, "noise", rule)),
+        )
+
+    @cached_property
+    def rows(self) -> Mapping[tuple[str, Asked, str], Answer]:
+        """(subject's key, what was asked, metric) -> the answer."""
+        found: dict[tuple[str, Asked, str], Answer] = {}
+        for system in self.results.systems:
+            for metric in METRICS[self.results.task]:
+                for asked, runs, whole in self._of_system(system, metric):
+                    made = zip(asked, self._made(system, asked, runs, metric, whole), strict=True)
+                    found.update({(system.key, one, metric): answer for one, answer in made})
+        for group in self.specialists:
+            found.update(self._of_specialists(group, found))
+        return found
+
+    def get(self, subject: Subject, asked: Iterable[Question], metric: str) -> Answer | None:
+        """An answer; None where no run of the subject was asked everything."""
+        return self.rows.get((subject.key, ordered(asked), metric))
+
+    def estimate(self, subject: Subject, asked: Iterable[Question], metric: str) -> Estimate | None:
+        """An answer with what its errors are made of; None without one, and for cells of a grid."""
+        _ = self.rows
+        return self._estimates.get((subject.key, ordered(asked), metric))
+
+    def marks(
+        self, subjects: Sequence[Subject], asked: Iterable[Question], metric: str
+    ) -> list[str]:
+        """Which of several subjects may be called best and second: "best", "second" or ""."""
+        found = [self.estimate(subject, asked, metric) for subject in subjects]
+        return marks(found, view(metric).higher_is_better)
+
+    def _of_system(
+        self, system: System, metric: str
+    ) -> Iterable[tuple[list[Asked], tuple[int, ...], Estimate]]:
+        """What the same runs of a system were asked, those runs, and the numbers with errors."""
+        values = self.results.worked.values
+        every = [q for q in self._questions if any((r.run_id, q) in values for r in system.records)]
+        linear: list[tuple[dict[Question, int], Array]] = []
+        for record in system.records:
+            own = [q for q in every if (record.run_id, q) in values]
+            places = {q: place for place, q in enumerate(own)}
+            linear.append((places, linear_terms(record.table, metric, own)))
+        by_runs: dict[tuple[int, ...], list[Asked]] = defaultdict(list)
+        for asked in [*((q,) for q in every), *self.means]:
+            runs = [i for i, (has, _) in enumerate(linear) if all(q in has for q in asked)]
+            if runs:
+                by_runs[tuple(runs)].append(asked)
+        for same, group in by_runs.items():
+            terms = np.stack([_mixed(*linear[i], group) for i in same])
+            yield group, same, estimate(terms)
+
+    @cached_property
+    def _questions(self) -> list[Question]:
+        return list(dict.fromkeys(questions_in(self.results.worked.frame)))
+
+    def _made(
+        self,
+        system: System,
+        asked: Sequence[Asked],
+        runs: Sequence[int],
+        metric: str,
+        whole: Estimate,
+    ) -> list[Answer]:
+        values = self.results.worked.values
+        low, high = whole.intervals
+        records = [system.records[i] for i in runs]
+        found = []
+        for place, questions in enumerate(asked):
+            if len(questions) > 1 or questions[0].protocol != "grid":  # grids are compared as means
+                self._estimates[system.key, questions, metric] = _alone(whole, place)
+            per_seed = tuple(
+                math.fsum(values[r.run_id, q][metric] for q in questions) / len(questions)
+                for r in records
+            )
+            seeds = tuple(record.spec.seed for record in records)
+            ends = (float(low[place]), float(high[place]))
+            beside = self.published(system, questions, metric)
+            found.append(_answer(per_seed, seeds, ends, beside))
+        return found
+
+    def _of_specialists(
+        self, group: Specialists, found: Mapping[tuple[str, Asked, str], Answer]
+    ) -> dict[tuple[str, Asked, str], Answer]:
+        """At a level the answer of the system trained for it; a mean over levels has them all."""
+        made: dict[tuple[str, Asked, str], Answer] = {}
+        for asked in [*((q,) for q in self._questions), *self.means]:
+            systems = [group.system_at(question) for question in asked]
+            for metric in METRICS[self.results.task]:
+                keys = [(s.key, (q,), metric) for s, q in zip(systems, asked, strict=True) if s]
+                if len(keys) < len(asked) or not all(key in found for key in keys):
+                    continue
+                mean = reduce(add, (self._estimates[key] for key in keys)).times(1 / len(keys))
+                self._estimates[group.key, asked, metric] = mean
+                parts = [found[key] for key in keys]
+                seeds = [s for s in group.seeds if all(s in part.seeds for part in parts)]
+                per_seed = tuple(
+                    math.fsum(part.per_seed[part.seeds.index(s)] for part in parts) / len(parts)
+                    for s in seeds
+                )
+                if seeds:
+                    beside = self.published(group, asked, metric)
+                    key = (group.key, asked, metric)
+                    made[key] = _answer(per_seed, tuple(seeds), mean.interval, beside)
+        return made
+
+    def published(self, subject: Subject, asked: Asked, metric: str) -> float | None:
+        """The number that a paper prints beside a subject, whether it was asked or not."""
+        if not subject.plain:
+            return None
+        aligned = self.results.aligned
+        return printed(self.paper, subject.title, subject.training, asked, metric, aligned)
+
+
+def ordered(asked: Iterable[Question]) -> Asked:
+    """What is asked, in the order that answers are kept by."""
+    return tuple(sorted(asked))
+
+
+def _answer(
+    per_seed: tuple[float, ...],
+    seeds: tuple[int, ...],
+    ends: tuple[float, float],
+    published: float | None,
+) -> Answer:
+    values = np.array(per_seed)
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Answer(float(values.mean()), std, *ends, seeds, per_seed, published)
+
+
+def _alone(whole: Estimate, place: int) -> Estimate:
+    """One of many numbers, without what holds the others."""
+    one = whole.at(place)
+    deviations = tuple(each.copy() for each in one.deviations)
+    return Estimate(one.by_sample.copy(), deviations, one.interaction.copy())
+
+
+def _mixed(places: Mapping[Question, int], linear: Array, asked: Sequence[Asked]) -> Array:
+    """(A, N) linear terms of what is asked, from those of single questions."""
+    shares = np.zeros((len(asked), len(linear)))
+    for row, questions in enumerate(asked):
+        shares[row, [places[q] for q in questions]] = 1 / len(questions)
+    lost = np.asarray(np.isnan(linear).any(axis=-1))  # 0 times NaN would be NaN
+    mixed = np.asarray(shares @ np.where(lost[:, None], 0.0, linear))
+    mixed[np.any(shares[:, lost] > 0, axis=-1)] = np.nan
+    return mixed
