@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -161,7 +162,8 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
     if level:
         weights, starts = _mixtures(table.index, table.present, level)
         draws = np.diff(starts, append=len(weights))[:, None]
-        used = np.flatnonzero((weights > 0).any(axis=0))
+        groups = _sharing(table.index, table.present, level)
+        used = np.unique(np.concatenate([rows for _, rows in groups]))
         weights = weights[:, used]
         by_row = terms(metric, table.prediction[used], table.label).swapaxes(1, 2)  # (R, K, N)
         by_row = np.ascontiguousarray(by_row, dtype=np.float64)
@@ -170,8 +172,12 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
         slope = slopes(metric, sums, np.sqrt(squares))
         constant = combine(metric, sums) - (slope * sums).sum(axis=-1)
         slope = np.add.reduceat(weights[:, :, None] * slope[:, None, :], starts) / draws[:, None]
-        found[~joint] = slope.reshape(len(level), -1) @ by_row.reshape(-1, size)
-        found[~joint] += np.add.reduceat(constant, starts)[:, None] / draws
+        of_level = np.repeat(np.add.reduceat(constant, starts)[:, None] / draws, size, axis=1)
+        for places, rows in groups:
+            some = np.searchsorted(used, rows)
+            own = slope[places[:, None], some].reshape(len(places), -1)
+            of_level[places] += own @ by_row[some].reshape(-1, size)
+        found[~joint] = of_level
     return found
 
 
@@ -242,6 +248,18 @@ def _mixtures(
             line[of_draw] = _shares(question, present, masks[0])
             lines.append(line)
     return np.stack(lines), np.array(starts)
+
+
+@lru_cache(maxsize=256)
+def _sharing(
+    index: RowIndex, present: tuple[Modality, ...], questions: tuple[Question, ...]
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The places of the questions that mix the same rows, as those of one noise level, and these
+    rows, ascending."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for place, question in enumerate(questions):
+        groups[np.unique(_rows(index, present, question)[0]).tobytes()].append(place)
+    return [(np.array(g), np.frombuffer(key, dtype=np.intp)) for key, g in groups.items()]
 
 
 @lru_cache(maxsize=8192)

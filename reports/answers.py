@@ -8,7 +8,6 @@ that was asked all of them. What is undefined for a seed is undefined (NaN), as 
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,20 +156,20 @@ class Answers:
         whole: Estimate,
     ) -> list[Answer]:
         values = self.results.worked.values
-        low, high = whole.intervals
+        low, high = (ends.tolist() for ends in whole.intervals)
         records = [system.records[i] for i in runs]
+        seeds = tuple(record.spec.seed for record in records)
+        by_question = {
+            q: np.array([values[record.run_id, q][metric] for record in records])
+            for q in dict.fromkeys(question for questions in asked for question in questions)
+        }
         found = []
         for place, questions in enumerate(asked):
             if len(questions) > 1 or questions[0].protocol != "grid":  # grids are compared as means
                 self._estimates[system.key, questions, metric] = _alone(whole, place)
-            per_seed = tuple(
-                math.fsum(values[r.run_id, q][metric] for q in questions) / len(questions)
-                for r in records
-            )
-            seeds = tuple(record.spec.seed for record in records)
-            ends = (float(low[place]), float(high[place]))
+            per_seed = sum(by_question[q] for q in questions) / len(questions)
             beside = self.published(system, questions, metric)
-            found.append(_answer(per_seed, seeds, ends, beside))
+            found.append(_answer(np.asarray(per_seed), seeds, (low[place], high[place]), beside))
         return found
 
     def _of_specialists(
@@ -188,14 +187,13 @@ class Answers:
                 self._estimates[group.key, asked, metric] = mean
                 parts = [found[key] for key in keys]
                 seeds = [s for s in group.seeds if all(s in part.seeds for part in parts)]
-                per_seed = tuple(
-                    math.fsum(part.per_seed[part.seeds.index(s)] for part in parts) / len(parts)
-                    for s in seeds
-                )
                 if seeds:
+                    values = [[part.per_seed[part.seeds.index(s)] for s in seeds] for part in parts]
+                    per_seed = np.mean(values, axis=0)
                     beside = self.published(group, asked, metric)
                     key = (group.key, asked, metric)
-                    made[key] = _answer(per_seed, tuple(seeds), mean.interval, beside)
+                    ends = (parts[0].low, parts[0].high) if len(parts) == 1 else mean.interval
+                    made[key] = _answer(per_seed, tuple(seeds), ends, beside)
         return made
 
     def published(self, subject: Subject, asked: Asked, metric: str) -> float | None:
@@ -212,14 +210,10 @@ def ordered(asked: Iterable[Question]) -> Asked:
 
 
 def _answer(
-    per_seed: tuple[float, ...],
-    seeds: tuple[int, ...],
-    ends: tuple[float, float],
-    published: float | None,
+    values: Array, seeds: tuple[int, ...], ends: tuple[float, float], published: float | None
 ) -> Answer:
-    values = np.array(per_seed)
     std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Answer(float(values.mean()), std, *ends, seeds, per_seed, published)
+    return Answer(float(values.mean()), std, *ends, seeds, tuple(values.tolist()), published)
 
 
 def _alone(whole: Estimate, place: int) -> Estimate:
@@ -231,10 +225,8 @@ def _alone(whole: Estimate, place: int) -> Estimate:
 
 def _mixed(places: Mapping[Question, int], linear: Array, asked: Sequence[Asked]) -> Array:
     """(A, N) linear terms of what is asked, from those of single questions."""
-    shares = np.zeros((len(asked), len(linear)))
+    mixed = np.empty((len(asked), linear.shape[1]))
     for row, questions in enumerate(asked):
-        shares[row, [places[q] for q in questions]] = 1 / len(questions)
-    lost = np.asarray(np.isnan(linear).any(axis=-1))  # 0 times NaN would be NaN
-    mixed = np.asarray(shares @ np.where(lost[:, None], 0.0, linear))
-    mixed[np.any(shares[:, lost] > 0, axis=-1)] = np.nan
+        of_each = [places[q] for q in questions]
+        mixed[row] = linear[of_each[0]] if len(of_each) == 1 else linear[of_each].mean(axis=0)
     return mixed

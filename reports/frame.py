@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -81,14 +80,11 @@ def _measured(answers: Answers) -> Iterator[dict[str, Any]]:
 
 def _keys(asked: Asked) -> dict[str, Any]:
     """What conditions share; "" or NaN for the rest."""
-    every = [asdict(question) for question in asked]
-    first = every[0]
-    return {
-        key: first[key]
-        if all(one[key] == first[key] for one in every)
-        else (math.nan if isinstance(first[key], float) else "")
-        for key in KEYS
-    }
+    found: dict[str, Any] = {}
+    for key in KEYS:
+        first, *others = {getattr(question, key) for question in asked}
+        found[key] = (math.nan if isinstance(first, float) else "") if others else first
+    return found
 
 
 def _numbers(answer: Answer) -> dict[str, Any]:

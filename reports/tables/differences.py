@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmark.questions import Question
 from reports import captions
 from reports.results import Results, System
-from reports.statistics.functionals import Functional, answers, mean
 from reports.statistics.inference import LEVEL, SEEDS_NEEDED, Estimate, holm
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
@@ -89,11 +89,11 @@ def difference_tables(everything: Sources) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def conditions(results: Results) -> dict[str, Functional]:
+def conditions(results: Results) -> dict[str, tuple[Question, ...]]:
     """What systems are compared on: clean, Protocol III and the grid mean, where evaluated."""
     compared = ("clean", "III", "grid")
     chosen = [h for h in results.overview if h.questions[0].protocol in compared]
-    return {headline.title: mean(headline.questions) for headline in chosen}
+    return {headline.title: headline.questions for headline in chosen}
 
 
 def corrected(found: Mapping[Test, Estimate]) -> dict[Test, Difference]:
@@ -108,20 +108,15 @@ def corrected(found: Mapping[Test, Estimate]) -> dict[Test, Difference]:
 def _table(sources: Sources, metric: str) -> Table:
     results, shown = sources.results, view(metric)
     asked = conditions(results)
-    answer = {
-        (system.key, name): answers(system, metric, functional)
-        for system in results.systems
-        for name, functional in asked.items()
-    }
     found: dict[Test, Estimate] = {}
     groups = sections(results, metric)
     for section in groups:
-        for name in asked:
-            base = answer[section.reference.key, name]
+        for name, questions in asked.items():
+            base = sources.answers.estimate(section.reference, questions, metric)
             for system in section.others:
-                own = answer[system.key, name]
+                own = sources.answers.estimate(system, questions, metric)
                 if own is not None and base is not None:
-                    found[system.key, name] = (own.estimate - base.estimate).at(0)
+                    found[system.key, name] = own - base
     tests = corrected(found)
     made = [
         Row(
@@ -133,14 +128,13 @@ def _table(sources: Sources, metric: str) -> Table:
         for section in groups
         for system in section.others
     ]
-    questions = [question for functional in asked.values() for question, _ in functional]
     tested = sum(one.estimate.decidable for one in tests.values())
     family = f"Holm's correction over the {tested} tests of this table."
     return Table(
         table_name("paired-differences", shown.title),
         f"Paired differences in {shown.heading}",
         (
-            *captions.common(results, questions),
+            *captions.common(results, [q for questions in asked.values() for q in questions]),
             _UNIT,
             family,
             captions.INTERVALS,

@@ -1,0 +1,205 @@
+"""The frame of answers: against the read-outs, and every printed number is found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.metrics import METRICS, combine
+from benchmark.questions import KEYS, Question, grid_questions
+from benchmark.readouts import linear_terms, read, sample_terms, values
+from benchmark.records import RunStore
+from protocols.regimes import Regime
+from reports.build import build
+from reports.frame import COLUMNS, frame
+from reports.statistics.functionals import linearised
+from reports.statistics.inference import estimate
+from reports.tables.conditions import condition_tables
+from reports.tables.grid import grid_tables
+from reports.tables.robustness import Sources, clean_tables, main_tables
+from reports.tables.table import Cell, Row, Table
+from reports.tables.variants import variant_tables
+from reports.views import view
+from reports.web.leaderboard import leaderboard_tables
+from tests.report_records import JOINT, add, make_spec, make_table, one, sources
+from tests.test_statistics import labels, noisy
+
+Y = labels(24)
+SEEDS = (1, 2, 3)
+READS_THE_FRAME = (
+    main_tables,
+    clean_tables,
+    condition_tables,
+    variant_tables,
+    leaderboard_tables,
+    grid_tables,
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """A small study on a data set that papers print numbers of."""
+    store = RunStore(tmp_path_factory.mktemp("study") / "runs")
+    regimes = [Regime(kind="clean"), Regime(kind="spectrum")]
+    regimes += [Regime(kind="missing", rate=rate / 10) for rate in range(1, 8)]
+    specs = [("qamoe", regime, {}) for regime in regimes]
+    specs += [("alpha", regimes[0], {}), ("qamoe", regimes[1], {"ablation": "no_gate"})]
+    specs += [("qamoe", regimes[1], {"topk": 5}), ("beta", Regime(kind="noise", intensity=0.3), {})]
+    for place, (model, regime, changes) in enumerate(specs):
+        for seed in SEEDS[: 1 if model == "alpha" else 3]:
+            spec = make_spec(model, regime, seed, dataset="mosi", config=changes)
+            table = make_table(Y, noisy(10 * place + seed), draws=2)
+            add(store, spec, table, floors={"mean": 0.2, "median": 0.1})
+    return store
+
+
+@pytest.fixture(scope="module")
+def everything(study: RunStore) -> Sources:
+    return sources(one(study))
+
+
+@pytest.fixture(scope="module")
+def answers(everything: Sources) -> pd.DataFrame:
+    return frame(everything.answers)
+
+
+@pytest.mark.parametrize("metric", METRICS["regression"])
+def test_linear_terms_are_those_of_every_question_alone(metric: str) -> None:
+    table = make_table(Y, noisy(1), draws=2)
+    asked = [
+        *grid_questions("seed_a1", "at_least_one"),
+        *grid_questions("seed_a1", "bernoulli"),
+        Question("III", "seed_a1", "bernoulli", joint=JOINT),
+        Question("I", available="tv"),
+        Question("II", "seed_a1", intensity=0.4, available="tav"),
+    ]
+    got = linear_terms(table, metric, asked)
+    assert got.mean(axis=1) == pytest.approx(values(table, metric, asked))
+    for question, line in zip(asked, got, strict=True):
+        terms = sample_terms(table, metric, question)
+        want = linearised(partial(combine, metric), terms).mean(axis=0)
+        assert line == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["mae", "corr", "f1_non0"])
+def test_a_row_is_the_read_out_of_its_condition(
+    everything: Sources, answers: pd.DataFrame, metric: str
+) -> None:
+    system = next(s for s in everything.results.systems if s.label == "QA-MoE · spectrum")
+    tables = [record.table for record in system.records]
+    own = answers[(answers["system"] == system.key) & (answers["metric"] == metric)]
+    own = own[own["quantity"] == "value"]
+    assert len(own) == 89
+    for row in own.sample(25, random_state=0).itertuples():
+        question = Question(*(getattr(row, key) for key in KEYS))
+        by_seed = [read(table, question)[metric] for table in tables]
+        assert row.per_seed == pytest.approx(by_seed)
+        assert (row.value, row.std) == pytest.approx((np.mean(by_seed), np.std(by_seed, ddof=1)))
+        assert (row.n, row.seeds, row.undefined) == (3, list(SEEDS), "")
+        terms = [sample_terms(table, metric, question) for table in tables]
+        linear = [linearised(partial(combine, metric), one).mean(axis=0) for one in terms]
+        assert (row.low, row.high) == pytest.approx(estimate(np.stack(linear)).interval, abs=1e-6)
+
+
+def test_a_mean_is_over_its_conditions_seed_by_seed(answers: pd.DataFrame) -> None:
+    own = answers[(answers["label"] == "QA-MoE · clean") & (answers["metric"] == "corr")]
+    (mean,) = own[own["quantity"] == "Grid mean"].itertuples()
+    cells = own[(own["protocol"] == "grid") & (own["quantity"] == "value")]
+    assert mean.per_seed == pytest.approx(np.mean(cells["per_seed"].tolist(), axis=0))
+    assert (mean.noise_rule, mean.missing_rule, mean.protocol) == ("seed_a1", "bernoulli", "grid")
+    assert np.isnan([mean.intensity, mean.rate]).all()
+
+
+def test_specialists_answer_as_the_system_of_the_level(answers: pd.DataFrame) -> None:
+    answers = answers[(answers["metric"] == "mae") & (answers["missing_rule"] == "bernoulli")]
+    answers = answers[(answers["protocol"] == "I") & (answers["quantity"] == "value")]
+    ours = answers[answers["label"] == "QA-MoE · one model per rate"].set_index("rate")
+    assert ours.index.tolist() == [rate / 10 for rate in range(8)]
+    for rate, row in ours.iterrows():
+        name = f"QA-MoE · missing-{rate:g}" if rate else "QA-MoE · clean"
+        (other,) = answers[(answers["label"] == name) & (answers["rate"] == rate)].itertuples()
+        assert (row["value"], row["low"], row["high"]) == (other.value, other.low, other.high)
+
+
+@pytest.mark.parametrize("make", READS_THE_FRAME)
+def test_every_printed_number_is_in_the_frame(
+    everything: Sources, answers: pd.DataFrame, make: object
+) -> None:
+    tables: list[Table] = make(everything)  # type: ignore[operator]
+    assert tables
+    found = 0
+    for table in tables:
+        for row, metric, cell in numbers(table):
+            label = row.label
+            if table.name.startswith("table8") and row.kind == "measured":
+                label = table.title.removeprefix("Table 8: λ×η grid of ").rpartition(":")[0]
+            named = (answers["label"] == label) & (answers["metric"] == metric)
+            rows = answers[named & answers["kind"].isin(KINDS[row.kind])]
+            assert matches(rows, metric, cell).any(), (table.name, label, metric, cell)
+            found += 1
+    assert found > 20
+
+
+KINDS = {
+    "measured": ["system", "specialists"],
+    "floor": ["floor"],
+    "published": ["published"],
+}
+
+
+def numbers(table: Table) -> Iterator[tuple[Row, str, Cell]]:
+    """Every cell that prints a number, and its metric, from the heading that says it."""
+    by_heading = {view(metric).heading: metric for metric in METRICS["regression"]}
+    for row in table.rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            said = (column.title, row.section, table.title.rpartition(": ")[2])
+            (metric,) = {by_heading[text] for text in said if text in by_heading}
+            if cell.value is not None or cell.published is not None:
+                yield row, metric, cell
+
+
+def matches(rows: pd.DataFrame, metric: str, cell: Cell) -> pd.Series:
+    """The rows of the frame that have everything that a cell says."""
+    scale = view(metric).scale
+    said = {
+        "value": cell.value,
+        "std": cell.std,
+        "published": cell.published,
+        "difference": cell.difference,
+        "low": cell.interval and cell.interval[0],
+        "high": cell.interval and cell.interval[1],
+    }
+    same = pd.Series(True, index=rows.index)
+    for name, number in said.items():
+        if number is not None:
+            same &= (rows[name] - number / scale).abs() < 1e-9
+    return same & (rows["n"] == cell.n) if cell.n else same
+
+
+def test_the_frame_lies_beside_the_report(study: RunStore, tmp_path: Path) -> None:
+    (built,) = build(study, None, tmp_path / "out")
+    assert built.answers == tmp_path / "out" / "mosi" / "answers.parquet"
+    kept = pd.read_parquet(built.answers)
+    assert tuple(kept.columns) == COLUMNS
+    again = frame(sources(one(study)).answers)
+    pd.testing.assert_frame_equal(
+        kept.drop(columns=["seeds", "per_seed"]), again.drop(columns=["seeds", "per_seed"])
+    )
+    assert [list(x) for x in kept["per_seed"]] == again["per_seed"].tolist()
+
+
+def test_what_one_seed_has_not_says_so(store: RunStore) -> None:
+    for seed in SEEDS:
+        constant = lambda _, y, own=seed: 0 * y if own == 2 else y + 0.1  # noqa: E731
+        add(store, make_spec(seed=seed), make_table(Y, constant))
+    found = frame(sources(one(store)).answers)
+    (row,) = found[(found["protocol"] == "clean") & (found["metric"] == "corr")].itertuples()
+    assert np.isnan([row.value, row.low, row.high]).all()
+    assert row.undefined == "undefined for seed 2"
+    assert np.isnan(row.per_seed[1])
+    assert row.per_seed[0] == pytest.approx(1.0)
