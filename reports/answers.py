@@ -17,42 +17,23 @@ from operator import add
 import numpy as np
 
 from benchmark.metrics import METRICS
-from benchmark.questions import Question, fixed_questions, overview
+from benchmark.questions import Question, fixed_questions, grid_questions, overview
 from benchmark.readouts import linear_terms, questions_in
 from protocols.availability import mask_of, name_of
+from protocols.conditions import LEVELS
+from reports.answer import Answer, answer
 from reports.beside import printed
 from reports.floors import Floor
+from reports.grid_summary import GridSummary, grid_summary
 from reports.published import Published
 from reports.results import Results, System
 from reports.specialists import Specialists, specialists
 from reports.statistics.inference import Array, Estimate, estimate, marks
 from reports.subjects import Subject
-from reports.views import view
+from reports.views import SELECTIONS, view
 
 Asked = tuple[Question, ...]
 """One condition, or those of a mean, in order."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a system scores: in the metric's raw unit, but for what is published.
-
-    Attributes:
-        value: the mean over seeds; NaN where it is undefined.
-        std: over seeds; None with fewer than two.
-        low, high: the 95 % interval; NaN where it has none.
-        seeds: those that were asked everything.
-        per_seed: their values.
-        published: as a paper prints it beside this system.
-    """
-
-    value: float
-    std: float | None
-    low: float
-    high: float
-    seeds: tuple[int, ...]
-    per_seed: tuple[float, ...]
-    published: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +50,7 @@ class Answers:
     floors: Sequence[Floor]
     paper: Published
     _estimates: dict[tuple[str, Asked, str], Estimate] = field(default_factory=dict)
+    _summaries: dict[tuple[str, str, str, str], GridSummary] = field(default_factory=dict)
 
     @cached_property
     def means(self) -> dict[Asked, str]:
@@ -116,6 +98,12 @@ class Answers:
         _ = self.rows
         return self._estimates.get((subject.key, ordered(asked), metric))
 
+    @property
+    def summaries(self) -> Mapping[tuple[str, str, str, str], GridSummary]:
+        """(system's key, noise rule, missing rule, metric) -> its grid in a few numbers."""
+        _ = self.rows
+        return self._summaries
+
     def marks(
         self, subjects: Sequence[Subject], asked: Iterable[Question], metric: str
     ) -> list[str]:
@@ -141,7 +129,30 @@ class Answers:
                 by_runs[tuple(runs)].append(asked)
         for same, group in by_runs.items():
             terms = np.stack([_mixed(*linear[i], group) for i in same])
+            self._sum_up(system, group, same, metric, terms)
             yield group, same, estimate(terms)
+
+    def _sum_up(
+        self,
+        system: System,
+        asked: Sequence[Asked],
+        runs: Sequence[int],
+        metric: str,
+        terms: Array,
+    ) -> None:
+        """Keep the summary of every grid among what was asked, for the metrics of landscapes."""
+        if metric not in SELECTIONS[self.results.task].grid:
+            return
+        places = {questions: place for place, questions in enumerate(asked)}
+        seeds = tuple(system.records[i].spec.seed for i in runs)
+        higher = view(metric).higher_is_better
+        for noise, missing in self.results.variants("grid", "noise_rule", "missing_rule"):
+            grid = [(question,) for question in grid_questions(noise, missing)]
+            if all(one in places for one in grid):
+                own = terms[:, [places[one] for one in grid]]
+                square = own.reshape(len(own), len(LEVELS), len(LEVELS), -1)
+                key = (system.key, noise, missing, metric)
+                self._summaries[key] = grid_summary(square, seeds, higher)
 
     @cached_property
     def _questions(self) -> list[Question]:
@@ -169,7 +180,7 @@ class Answers:
                 self._estimates[system.key, questions, metric] = _alone(whole, place)
             per_seed = sum(by_question[q] for q in questions) / len(questions)
             beside = self.published(system, questions, metric)
-            found.append(_answer(np.asarray(per_seed), seeds, (low[place], high[place]), beside))
+            found.append(answer(np.asarray(per_seed), seeds, (low[place], high[place]), beside))
         return found
 
     def _of_specialists(
@@ -193,7 +204,7 @@ class Answers:
                     beside = self.published(group, asked, metric)
                     key = (group.key, asked, metric)
                     ends = (parts[0].low, parts[0].high) if len(parts) == 1 else mean.interval
-                    made[key] = _answer(per_seed, tuple(seeds), ends, beside)
+                    made[key] = answer(per_seed, tuple(seeds), ends, beside)
         return made
 
     def published(self, subject: Subject, asked: Asked, metric: str) -> float | None:
@@ -207,13 +218,6 @@ class Answers:
 def ordered(asked: Iterable[Question]) -> Asked:
     """What is asked, in the order that answers are kept by."""
     return tuple(sorted(asked))
-
-
-def _answer(
-    values: Array, seeds: tuple[int, ...], ends: tuple[float, float], published: float | None
-) -> Answer:
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Answer(float(values.mean()), std, *ends, seeds, tuple(values.tolist()), published)
 
 
 def _alone(whole: Estimate, place: int) -> Estimate:

@@ -20,6 +20,9 @@ published, difference, source    what a paper prints, value minus that, and the 
 undefined                        why a value or an interval is none
 ===============================  ==================================================================
 
+Of a grid there are also its areas, the relative drop at the most degraded cell, its worst cell, the
+steepest step (at the cell that it leads to) and the number of non-monotone steps.
+
 Where two tables of the paper print a number for one answer (Tables 5 and 6) there is a row for
 each, and ``quantity`` of the second says so.
 """
@@ -33,10 +36,13 @@ from typing import Any
 import pandas as pd
 
 from benchmark.metrics import METRICS
-from benchmark.questions import KEYS
-from reports.answers import Answer, Answers, Asked
+from benchmark.questions import KEYS, Question
+from protocols.conditions import LEVELS
+from reports.answer import Answer
+from reports.answers import Answers, Asked
 from reports.beside import NOT_STATED, TRAINED, ablation_printed, printed, table_of
 from reports.specialists import PER_INTENSITY, PER_RATE, Specialists
+from reports.statistics.summaries import Place
 from reports.subjects import Subject
 from reports.views import view
 
@@ -52,7 +58,7 @@ ABLATION = "value (Table 6)"
 
 def frame(answers: Answers) -> pd.DataFrame:
     """Every answer; columns as the module says."""
-    rows = [*_measured(answers), *_floors(answers), *_published(answers)]
+    rows = [*_measured(answers), *_summaries(answers), *_floors(answers), *_published(answers)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -78,6 +84,31 @@ def _measured(answers: Answers) -> Iterator[dict[str, Any]]:
                 yield {**about, "metric": metric, **beside, "quantity": ABLATION}
 
 
+def _summaries(answers: Answers) -> Iterator[dict[str, Any]]:
+    systems = {system.key: system for system in answers.results.systems}
+    for (key, noise, missing, metric), found in answers.summaries.items():
+        system = systems[key]
+        count = Answer(float(found.rises), None, math.nan, math.nan, found.worst.seeds, ())
+        quantities: dict[str, tuple[Answer, Place | None]] = {
+            "Area in λ": (found.area_in_intensity, None),
+            "Area in η": (found.area_in_rate, None),
+            f"Drop at ({LEVELS[-1]:g}, {LEVELS[-1]:g})": (found.drop, None),
+            "Worst cell": (found.worst, found.worst_at),
+            "Steepest step": (found.loss, found.step.end),
+            "Non-monotone steps": (count, None),
+        }
+        for quantity, (answer, place) in quantities.items():
+            x, rate = (math.nan, math.nan) if place is None else (LEVELS[i] for i in place)
+            asked = (Question("grid", noise, missing, x, rate),)
+            yield {
+                **{"kind": "system", "system": key, "label": system.label, "model": system.title},
+                **{"training": system.training, "quantity": quantity},
+                **_keys(asked),
+                **_numbers(answer),
+                **{"metric": metric, **_beside(answer.value, None, metric, "")},
+            }
+
+
 def _keys(asked: Asked) -> dict[str, Any]:
     """What conditions share; "" or NaN for the rest."""
     found: dict[str, Any] = {}
@@ -101,6 +132,8 @@ def _numbers(answer: Answer) -> dict[str, Any]:
 
 
 def _why(answer: Answer) -> str:
+    if not answer.per_seed:  # of the mean over seeds
+        return ""
     pairs = zip(answer.seeds, answer.per_seed, strict=True)
     lost = [str(seed) for seed, value in pairs if math.isnan(value)]
     if lost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 
@@ -10,7 +11,6 @@ import pytest
 from scipy import integrate, stats
 
 from benchmark.metrics import combine, terms
-from reports.statistics.functionals import linearised
 from reports.statistics.inference import (
     Estimate,
     estimate,
@@ -21,6 +21,15 @@ from reports.statistics.inference import (
 )
 from reports.statistics.simulate import setting, simulated
 from tests.test_statistics import labels
+
+
+def linearised(function: Callable[[np.ndarray], np.ndarray], terms: np.ndarray) -> np.ndarray:
+    """The function of the means of (..., N, K) terms plus each sample's influence, one by one."""
+    means = terms.mean(axis=-2, keepdims=True)
+    step = 1e-6 * (terms - means)
+    influence = (function(means + step) - function(means - step)) / 2e-6
+    centred = influence - influence.mean(axis=-1, keepdims=True)
+    return np.asarray(function(means) + centred)
 
 
 def drawn(seed: int, seeds: int = 3, size: int = 40, luck: float = 0.3) -> np.ndarray:

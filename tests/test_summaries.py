@@ -15,9 +15,17 @@ from protocols.availability import name_of
 from protocols.conditions import LEVELS, Condition
 from protocols.regimes import Regime
 from reports.results import Results
-from reports.statistics.functionals import Functional, answers, area, mean, one
+from reports.statistics.functionals import Functional, answers, mean, one
 from reports.statistics.inference import estimate
-from reports.statistics.summaries import cliff, non_monotone, relative_drop, steps_of, worst_cell
+from reports.statistics.summaries import (
+    cliff,
+    drop_terms,
+    non_monotone,
+    relative_drop,
+    steps_of,
+    trapezoid,
+    worst_cell,
+)
 from reports.tables.differences import Difference, difference_tables, sections
 from reports.tables.regret import regret_tables
 from reports.tables.summary import summary_tables
@@ -32,6 +40,7 @@ from tests.report_records import (
     sources,
 )
 from tests.report_records import one as results_of
+from tests.test_inference import linearised
 from tests.test_statistics import labels, noisy
 
 
@@ -65,9 +74,19 @@ def test_relative_drop_points_the_same_way_for_every_metric() -> None:
     assert error == pytest.approx([0.25])
 
 
+def test_the_terms_of_a_drop_are_its_value_and_its_slope() -> None:
+    clean, corner = np.abs(np.random.default_rng(0).normal(size=(2, 2, 40)))
+    for higher in (True, False):
+
+        def drop(ends: np.ndarray, higher: bool = higher) -> np.ndarray:
+            return relative_drop(ends[..., 0], ends[..., 1], higher)
+
+        want = linearised(drop, np.stack([clean, corner], axis=-1))
+        assert drop_terms(clean, corner, higher) == pytest.approx(want, abs=1e-6)
+
+
 def test_areas_weigh_by_the_trapezoid_rule() -> None:
-    points = [Question("II", intensity=level) for level in LEVELS]
-    weights = np.array([weight for _, weight in area(points)])
+    weights = trapezoid(LEVELS)
     assert weights.sum() == pytest.approx(1.0)
     curve = np.random.default_rng(0).normal(size=8)
     assert weights @ curve == pytest.approx(np.trapezoid(curve, LEVELS) / 0.7)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.answers import Answer
+from reports.answer import Answer
 from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import series_style, subtitle
 from reports.results import Results, System

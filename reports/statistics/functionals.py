@@ -1,12 +1,12 @@
-"""Weighted sums of a metric over conditions: grid means, areas, with what their errors need.
+"""Weighted sums of a metric over conditions: grid means, with what their errors need.
 
 Only for metrics that are means over samples (``metrics.MEANS``): a weighted sum over conditions is
-one more mean over samples then, and a whole area costs what one cell costs.
+one more mean over samples then, and a whole grid costs what one cell costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -16,14 +16,11 @@ from benchmark.metrics import MEANS, terms
 from benchmark.questions import Question
 from benchmark.readouts import row_weights, sample_terms
 from benchmark.table import PredictionTable
-from protocols.conditions import LEVELS
 from reports.results import System
 from reports.statistics.inference import Array, Estimate, estimate
 
 Functional = tuple[tuple[Question, float], ...]
 """Conditions, each with its weight in the sum."""
-
-_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -88,23 +85,6 @@ def _terms(table: PredictionTable, metric: str, functionals: Sequence[Functional
     return np.asarray(scale * mixed + (1 - scale * counted) * value)
 
 
-def linearised(function: Callable[[Array], Array], terms: Array) -> Array:
-    """The terms of a function of means: its value plus each sample's influence (delta method).
-
-    Args:
-        function: (..., K) means over samples to (...) values; smooth there.
-        terms: (..., N, K) what each sample adds.
-
-    Returns:
-        (..., N), whose mean is the function's value.
-    """
-    means = terms.mean(axis=-2, keepdims=True)
-    step = _STEP * (terms - means)
-    influence = (function(means + step) - function(means - step)) / (2 * _STEP)
-    centred = influence - influence.mean(axis=-1, keepdims=True)
-    return np.asarray(function(means) + centred)
-
-
 def one(question: Question) -> Functional:
     """The value at one condition."""
     return ((question, 1.0),)
@@ -113,16 +93,3 @@ def one(question: Question) -> Functional:
 def mean(questions: Sequence[Question]) -> Functional:
     """The mean over conditions."""
     return tuple((question, 1 / len(questions)) for question in questions)
-
-
-def area(questions: Sequence[Question], levels: Sequence[float] = LEVELS) -> Functional:
-    """The area under the curve through conditions at ascending levels, by the trapezoid rule.
-
-    Divided by the width, so it is the curve's mean height, in the metric's own unit.
-    """
-    x = np.asarray(levels)
-    widths = np.diff(x) / 2 / (x[-1] - x[0])
-    weights = np.zeros(len(x))
-    weights[:-1] += widths
-    weights[1:] += widths
-    return tuple(zip(questions, weights.tolist(), strict=True))

@@ -6,6 +6,7 @@ Every loss is signed so that positive is worse, whichever way the metric points.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +37,33 @@ def relative_drop(clean: Array, degraded: Array, higher_is_better: bool) -> Arra
     NaN where clean is 0.
     """
     sign = 1 if higher_is_better else -1
-    undefined = np.full(np.shape(clean), np.nan)
+    undefined = np.full(np.broadcast_shapes(np.shape(clean), np.shape(degraded)), np.nan)
     return np.divide(sign * (clean - degraded), clean, out=undefined, where=clean != 0)
+
+
+def drop_terms(clean: Array, degraded: Array, higher_is_better: bool) -> Array:
+    """The linear terms of the relative drop, from those of both ends: (S, N) each.
+
+    Its value plus each sample's influence; NaN where clean is 0.
+    """
+    c, d = clean.mean(axis=-1, keepdims=True), degraded.mean(axis=-1, keepdims=True)
+    value = relative_drop(c, d, higher_is_better)
+    kept = 1 - value if higher_is_better else 1 + value  # d / c
+    moved = relative_drop(c, degraded - kept * (clean - c), higher_is_better)
+    return np.asarray(moved)
+
+
+def trapezoid(levels: Sequence[float]) -> Array:
+    """The weights of values at ascending levels in the area under the curve through them.
+
+    Divided by the width, so it is the curve's mean height, in the metric's own unit.
+    """
+    x = np.asarray(levels)
+    widths = np.diff(x) / 2 / (x[-1] - x[0])
+    weights = np.zeros(len(x))
+    weights[:-1] += widths
+    weights[1:] += widths
+    return weights
 
 
 def worst_cell(surface: Array, higher_is_better: bool) -> Place:

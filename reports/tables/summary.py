@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
 import numpy as np
 
-from benchmark.questions import Question, grid_questions
+from benchmark.questions import grid_questions
 from protocols.conditions import LEVELS
 from reports import captions
+from reports.answer import Answer
 from reports.results import System
-from reports.statistics.functionals import Functional, answers, area, linearised, mean, one
-from reports.statistics.inference import Estimate, estimate
-from reports.statistics.summaries import (
-    Place,
-    cliff,
-    non_monotone,
-    relative_drop,
-    steps_of,
-    worst_cell,
-)
+from reports.statistics.summaries import Place, steps_of
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
@@ -89,58 +78,22 @@ def _cells(
 ) -> tuple[Cell, ...]:
     shown = view(metric)
     grid = grid_questions(noise_rule, missing_rule)
-    whole = answers(system, metric, mean(grid))
-    found = answers(system, metric, *_functionals(grid))
-    surface = [sources.answers.get(system, (question,), metric) for question in grid]
-    if whole is None or found is None or None in surface:
+    whole = sources.answers.get(system, grid, metric)
+    found = sources.answers.summaries.get((system.key, noise_rule, missing_rule, metric))
+    if whole is None or found is None:
         return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
-    estimates = [whole.estimate.at(0), *(found.estimate.at(q) for q in (_IN_LAMBDA, _IN_ETA))]
-    ends = np.moveaxis(found.terms[:, [_CLEAN, _CORNER_CELL]], 1, -1)
-    drop = estimate(linearised(partial(_drop, shown.higher_is_better), ends))
-    values = np.array([one.value for one in surface if one]).reshape(len(LEVELS), len(LEVELS))
     return (
-        *(_with_interval(one, shown.scale, shown.decimals) for one in estimates),
-        _with_interval(drop, 100.0, 1),
-        *_of_surface(system, grid, values, shown),
+        *(_cell(one, shown) for one in (whole, found.area_in_intensity, found.area_in_rate)),
+        _cell(found.drop, _PER_CENT),
+        _cell(found.worst, shown),
+        Cell(text=_at(found.worst_at)),
+        _cell(found.loss, shown),
+        Cell(text=f"{_at(found.step.start)} → {_at(found.step.end)}"),
+        Cell(float(found.rises), None, len(found.worst.seeds), decimals=0),
     )
 
 
-_IN_LAMBDA, _IN_ETA, _CLEAN, _CORNER_CELL = range(4)
-
-
-def _functionals(grid: Sequence[Question]) -> list[Functional]:
-    """Area in λ, area in η, clean, corner."""
-    width = len(LEVELS)
-    return [area(grid[::width]), area(grid[:width]), one(grid[0]), one(grid[-1])]
-
-
-def _drop(higher_is_better: bool, ends: np.ndarray) -> np.ndarray:
-    """(..., 2) values at the clean and at the other end."""
-    return relative_drop(ends[..., 0], ends[..., 1], higher_is_better)
-
-
-def _of_surface(
-    system: System, grid: Sequence[Question], surface: np.ndarray, shown: View
-) -> tuple[Cell, ...]:
-    worst = worst_cell(surface, shown.higher_is_better)
-    step = cliff(surface, shown.higher_is_better)
-
-    def at(place: Place) -> Question:
-        return grid[place[0] * len(LEVELS) + place[1]]
-
-    sign = -1.0 if shown.higher_is_better else 1.0
-    loss: Functional = ((at(step.end), sign), (at(step.start), -sign))
-    found = answers(system, shown.name, one(at(worst)), loss)
-    assert found is not None  # as the surface has every cell
-    value, lost = (found.estimate.at(q) for q in range(2))
-    rises = float(non_monotone(surface, shown.higher_is_better))
-    return (
-        _with_interval(value, shown.scale, shown.decimals),
-        Cell(text=_at(worst)),
-        _with_interval(lost, shown.scale, shown.decimals),
-        Cell(text=f"{_at(step.start)} → {_at(step.end)}"),
-        Cell(rises, None, len(found.per_seed), decimals=0),
-    )
+_PER_CENT = View("drop", "Drop", 100.0, 1, higher_is_better=False)
 
 
 def _constant(value: float, shown: View) -> tuple[Cell, ...]:
@@ -150,9 +103,11 @@ def _constant(value: float, shown: View) -> tuple[Cell, ...]:
     return (same, same, same, Cell(0.0), same, empty, zero, empty, Cell(0.0, decimals=0))
 
 
-def _with_interval(found: Estimate, scale: float, decimals: int) -> Cell:
-    scaled = found.times(scale)
-    return Cell(scaled.value, scaled.std, scaled.seeds, decimals=decimals, interval=scaled.interval)
+def _cell(found: Answer, shown: View) -> Cell:
+    std = None if found.std is None else found.std * shown.scale
+    ends = (found.low * shown.scale, found.high * shown.scale)
+    value, count = found.value * shown.scale, len(found.seeds)
+    return Cell(value, std, count, decimals=shown.decimals, interval=ends)
 
 
 def _at(place: Place) -> str:
