@@ -81,10 +81,7 @@ class Answers:
         """(subject's key, what was asked, metric) -> the answer."""
         found: dict[tuple[str, Asked, str], Answer] = {}
         for system in self.results.systems:
-            for metric in METRICS[self.results.task]:
-                for asked, runs, whole in self._of_system(system, metric):
-                    made = zip(asked, self._made(system, asked, runs, metric, whole), strict=True)
-                    found.update({(system.key, one, metric): answer for one, answer in made})
+            found.update(self._of_system(system))
         for group in self.specialists:
             found.update(self._of_specialists(group, found))
         return found
@@ -111,77 +108,92 @@ class Answers:
         found = [self.estimate(subject, asked, metric) for subject in subjects]
         return marks(found, view(metric).higher_is_better)
 
-    def _of_system(
-        self, system: System, metric: str
-    ) -> Iterable[tuple[list[Asked], tuple[int, ...], Estimate]]:
-        """What the same runs of a system were asked, those runs, and the numbers with errors."""
-        values = self.results.worked.values
-        every = [q for q in self._questions if any((r.run_id, q) in values for r in system.records)]
-        linear: list[tuple[dict[Question, int], Array]] = []
-        for record in system.records:
-            own = [q for q in every if (record.run_id, q) in values]
-            places = {q: place for place, q in enumerate(own)}
-            linear.append((places, linear_terms(record.table, metric, own)))
+    def _of_system(self, system: System) -> dict[tuple[str, Asked, str], Answer]:
+        values, metrics = self.results.worked.values, METRICS[self.results.task]
+        ids = [record.run_id for record in system.records]
+        own = [[q for q in self._questions if (run_id, q) in values] for run_id in ids]
+        tables = [
+            np.array([[values[run_id, q][metric] for metric in metrics] for q in questions])
+            for run_id, questions in zip(ids, own, strict=True)
+        ]
+        groups = self._covered(own)
+        found: dict[tuple[str, Asked, str], Answer] = {}
+        for column, metric in enumerate(metrics):
+            linear = [
+                linear_terms(record.table, metric, questions)
+                for record, questions in zip(system.records, own, strict=True)
+            ]
+            for asked, runs in groups:
+                terms = np.stack([_mixed(linear[i], places) for i, places in runs.items()])
+                of_runs = [_mixed(tables[i][:, column], places) for i, places in runs.items()]
+                seeds = tuple(system.records[i].spec.seed for i in runs)
+                whole = estimate(terms)
+                self._sum_up(system, asked, seeds, metric, terms)
+                self._keep(system, asked, metric, whole)
+                low, high = (ends.tolist() for ends in whole.intervals)
+                for place, (questions, per_seed) in enumerate(
+                    zip(asked, np.stack(of_runs, axis=1), strict=True)
+                ):
+                    beside = self.published(system, questions, metric)
+                    ends = (low[place], high[place])
+                    key = (system.key, questions, metric)
+                    found[key] = answer(per_seed, seeds, ends, beside)
+        return found
+
+    def _covered(
+        self, own: Sequence[Sequence[Question]]
+    ) -> list[tuple[list[Asked], dict[int, list[list[int]]]]]:
+        """What the same runs were asked, and for each of these runs where it has the questions.
+
+        Args:
+            own: the questions of each run.
+        """
+        has = [{question: place for place, question in enumerate(one)} for one in own]
         by_runs: dict[tuple[int, ...], list[Asked]] = defaultdict(list)
-        for asked in [*((q,) for q in every), *self.means]:
-            runs = [i for i, (has, _) in enumerate(linear) if all(q in has for q in asked)]
+        for asked in [*((q,) for q in self._questions), *self.means]:
+            runs = tuple(i for i, one in enumerate(has) if all(q in one for q in asked))
             if runs:
-                by_runs[tuple(runs)].append(asked)
-        for same, group in by_runs.items():
-            terms = np.stack([_mixed(*linear[i], group) for i in same])
-            self._sum_up(system, group, same, metric, terms)
-            yield group, same, estimate(terms)
+                by_runs[runs].append(asked)
+        return [
+            (group, {i: [[has[i][q] for q in asked] for asked in group] for i in runs})
+            for runs, group in by_runs.items()
+        ]
+
+    def _keep(self, system: System, asked: Sequence[Asked], metric: str, whole: Estimate) -> None:
+        """What systems are compared by: cells of a grid are compared as means only."""
+        for place, questions in enumerate(asked):
+            if len(questions) > 1 or questions[0].protocol != "grid":
+                self._estimates[system.key, questions, metric] = _alone(whole, place)
 
     def _sum_up(
         self,
         system: System,
         asked: Sequence[Asked],
-        runs: Sequence[int],
+        seeds: tuple[int, ...],
         metric: str,
         terms: Array,
     ) -> None:
-        """Keep the summary of every grid among what was asked, for the metrics of landscapes."""
+        """The summary of every grid among what was asked, for the metrics of landscapes."""
         if metric not in SELECTIONS[self.results.task].grid:
             return
         places = {questions: place for place, questions in enumerate(asked)}
-        seeds = tuple(system.records[i].spec.seed for i in runs)
-        higher = view(metric).higher_is_better
-        for noise, missing in self.results.variants("grid", "noise_rule", "missing_rule"):
+        for noise, missing in self._grids:
             grid = [(question,) for question in grid_questions(noise, missing)]
             if all(one in places for one in grid):
-                own = terms[:, [places[one] for one in grid]]
-                square = own.reshape(len(own), len(LEVELS), len(LEVELS), -1)
+                own = terms[:, [places[one] for one in grid]].reshape(
+                    len(terms), len(LEVELS), len(LEVELS), -1
+                )
                 key = (system.key, noise, missing, metric)
-                self._summaries[key] = grid_summary(square, seeds, higher)
+                better = view(metric).higher_is_better
+                self._summaries[key] = grid_summary(own, seeds, better)
 
     @cached_property
     def _questions(self) -> list[Question]:
         return list(dict.fromkeys(questions_in(self.results.worked.frame)))
 
-    def _made(
-        self,
-        system: System,
-        asked: Sequence[Asked],
-        runs: Sequence[int],
-        metric: str,
-        whole: Estimate,
-    ) -> list[Answer]:
-        values = self.results.worked.values
-        low, high = (ends.tolist() for ends in whole.intervals)
-        records = [system.records[i] for i in runs]
-        seeds = tuple(record.spec.seed for record in records)
-        by_question = {
-            q: np.array([values[record.run_id, q][metric] for record in records])
-            for q in dict.fromkeys(question for questions in asked for question in questions)
-        }
-        found = []
-        for place, questions in enumerate(asked):
-            if len(questions) > 1 or questions[0].protocol != "grid":  # grids are compared as means
-                self._estimates[system.key, questions, metric] = _alone(whole, place)
-            per_seed = sum(by_question[q] for q in questions) / len(questions)
-            beside = self.published(system, questions, metric)
-            found.append(answer(np.asarray(per_seed), seeds, (low[place], high[place]), beside))
-        return found
+    @cached_property
+    def _grids(self) -> list[tuple[str, ...]]:
+        return self.results.variants("grid", "noise_rule", "missing_rule")
 
     def _of_specialists(
         self, group: Specialists, found: Mapping[tuple[str, Asked, str], Answer]
@@ -227,10 +239,10 @@ def _alone(whole: Estimate, place: int) -> Estimate:
     return Estimate(one.by_sample.copy(), deviations, one.interaction.copy())
 
 
-def _mixed(places: Mapping[Question, int], linear: Array, asked: Sequence[Asked]) -> Array:
-    """(A, N) linear terms of what is asked, from those of single questions."""
-    mixed = np.empty((len(asked), linear.shape[1]))
-    for row, questions in enumerate(asked):
-        of_each = [places[q] for q in questions]
-        mixed[row] = linear[of_each[0]] if len(of_each) == 1 else linear[of_each].mean(axis=0)
-    return mixed
+def _mixed(values: Array, asked: Sequence[Sequence[int]]) -> Array:
+    """(A, ...) means over what is asked, from (Q, ...) values of single questions."""
+    mixed = values[[places[0] for places in asked]]
+    for row, places in enumerate(asked):
+        if len(places) > 1:
+            mixed[row] = values[places].mean(axis=0)
+    return np.asarray(mixed)
