@@ -202,7 +202,7 @@ def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
         "the epoch with the lowest validation MAE",
         "Noise rule seed_a1, mean over 3 corruption draws",
         "Missing rule bernoulli",
-        "Versions: missing 1, metrics 2, zeroing 1, degradation 1, draw 1, III 1.",
+        "Versions: missing 1, metrics 2, zeroing 1, degradation 2, draw 1, III 1.",
         "uniform on [0, 0.7]",
         "Reconstructed without the authors' source: Beta",
         "95 % interval",
