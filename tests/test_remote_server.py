@@ -24,9 +24,9 @@ from benchmark.plan import PlanConfig
 from benchmark.records import RunStore
 from benchmark.search.plan import plan_search
 from benchmark.search.session import SearchSession
-from benchmark.tracking.mlflow_store import default_uri
+from benchmark.tracking.place import default_uri
 from benchmark.tracking.server import _wait_until_up
-from benchmark.tracking.tracker import sync
+from benchmark.tracking.sync import sync
 from reports.choice import from_mlflow
 from tests.tracked_store import prepared_store
 

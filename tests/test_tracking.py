@@ -14,10 +14,12 @@ from benchmark.execution.events import Event
 from benchmark.readouts import summarise
 from benchmark.records import HISTORY, RunStore
 from benchmark.table import PredictionTable, merge
-from benchmark.tracking.plan import NOTE, describe_plan
-from benchmark.tracking.sync import PARENT
-from benchmark.tracking.tracked import MAX_VALUE, RUN_ID, curve_values, params_of, summary
-from benchmark.tracking.tracker import Tracker, sync
+from benchmark.tracking.live import Tracker
+from benchmark.tracking.mirror import PARENT
+from benchmark.tracking.parents import describe_plan
+from benchmark.tracking.summary import summary
+from benchmark.tracking.sync import sync
+from benchmark.tracking.tracked import MAX_VALUE, NOTE, RUN_ID, curve_values, params_of
 from protocols.regimes import Regime
 from tests.records import make_history, make_record, make_run_spec, make_table
 from tests.tracked_store import (
@@ -107,7 +109,7 @@ def test_curves_are_live_and_one_batch_an_epoch(
     assert run.info.status == "RUNNING"
     expected = make_history(EPOCHS, seed=1)["train_loss"]
     assert curve(store, run, "train/loss") == [(1, expected[0]), (2, expected[1])]
-    tracker.close_plan()
+    tracker.close()
 
 
 def test_a_failed_run_says_why(store: RunStore) -> None:
@@ -116,7 +118,7 @@ def test_a_failed_run_says_why(store: RunStore) -> None:
     train(tracker, bad, last=1)
     tracker.handle(bad, Event(bad.run_id, "failed", message="DivergedError: the loss is nan"))
     finish(tracker, store, good)
-    tracker.close_plan()
+    tracker.close()
     status = {run.data.tags[RUN_ID]: run for run in found(store)}
     assert status[bad.run_id].info.status == "FAILED"
     assert status[bad.run_id].data.tags["error"] == "DivergedError: the loss is nan"
@@ -130,12 +132,12 @@ def test_an_interrupted_run_goes_on_as_the_same_child(store: RunStore) -> None:
     spec = make_run_spec("qamoe", "spectrum", 1)
     tracker = open_tracker(store, [spec])
     train(tracker, spec, last=2)
-    tracker.close_plan()
+    tracker.close()
     assert [run.info.status for run in (*found(store), *found(store, "plan"))] == ["KILLED"] * 2
     tracker = open_tracker(store, [spec])
     train(tracker, spec, first=2)
     finish(tracker, store, spec)
-    tracker.close_plan()
+    tracker.close()
     (run,) = found(store)
     assert run.info.status == found(store, "plan")[0].info.status == "FINISHED"
     assert [step for step, _ in curve(store, run, "train/loss")] == [1, 2, 3]
@@ -197,8 +199,8 @@ def test_sync_passes_over_an_unreadable_record(store: RunStore) -> None:
     bad, good = make_record(store, seed=1), make_record(store, seed=2)
     (bad.path / HISTORY).write_text("")
     report = sync(store, uri_of(store))
-    assert (report.made, len(report.unreadable)) == (1, 1)
-    assert bad.run_id in report.unreadable[0]
+    assert (report.made, len(report.problems)) == (1, 1)
+    assert bad.run_id in report.problems[0]
     assert [run.data.tags[RUN_ID] for run in found(store)] == [good.run_id]
 
 

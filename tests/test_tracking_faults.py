@@ -17,10 +17,11 @@ from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event
 from benchmark.records import RunStore
 from benchmark.tracking import mlflow_store
-from benchmark.tracking.mlflow_store import default_uri
+from benchmark.tracking.live import Tracker
+from benchmark.tracking.place import default_uri
 from benchmark.tracking.server import serve_ui
+from benchmark.tracking.sync import sync
 from benchmark.tracking.tracked import RUN_ID
-from benchmark.tracking.tracker import Tracker, sync
 from tests.tracked_store import (
     curve,
     finish,
@@ -56,7 +57,7 @@ def test_a_dead_server_stops_nothing(store: RunStore, closed_port: int, scheme: 
     for spec in specs:
         train(tracker, spec)
         finish(tracker, store, spec)
-    tracker.close_plan()
+    tracker.close()
     assert time.monotonic() - begun < 10
     assert tracker.behind
     (line,) = said
@@ -85,7 +86,7 @@ def test_what_a_locked_database_missed_is_filled_in(
     tracker.handle(failed, Event(failed.run_id, "failed", message="out of memory"))
     assert tracker.behind
     holder.close()
-    tracker.close_plan()
+    tracker.close()
     assert not tracker.behind
     assert [line.split()[:3] for line in said] == [
         ["tracking", "is", "behind:"],
@@ -110,7 +111,7 @@ def test_a_failure_in_the_middle_leaves_no_gap(
         train(tracker, spec, first=2, last=2)
     train(tracker, spec, first=3, last=3)
     finish(tracker, store, spec)
-    tracker.close_plan()
+    tracker.close()
     (run,) = found(store)
     assert [step for step, _ in curve(store, run, "train/loss")] == [1, 2, 3]
     assert run.info.status == "FINISHED"
@@ -125,7 +126,7 @@ def test_a_database_deleted_under_a_plan_is_made_again(store: RunStore) -> None:
     (store.root / "mlflow.db").unlink()
     train(tracker, second)
     finish(tracker, store, second)
-    tracker.close_plan()
+    tracker.close()
     assert len(said) == 1
     assert {run.info.status for run in found(store)} == {"FINISHED"}
     assert len(found(store)) == 2
@@ -145,7 +146,7 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path, damage: str) -> No
     tracker = open_tracker(store, specs, warn=said.append)
     train(tracker, specs[0])
     finish(tracker, store, specs[0])
-    tracker.close_plan()
+    tracker.close()
     assert len(said) == 1
     with pytest.raises(BenchmarkError, match=r"mlflow\.db failed"):
         sync(store, uri_of(store))
@@ -166,7 +167,7 @@ for spec in specs:
     train(tracker, spec)
     if sys.argv[2] == "0":
         finish(tracker, store, spec)
-tracker.close_plan()
+tracker.close()
 """
 
 
@@ -223,7 +224,7 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
     first, second = specs_of("qamoe")
     tracker = open_tracker(store, [first])
     finish(tracker, store, first)
-    tracker.close_plan()
+    tracker.close()
     code = "import sys; from benchmark.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "ui", "--runs-dir", str(store.root)]
     process = subprocess.Popen(
@@ -255,6 +256,6 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
         assert probe.connect_ex(("127.0.0.1", closed_port)) != 0
     train(remote, second, first=2)
     finish(remote, elsewhere, second)
-    remote.close_plan()
+    remote.close()
     assert remote.behind
     assert len(said) == 1

@@ -21,7 +21,8 @@ from urllib.parse import urlencode
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import LOWER_IS_BETTER, PRIMARY
-from benchmark.tracking.mlflow_store import Say, sqlite_path
+from benchmark.tracking.connection import Say
+from benchmark.tracking.place import sqlite_path
 
 START_SECONDS = 120.0
 STOP_SECONDS = 5.0

@@ -9,33 +9,31 @@ import getpass
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import METRIC_VERSION, PRIMARY
+from benchmark.metrics import METRIC_VERSION
 from benchmark.naming import source_quality
 from benchmark.records import CONFIG, METRICS, RunRecord
-from benchmark.search.objective import OBJECTIVES, Objective
+from benchmark.registry import model_class
 from benchmark.spec import RunSpec
-from protocols.conditions import LEVELS, PROTOCOLS
-from protocols.modalities import Task
+from benchmark.tracking.summary import summary_of
+from protocols.conditions import PROTOCOLS
 
 RUN_ID = "run_id"
-VERSION_TAGS = ("conditions", "metric_version", "validation_conditions")
-"""What a record's numbers were made from: a tracked run with other values is out of date."""
-
+NOTE = "mlflow.note.content"
 VALIDATION_ONLY = "validation"
 """The tag ``protocol`` of a search's trial, which was not evaluated on test."""
 
-MAX_VALUE = 500
-"""Longer parameter values are cut: every server takes this many characters."""
+MAX_VALUE, MAX_NAME, MAX_NOTE = 500, 250, 8000
+"""Longer parameter values, names and descriptions are cut: servers take this many characters."""
 
 Curve = tuple[int, dict[str, float]]
 """(epochs done, metric -> value)"""
@@ -44,12 +42,6 @@ LEARNING_RATE = "train/learning_rate"
 """The curve that has a value at every epoch of every run."""
 
 _NO_CURVE = frozenset({"epoch", "best"})
-_HEADLINES: Mapping[Task, tuple[str, ...]] = {
-    "regression": ("mae", "corr", "acc2_non0"),
-    "classification": ("acc", "f1_weighted"),
-}
-_DEFAULT_RULES = frozenset({"", "seed_a1", "bernoulli"})
-_DEFAULT_JOINT = "uniform_0.7"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
 """What reading a damaged file of a record raises."""
 
@@ -93,7 +85,7 @@ def read(record: RunRecord) -> Tracked:
             spec=record.spec,
             tags={**tags_of(record.spec), **_record_tags(record)},
             curves=curves,
-            summary=_summary(record),
+            summary=summary_of(record),
             started=ended - int(1000 * duration),
             ended=ended,
             epoch_seconds=training / max(1, len(curves)),
@@ -129,7 +121,12 @@ def params_of(spec: RunSpec) -> dict[str, str]:
     }
     for group, values in groups.items():
         nested |= {f"{group}.{key}": value for key, value in _flatten(values).items()}
-    return {key: _short(value) for key, value in nested.items()}
+    return {plain_name(key): _short(value) for key, value in nested.items()}
+
+
+def plain_name(text: str) -> str:
+    """A name of a setting, a metric or a tag as MLflow takes it: other characters are "_"."""
+    return re.sub(r"[^\w./ -]", "_", text)[:MAX_NAME].strip("/. ")
 
 
 def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,10 +157,25 @@ def tags_of(spec: RunSpec) -> dict[str, str]:
         "regime": spec.regime.name,
         "seed": str(spec.seed),
         "task": spec.task,
-        **source_tags(),
     }
     quality = source_quality(spec.model)
     return {**tags, "source": quality} if quality else tags
+
+
+def card_note(record: RunRecord) -> str:
+    """Markdown: whose method it is, how well its source is known, where we depart from it.
+
+    Of a model that is not installed, what its record says.
+    """
+    try:
+        card = model_class(record.spec.model).card
+    except BenchmarkError:
+        kept = record.environment.get("model", {})
+        return f"**{kept.get('title', record.spec.model)}**, source: *{kept.get('source', '?')}*"
+    parts = [f"**{card.title}**: {card.citation}", f"Source: *{card.source}*."]
+    if card.deviations:
+        parts += ["Departs from the original:", "\n".join(f"- {one}" for one in card.deviations)]
+    return "\n\n".join(parts)[:MAX_NOTE]
 
 
 def source_tags() -> dict[str, str]:
@@ -182,11 +194,12 @@ def source_tags() -> dict[str, str]:
 def _record_tags(record: RunRecord) -> dict[str, str]:
     environment = record.environment
     version = METRIC_VERSION[record.spec.task]
-    tags = {"protocol": VALIDATION_ONLY, "conditions": "0", "metric_version": str(version)}
+    tags = {NOTE: card_note(record)}
+    tags |= {"protocol": VALIDATION_ONLY, "conditions": "0", "metric_version": str(version)}
     if record.is_evaluated():
         made_from = json.loads((record.path / METRICS).read_text())
         covered = set(record.metrics["protocol"])
-        tags = {
+        tags |= {
             "protocol": ",".join(p for p in PROTOCOLS if p in covered),
             "conditions": str(made_from["conditions"]),
             "metric_version": str(made_from["metric_version"]),
@@ -218,50 +231,5 @@ def curve_values(row: Mapping[Any, Any]) -> dict[str, float]:
         part, _, rest = name.partition("_")
         # a model's own phases are parts of its training: ``train/likelihood_loss``
         tracked = f"{part}/{rest}" if part in ("train", "valid") else f"train/{name}"
-        values[tracked] = float(value)
+        values[plain_name(tracked)] = float(value)
     return values
-
-
-def _summary(record: RunRecord) -> dict[str, float]:
-    """The test metrics, where there are some, and the search objectives that can be read off."""
-    values = summary(record.metrics, record.spec.task) if record.is_evaluated() else {}
-    table = record.validation
-    if table is None:
-        return values
-    for name in OBJECTIVES:
-        objective = Objective(name, table.task, table.present)
-        if table.covers(objective.conditions()):
-            values[f"valid/{name}_{objective.metric}"] = objective.value(table)
-    return values
-
-
-def summary(metrics: pd.DataFrame, task: Task) -> dict[str, float]:
-    """About ten numbers of a record's metrics, under the names that tracking shows.
-
-    ``test/clean_*``, ``test/protocol_III_*`` and ``test/grid_*`` (mean over the grid's cells) in
-    three metrics; ``test/protocol_I_*`` (mean over the fixed non-empty subsets),
-    ``test/protocol_II_*`` (mean over the levels) and ``test/grid_worst_*`` (highest λ and η) in
-    the primary one. A rule other than the default is part of the name.
-    """
-    primary, headlines = (PRIMARY[task],), _HEADLINES[task]
-    fixed = (metrics["protocol"] != "I") | (metrics["missing_rule"] == "")
-    values: dict[str, float] = {}
-    for key, rows in metrics[fixed].groupby(["protocol", "noise_rule", "missing_rule"]):
-        protocol, *rules = (str(part) for part in key)
-        suffix = "".join(f"_{rule}" for rule in rules if rule not in _DEFAULT_RULES)
-        name = protocol if protocol in ("clean", "grid") else f"protocol_{protocol}"
-        if protocol == "III":
-            for joint, cells in rows.groupby("available"):
-                of_joint = "" if joint == _DEFAULT_JOINT else f"_{joint}"
-                values |= _means(name + suffix + of_joint, cells, headlines)
-            continue
-        values |= _means(name + suffix, rows, primary if protocol in ("I", "II") else headlines)
-        if protocol == "grid":
-            worst = (rows["intensity"] == max(LEVELS)) & (rows["rate"] == max(LEVELS))
-            values |= _means(f"grid_worst{suffix}", rows[worst], primary)
-    return values
-
-
-def _means(part: str, rows: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
-    means = {f"test/{part}_{name}": float(rows[name].mean()) for name in names}
-    return {name: value for name, value in means.items() if math.isfinite(value)}
