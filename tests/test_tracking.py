@@ -14,13 +14,13 @@ from benchmark.execution.events import Event
 from benchmark.readouts import summarise
 from benchmark.records import HISTORY, RunStore
 from benchmark.table import PredictionTable, merge
-from benchmark.tracking.live import Tracker
 from benchmark.tracking.mirror import PARENT
 from benchmark.tracking.parents import describe_plan
 from benchmark.tracking.summary import summary
-from benchmark.tracking.sync import sync
+from benchmark.tracking.sync import attach, sync
 from benchmark.tracking.tracked import MAX_VALUE, NOTE, RUN_ID, curve_values, params_of
 from protocols.regimes import Regime
+from qamoe.model import QAMoE
 from tests.records import make_history, make_record, make_run_spec, make_table
 from tests.tracked_store import (
     EPOCHS,
@@ -29,7 +29,9 @@ from tests.tracked_store import (
     finish,
     found,
     open_tracker,
+    plan_of,
     prepared_store,
+    settled,
     specs_of,
     track,
     train,
@@ -79,7 +81,13 @@ def test_a_plan_is_a_parent_with_a_child_for_each_run(store: RunStore) -> None:
     assert tags.items() <= run.data.tags.items()
     assert run.data.params["training.epochs"] == str(EPOCHS)
     assert run.data.params["model.topk"] == "2"
-    assert len([name for name in run.data.metrics if name.startswith("test/")]) == 12
+    assert len([name for name in run.data.metrics if name.startswith("test/")]) == 18
+    assert run.data.metrics.keys() >= {"test/clean_acc7", "test/clean_f1_non0"}
+    assert run.data.tags[NOTE].startswith(f"**{QAMoE.card.title}**: {QAMoE.card.citation}")
+    assert "*paper read*" in run.data.tags[NOTE]
+    values = [children[s.run_id].data.metrics["test/clean_mae"] for s in specs[:2]]
+    shown = parent.data.metrics["qamoe spectrum _width_8_ topk_2_/test/clean_mae"]
+    assert shown == pytest.approx(sum(values) / 2)
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.name == "synthetic"
     assert specs[0].data_sha256.startswith(dataset.dataset.digest)
@@ -104,6 +112,7 @@ def test_curves_are_live_and_one_batch_an_epoch(
     spec = make_run_spec("qamoe", "spectrum", 1)
     tracker = open_tracker(store, [spec])
     train(tracker, spec, last=2)
+    settled(tracker)
     assert [size for size in batches if size] == [3, 3]
     (run,) = found(store)
     assert run.info.status == "RUNNING"
@@ -209,9 +218,9 @@ def test_files_can_be_attached_to_a_plan(store: RunStore, tmp_path: Path) -> Non
     track(store, specs)
     figure = tmp_path / "landscape.png"
     figure.write_bytes(b"picture")
-    tracker = Tracker(uri_of(store), "synthetic", store)
-    assert tracker.attach("plan_id", "plan-1", [figure], "figures")
-    assert not tracker.attach("plan_id", "unknown", [figure])
+    unknown, plan = plan_of(specs, "unknown"), plan_of(specs)
+    assert attach(store, uri_of(store), [unknown], {"figures": [figure]}) is None
+    assert attach(store, uri_of(store), [unknown, plan], {"figures": [figure]}) == plan
     (parent,) = found(store, "plan")
     (file,) = client_of(store).list_artifacts(parent.info.run_id, "figures")
     assert file.path == "figures/landscape.png"

@@ -62,6 +62,7 @@ class Mirror:
         self._runs: dict[str, StoredRun] | None = None
         self._models: dict[str, list[StoredModel]] = {}
         self._parents: dict[str, StoredRun] = {}
+        self._made: set[str] = set()
         self._plans: list[Plan] = []
         self.read_plans()
 
@@ -93,6 +94,7 @@ class Mirror:
                 if found is None:
                     tags = {**plan.all_tags(), **source_tags(), NOTE: plan.description}
                     found = self.connection.create(plan.title, tags, int(1000 * plan.created))
+                    self._made.add(found.id)
             self._parents[plan.plan_id] = found
         return self._parents[plan.plan_id]
 
@@ -161,7 +163,7 @@ class Mirror:
         return self.connection.create_model(run, form.name, params_of(tracked.spec), tags)
 
     def _curve_points(self, run: StoredRun, tracked: Tracked) -> list[Point]:
-        """What the store lacks of the curves; the status, written last, says that they are whole."""
+        """What the store lacks of the curves; the status, written last, says they are whole."""
         last = {name: value for _, values in tracked.curves for name, value in values.items()}
         if run.status == "FINISHED" and all(run.metrics.get(k) == v for k, v in last.items()):
             return []
@@ -218,9 +220,12 @@ class Mirror:
         tags = {**plan.all_tags(), NOTE: note_of(plan, store, parent.id, sorted(pictures))}
         to.log(parent, plan.params, tags, points)
         status = plan.status(store)
+        seen = [run.status for run_id in lacking if (run := self.find(run_id))]
+        if status == "KILLED" and "FAILED" in seen:
+            status = "FAILED"
         if status == "RUNNING" or (parent.status != "RUNNING" and status != "FINISHED"):
             return ended
-        return ended + to.end(parent, status)
+        return ended + (to.end(parent, status) and parent.id not in self._made)
 
 
 def note_of(plan: Plan, store: RunStore, parent: str, pictures: Iterable[str]) -> str:

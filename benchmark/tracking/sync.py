@@ -1,4 +1,4 @@
-"""``benchmark sync``: every record and every plan into a tracking store; and a report beside them."""
+"""``benchmark sync``: every record and plan into a tracking store; and a report beside them."""
 
 from __future__ import annotations
 
