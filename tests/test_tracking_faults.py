@@ -72,7 +72,7 @@ def test_a_dead_server_stops_nothing(store: RunStore, closed_port: int, scheme: 
     assert "tracking is behind" in line
     assert "benchmark sync" in line
     assert "\n" not in line
-    assert ("Connection refused" if scheme == "http" else "psycopg2") in line
+    assert ("Connection refused" if scheme == "http" else "psycopg") in line
     assert "secret" not in line
     with pytest.raises(BenchmarkError, match=str(closed_port)):
         sync(store, uri)

@@ -69,6 +69,8 @@ class Client:
         from mlflow.tracking import MlflowClient
 
         path = sqlite_path(uri)
+        if not uri.startswith("http"):  # takes seconds, which are not the store's
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
         with self.contact():
             if path is not None:
                 settle(path)
