@@ -53,7 +53,8 @@ def contents(store: RunStore) -> dict[str, Any]:
     }
     for run in found(store):
         tags = dict(run.data.tags)
-        tags[PARENT] = parents[tags[PARENT]]
+        for tie in (PARENT, "plan.plan-1"):
+            tags[tie] = parents[tags[tie]]
         curves = {name: curve(store, run, name) for name in run.data.metrics}
         data = [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs]
         files = client_of(store).list_artifacts(run.info.run_id, "record")
