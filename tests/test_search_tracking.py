@@ -69,7 +69,7 @@ def test_a_study_is_a_parent_run_and_its_trials_are_children(store, plan) -> Non
         topk = run.data.params["model.topk"]
         rate = run.data.params["training.learning_rate"]
         assert (
-            run.info.run_name == f"qamoe · spectrum (learning_rate={rate}, topk={topk}) · seed 1111"
+            run.info.run_name == f"QA-MoE · spectrum (learning_rate={rate}, topk={topk}) · seed 1111"
         )
     best = min(run.data.metrics["valid/grid_mae"] for run in children)
     assert parent.data.metrics["valid/grid_mae_best"] == best
