@@ -12,7 +12,7 @@ from benchmark.execution.execute import execute
 from benchmark.execution.executor import Execution
 from benchmark.plan import PlanConfig, plan_runs
 from benchmark.records import VALIDATION, RunStore
-from benchmark.search import plan as search_module
+from benchmark.search import search as search_module
 from benchmark.search.report import best_yaml, ranked
 from benchmark.search.session import SearchSession
 from benchmark.search.study import Study
