@@ -11,16 +11,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from benchmark.errors import BenchmarkError
-from benchmark.records import RunStore, replace_file
+from benchmark.files import replace_file
+from benchmark.hygiene import csv_cell
+from benchmark.records import RunStore
 from benchmark.search.plan import SearchPlan
 from benchmark.search.study import Settings, Trial
 from benchmark.spec import RunSpec
 from benchmark.tracking.plan import ARTIFACTS, Plan
+from benchmark.yamlfile import to_yaml
 
 FOLDER = "searches"
 BEST, TRIALS = "best.yaml", "trials.csv"
@@ -111,7 +113,7 @@ def write_results(
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["trial"])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / TRIALS, text.getvalue().encode())
@@ -136,7 +138,7 @@ def best_yaml(plan: SearchPlan, best: Trial) -> str:
         f"# study {plan.name}, trial {best.number}: {settings_text(best.settings)}\n"
         f"# {plan.objective.title} {best.value!r}, runs {' '.join(best.run_ids)}\n"
     )
-    return header + yaml.safe_dump(request, sort_keys=False, allow_unicode=True)
+    return header + to_yaml(request)
 
 
 def tracked_search(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution
 from benchmark.execution.progress import Display
 from benchmark.execution.session import open_tracker
+from benchmark.hygiene import terminal
 from benchmark.records import RunStore
 from benchmark.search.plan import DEFAULT_TRIALS, Search, SearchPlan
 from benchmark.search.report import (
@@ -67,7 +66,7 @@ class SearchSession:
                 "--workers 1, leave --storage out (a journal file), or name a database server."
             )
         self.plan, self.how = plan, how
-        self.console = Console(highlight=False)
+        self.console = terminal(highlight=False)
         self.store = RunStore(how.runs_dir)
         self.store.prepare()
         grid = grid_of(plan.space)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmark.files import replace_file
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.questions import Headline, overview
 from benchmark.readouts import answers_in, headline_value, questions_in, spread
-from benchmark.records import RunRecord, RunStore, replace_file
+from benchmark.records import RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_title, run_titles, systems
 from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags

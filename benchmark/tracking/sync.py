@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from benchmark.errors import BenchmarkError
+from benchmark.files import is_inside
 from benchmark.records import CHECKPOINT, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import run_title
@@ -156,7 +157,8 @@ def write_plan(connection: Connection, parent: str, plan: Plan, store: RunStore)
     note = note_of(plan, store, parent)
     connection.log(parent, params=plan.params, tags={NOTE: note}, points=points)
     files = [store.root / name for name in plan.files]
-    connection.upload(parent, [path for path in files if path.is_file()], plan.kind)
+    ours = [path for path in files if path.is_file() and is_inside(path, store.root)]
+    connection.upload(parent, ours, plan.kind)
 
 
 def note_of(plan: Plan, store: RunStore, parent: str, pictures: Sequence[str] = ()) -> str:

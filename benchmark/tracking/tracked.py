@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PRIMARY
@@ -50,7 +49,7 @@ _HEADLINES: Mapping[Task, tuple[str, ...]] = {
     "regression": ("mae", "corr", "acc2_non0"),
     "classification": ("acc", "f1_weighted"),
 }
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, BenchmarkError)
 """What reading a damaged file of a record raises."""
 
 
