@@ -19,8 +19,9 @@ from pydantic import Field
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.execution import execute as module
+from benchmark.execution.attempt import attempt
 from benchmark.execution.execute import execute, load_model
-from benchmark.execution.executor import Execution, attempt, run_plan
+from benchmark.execution.executor import Execution, run_plan
 from benchmark.interface import ModelConfig
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
 from benchmark.predict import fill_table, predict
