@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.metrics import METRIC_VERSION
+from benchmark.metrics import METRIC_VERSION, METRICS
 from benchmark.questions import KEYS
 from benchmark.readouts import summarise
 from benchmark.seal import sealed
@@ -33,9 +33,16 @@ def is_current(values: Mapping[str, Any], task: Task, seal: str) -> bool:
     return {name: values.get(name) for name in present} == present
 
 
-def frame(values: Mapping[str, Any]) -> pd.DataFrame:
-    """:func:`benchmark.readouts.summarise` of the table, from a file's values."""
+def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
+    """:func:`benchmark.readouts.summarise` of the table, from a file's values.
+
+    Raises:
+        KeyError, TypeError, ValueError: where they are no such thing.
+    """
     found = pd.DataFrame(values["rows"])
+    lacking = [name for name in (*KEYS, *METRICS[task]) if name not in found.columns]
+    if lacking:
+        raise ValueError(f"its rows have no {', '.join(lacking)}")
     numbers = [name for name in found.columns if name not in KEYS]
     return found.astype(dict.fromkeys(numbers, float))  # a column of undefined values too
 

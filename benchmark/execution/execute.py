@@ -119,9 +119,9 @@ def _sound(spec: RunSpec, store: RunStore, listen: Listener) -> RunRecord | None
     Raises:
         BenchmarkError: where the directory has another run's record, which is not to be lost.
     """
-    if not store.is_trained(spec.run_id):
+    record = RunRecord(store.path(spec.run_id))
+    if not record.path.exists():
         return None
-    record = store.trained(spec.run_id)
     try:
         _ = record.spec, record.environment, record.history, record.checkpoint()
     except ForeignError:

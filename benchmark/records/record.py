@@ -118,7 +118,8 @@ class RunRecord:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
-        return read(self.path / METRICS, lambda _: metrics_file.frame(self._summary))
+        task = self.spec.task
+        return read(self.path / METRICS, lambda _: metrics_file.frame(self._summary, task))
 
     @cached_property
     def _summary(self) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class RunRecord:
 
     def metrics_are_current(self) -> bool:
         """Whether ``metrics.json`` was made from the present table by the present definitions."""
-        if not (self.path / METRICS).is_file():
+        if not (self.path / METRICS).exists():
             return False
         seal = read_seal(self.path / PREDICTIONS)
         return metrics_file.is_current(self._summary, self.table.task, seal)
