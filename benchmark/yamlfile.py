@@ -117,7 +117,7 @@ def parse_yaml(text: str, where: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         why = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-        raise BenchmarkError(f"{where}{place}: not read: {one_line(why)}") from None
+        raise BenchmarkError(f"{where}{place}: is no YAML for us: {one_line(why)}") from None
 
 
 def read_yaml(path: Path) -> Any:

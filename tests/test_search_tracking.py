@@ -19,8 +19,8 @@ from benchmark.records import CHECKPOINT, RunStore
 from benchmark.search.objective import Objective
 from benchmark.search.plan import SearchPlan, plan_search
 from benchmark.search.session import SearchSession
-from benchmark.tracking.plan import NOTE
-from benchmark.tracking.tracker import sync
+from benchmark.tracking.sync import sync
+from benchmark.tracking.tracked import NOTE
 from protocols.modalities import MODALITIES
 from tests.tracked_store import client_of, found, prepared_store, uri_of
 

@@ -21,7 +21,7 @@ from benchmark.records import DamagedError, RunStore
 from benchmark.search.plan import SearchPlan
 from benchmark.search.study import Settings, Trial
 from benchmark.spec import RunSpec
-from benchmark.tracking.plan import ARTIFACTS, Plan
+from benchmark.tracking.parents import ARTIFACTS, Plan
 from benchmark.yamlfile import to_yaml
 
 FOLDER = "searches"
@@ -150,6 +150,7 @@ def tracked_search(
     trials: Sequence[Trial],
     rows: Sequence[Mapping[str, Any]],
     files: Sequence[Path],
+    finished: bool,
 ) -> Plan:
     """A study as tracking shows it: a parent run whose children are the trials' runs.
 
@@ -159,6 +160,7 @@ def tracked_search(
         trials: of the study.
         rows: see :func:`rows_of`.
         files: the study's files, relative to the runs folder.
+        finished: whether the study has all its trials.
     """
     tags = {
         "dataset": plan.dataset.name,
@@ -191,6 +193,7 @@ def tracked_search(
         series=series if done else {},
         files=tuple(map(str, files)),
         titles=titles,
+        finished=finished,
     )
 
 
