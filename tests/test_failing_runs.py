@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -44,9 +43,12 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def swallow():
-    print("training", flush=True)
+def swallow():  # one interrupt, at the first batch of all
+    if "swallowed" in WAYS:
+        return
+    WAYS["swallowed"] = nothing
     try:
+        print("training", flush=True)
         while True:
             torch.ones(4).sum()
     except BaseException:
@@ -198,12 +200,10 @@ def test_the_users_interrupt_ends_the_plan_even_if_a_model_swallows_it(
     for line in process.stdout:
         if line.strip() == "training":
             break
-    for _ in range(100):  # one for each of its batches, each swallowed
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
-    assert len(list((tmp_path / "runs").glob("[0-9a-f]*"))) <= 1  # the plan did not go on
+    assert (
+        len(list((tmp_path / "runs").glob("[0-9a-f]*"))) == 1
+    )  # its run was whole; no other began

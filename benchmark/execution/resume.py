@@ -68,9 +68,11 @@ def load_state(path: Path, origin: dict[str, Any], device: torch.device) -> Stat
     with path.open("rb") as stream:
         line = stream.readline(_LINE_BYTES)
         try:
-            stated = dict(json.loads(line))
-        except (ValueError, TypeError, RecursionError):
-            raise UnusableError("it is damaged, or of an older version") from None
+            stated = json.loads(line)
+        except (ValueError, RecursionError):
+            stated = None
+        if not isinstance(stated, dict):
+            raise UnusableError("it is damaged, or of an older version")
         for name, value in origin.items():
             if stated.get(name) != value:
                 raise UnusableError(f"its {name} is {stated.get(name)}, and now it is {value}")

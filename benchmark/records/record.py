@@ -119,10 +119,11 @@ class RunRecord:
     def metrics(self) -> pd.DataFrame:
         """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
         task = self.spec.task
-        return read(self.path / METRICS, lambda _: metrics_file.frame(self._summary, task))
+        return read(self.path / METRICS, lambda _: metrics_file.frame(self.read_off, task))
 
     @cached_property
-    def _summary(self) -> dict[str, Any]:
+    def read_off(self) -> dict[str, Any]:
+        """The content of ``metrics.json``: its rows, and of which table and by what versions."""
         return read_json(self.path / METRICS)
 
     def covers(self, conditions: tuple[Condition, ...]) -> bool:
@@ -134,7 +135,7 @@ class RunRecord:
         if not (self.path / METRICS).exists():
             return False
         seal = read_seal(self.path / PREDICTIONS)
-        return metrics_file.is_current(self._summary, self.table.task, seal)
+        return metrics_file.is_current(self.read_off, self.table.task, seal)
 
     def look(self) -> None:
         """Look at every file, at those that may be large only from outside.
