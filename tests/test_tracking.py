@@ -70,9 +70,9 @@ def test_a_plan_is_a_parent_with_a_child_for_each_run(store: RunStore) -> None:
     assert set(children) == {spec.run_id for spec in specs}
     assert {run.data.tags[PARENT] for run in children.values()} == {parent.info.run_id}
     assert parent.info.status == "FINISHED"
-    assert "| qamoe | spectrum (width=8, topk=2) | 2 |" in parent.data.tags[NOTE]
+    assert "| QA-MoE | spectrum | 2 |" in parent.data.tags[NOTE]
     run = children[specs[0].run_id]
-    assert run.info.run_name == "qamoe · spectrum (width=8, topk=2) · seed 1"
+    assert run.info.run_name == "QA-MoE · spectrum · seed 1"
     assert run.info.status == "FINISHED"
     assert run.info.end_time >= run.info.start_time
     tags = {"model": "qamoe", "dataset": "synthetic", "regime": "spectrum", "seed": "1"}
@@ -86,7 +86,7 @@ def test_a_plan_is_a_parent_with_a_child_for_each_run(store: RunStore) -> None:
     assert run.data.tags[NOTE].startswith(f"**{QAMoE.card.title}**: {QAMoE.card.citation}")
     assert "*paper read*" in run.data.tags[NOTE]
     values = [children[s.run_id].data.metrics["test/clean_mae"] for s in specs[:2]]
-    shown = parent.data.metrics["qamoe spectrum _width_8_ topk_2_/test/clean_mae"]
+    shown = parent.data.metrics["QA-MoE spectrum/test/clean_mae"]
     assert shown == pytest.approx(sum(values) / 2)
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.name == "synthetic"
@@ -226,8 +226,8 @@ def test_a_plan_is_described_by_mean_and_std_over_seeds(plain_store: RunStore) -
     values = [summary(record.metrics, "regression")["test/clean_mae"] for record in records]
     text = describe_plan(records)
     mean, spread = sum(values[:2]) / 2, abs(values[0] - values[1]) / 2**0.5
-    assert f"| qamoe | clean (width=8, topk=2) | 2 | {mean:.3f} ± {spread:.3f} |" in text
-    assert f"| mult | missing-0.3 (width=8, topk=2) | 1 | {values[2]:.3f} |" in text
+    assert f"| QA-MoE | clean | 2 | {mean:.3f} ± {spread:.3f} |" in text
+    assert f"| MulT | missing-0.3 | 1 | {values[2]:.3f} |" in text
     assert "**synthetic data**" in text
     assert describe_plan([]) == ""
 
