@@ -128,9 +128,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def ward(tmp_path_factory) -> tuple[RunStore, dict[str, tuple[str, str]], str]:
     """A record for every damage and a sound one: (store, run id -> damage, the sound one's id)."""
     store = RunStore(tmp_path_factory.mktemp("ward"))
-    damaged = {}
+    damaged, table = {}, make_table(n=4)
     for seed, (name, damage) in enumerate(CASES, 1):
-        record = make_record(store, seed=seed, n=4)
+        record = make_record(store, seed=seed, table=table)
         path = record.path / name
         if name == INPUTS:
             path.write_text(json.dumps(sealed({"present": ["text"]})))
@@ -138,7 +138,7 @@ def ward(tmp_path_factory) -> tuple[RunStore, dict[str, tuple[str, str]], str]:
             path.write_bytes(to_bytes(make_table(n=4, protocols=("clean",))))
         DAMAGES[damage](path)
         damaged[record.run_id] = (name, damage)
-    return store, damaged, make_record(store, seed=0, n=4).run_id
+    return store, damaged, make_record(store, seed=0, table=table).run_id
 
 
 def test_every_damage_is_a_problem_of_its_record_and_file(ward) -> None:
