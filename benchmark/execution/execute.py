@@ -93,13 +93,12 @@ def execute(
         wait: whether to wait for another process that works on the same run.
         validation: the rows that its table of the validation split must have.
     """
-    lock = store.lock(spec.run_id)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        held = store.lock(spec.run_id).acquire(timeout=-1 if wait else 0)
     except Timeout:
         listen(Event(spec.run_id, "waiting", message="another process works on this run"))
         return "busy"
-    with lock:
+    with held:
         store.tidy(spec.run_id)
         record = _sound(spec, store, listen)
         try:
