@@ -72,7 +72,8 @@ def test_the_validation_table_is_the_checkpoints(data_dir, tmp_path) -> None:
     from benchmark.execution.execute import load_model
 
     valid = load_dataset("tiny", data_dir).splits["valid"].samples
-    answer = predict(load_model(record, plan.dataset), valid, 7).prediction
+    model = load_model(record, plan.specs(trial.settings)[0], plan.dataset)
+    answer = predict(model, valid, 7).prediction
     assert trial.value == pytest.approx((answer - valid.label).abs().mean().item(), rel=1e-5)
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmark.errors import BenchmarkError
 from benchmark.files import replace_file
 from benchmark.hygiene import csv_cell
-from benchmark.records import RunStore
+from benchmark.records import DamagedError, RunStore
 from benchmark.search.request import SearchRequest
 from benchmark.search.study import Point, Trial
 from benchmark.spec import RunSpec
@@ -79,7 +79,10 @@ def _curves(plan: SearchRequest, trial: Trial, store: RunStore) -> Mapping[str, 
     name = f"valid_{plan.objective.metric}"
     if trial.state != "done" or not store.is_trained(trial.run_ids[0]):
         return {"epoch": None, name: None}
-    history = store.trained(trial.run_ids[0]).history
+    try:
+        history = store.trained(trial.run_ids[0]).history
+    except DamagedError:  # `benchmark list runs` says what is wrong with the record
+        return {"epoch": None, name: None}
     best = history[history["best"] == 1].iloc[-1]
     return {"epoch": int(best["epoch"]), name: float(best[name])}
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event
-from benchmark.execution.execute import Stopped
-from benchmark.execution.executor import Execution, Result, run_supply
+from benchmark.execution.execute import Outcome, Stopped
+from benchmark.execution.executor import Execution, run_supply
+from benchmark.hygiene import one_line
 from benchmark.plan import Planned
-from benchmark.records import RunStore
+from benchmark.records import DamagedError, RunStore
 from benchmark.search.request import SearchRequest
 from benchmark.search.study import Study, Trial
 from benchmark.spec import RunSpec
@@ -34,7 +35,7 @@ class _Open:
 
     trial: Trial
     specs: Sequence[RunSpec]
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, Outcome] = field(default_factory=dict)
     pruned: bool = False
 
 
@@ -114,10 +115,10 @@ class Search:
                 self._begun(spec, trial)
             self._trials_of.setdefault(spec.run_id, []).append(opened)
 
-    def ended(self, spec: RunSpec, result: Result) -> None:
+    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
         """A run has ended: so may the trials that it belongs to."""
         for opened in self._trials_of.pop(spec.run_id):
-            opened.results[spec.run_id] = result
+            opened.results[spec.run_id] = outcome
             if len(opened.results) == len(opened.specs):
                 del self._open[opened.trial.number]
                 self._conclude(opened)
@@ -131,7 +132,11 @@ class Search:
         elif "stopped" in results.values():
             self.study.prune(number)
         else:
-            value = self._value(list(results))
+            try:
+                value = self._value(list(results))
+            except DamagedError as error:  # since the run ended
+                self.study.fail(number, one_line(error), final=False)
+                return
             if math.isfinite(value):
                 self.study.finish(number, value)
             else:
