@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "c_mib": {"width": 16, "layers": 1, "hidden": 64, "residual_dropout": 0.0},
     "momke": {"width": 16, "layers": 2, "dropout": 0.0},
+    "mctn": {"hidden": 16},
     "mmin": {
         **{"width": 16, "blocks": 2},
         **{"text_dropout": 0.0, "teacher_dropout": 0.0, "dropout": 0.0},
