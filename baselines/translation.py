@@ -100,8 +100,8 @@ class _HardGates(torch.autograd.Function):
         cells, tanhs, states = gates.new_empty(3, *gates.shape[:3], h).unbind()
         carried = tanhs if squashed else cells
         for t, own in enumerate(gates.unbind()):
-            if t:
-                own.baddbmm_(states[t - 1], scaled)
+            if t:  # not in place by name: the count of operations knows this one
+                torch.baddbmm(own, states[t - 1], scaled, out=own)
             hard, g = own.split((3 * h, h), -1)
             o, f, i = hard.clamp_(0.0, 1.0).chunk(3, -1)
             torch.mul(i, g.tanh_(), out=cells[t])

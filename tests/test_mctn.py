@@ -20,6 +20,7 @@ from baselines.translation import (
     Regressor,
 )
 from benchmark.contract_cases import mixed
+from benchmark.efficiency.flops import count_flops
 from benchmark.interface import DataSpec, Progress, count_parameters
 from benchmark.predict import fill_table
 from protocols.conditions import conditions_of
@@ -383,6 +384,15 @@ def test_a_table_runs_the_source_once_for_each_level(monkeypatch: pytest.MonkeyP
     assert len(conditions) == 57
     fill_table(model, data.splits["test"], data.spec, data.sigma_ref, conditions)
     assert sum(passes) == 9
+
+
+def test_every_operation_is_counted() -> None:
+    """Of 3 samples of 6 steps; the first state is zero and is in no product."""
+    d, h, reads = 12, 4, 3 * 6
+    inner = reads * (2 * d + 2 * h + h) * 4 * h  # two directions, two more, the regressor
+    recurrent = 3 * (6 - 1) * 5 * h * 4 * h
+    attention = reads * 2 * h + 3 * h  # scores and mean, and the answer
+    assert count_flops(make(), make_batch(3)).total == 2 * (inner + recurrent + attention)
 
 
 def test_classification_is_cross_entropy() -> None:
