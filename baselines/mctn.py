@@ -88,7 +88,9 @@ class MCTN(BranchedModel):
             "all steps, the decoder's forget block, the second of two biases.",
             "The validation split's error selects the epoch; the original predicts with the last "
             "epoch's weights. The preset official ends after 200 epochs instead of stopping early.",
-            "Under regimes that degrade training the targets are the degraded features.",
+            "Under regimes that degrade training the targets are the degraded features. A modality "
+            "that the data lack is a target of zeros; where that is vision, the way back to the "
+            "text has nothing to read.",
             "Classification (not in the original): cross-entropy in place of the absolute error.",
         ),
     )

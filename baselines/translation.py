@@ -67,19 +67,27 @@ class Recurrence(nn.Module):
         """
         weights = (self.inner, self.recurrent, self.bias)
         inner, recurrent, bias = map(self._ordered, weights)
-        projected = x.transpose(0, 1) @ inner.flatten(1) + bias.flatten()
-        each = projected.unflatten(-1, bias.shape).unbind(2)  # (T, B, 4h) of each direction
-        turned = torch.stack([each[0], *(back.flip(0) for back in each[1:])], 1)
+        read = x.transpose(0, 1)
+        projected = torch.addmm(bias.flatten(), read.flatten(0, 1), inner.flatten(1))
+        each = _turned(projected.view(*read.shape[:2], *bias.shape).transpose(1, 2))
         if steps is not None:
-            turned = turned.expand(steps, -1, -1, -1)
-        first, *others = _HardGates.apply(turned, recurrent, self.squashed).unbind(1)
-        return torch.stack([first, *(back.flip(0) for back in others)]).transpose(1, 2)
+            each = each.expand(steps, -1, -1, -1)
+        states = _HardGates.apply(each, recurrent, self.squashed)
+        return _turned(states).permute(1, 2, 0, 3)
 
     def _ordered(self, weight: Tensor) -> Tensor:
         """The (..., blocks h) weight as (..., 4h), in the order o, f, i, g."""
         blocks = dict(zip(self.gates, weight.chunk(len(self.gates), -1), strict=True))
         blocks.setdefault("f", blocks["i"])
         return torch.cat([blocks[gate] for gate in _ORDER], -1)
+
+
+def _turned(x: Tensor) -> Tensor:
+    """(T, G, B, n) with the second of two directions back to front."""
+    if x.shape[1] == 1:
+        return x
+    forward, back = x.unbind(1)
+    return torch.stack([forward, back.flip(0)], 1)
 
 
 class _HardGates(torch.autograd.Function):
@@ -139,11 +147,19 @@ class _HardGates(torch.autograd.Function):
 
 def _slopes(gates: Tensor, carried: Tensor, tanhs: Tensor) -> Tensor:
     """(T, G, B, 4h): from the state to the input of o, from the cell to those of f, i and g."""
-    hard, g = gates.split((3 * gates.shape[-1] // 4, gates.shape[-1] // 4), -1)
-    i = hard.chunk(3, -1)[2]
-    previous = torch.cat([torch.zeros_like(carried[:1]), carried[:-1]])
-    open_ = ((hard > 0.0) & (hard < 1.0)) * _SLOPE
-    return torch.cat([torch.cat([tanhs, previous, g], -1) * open_, i * (1.0 - g * g)], -1)
+    h = tanhs.shape[-1]
+    i, g = gates[..., 2 * h :].chunk(2, -1)
+    slopes = torch.empty_like(gates)
+    hard = slopes[..., : 3 * h]
+    # a gate that is neither shut nor wide open: a distance of less than 0.5 to its middle
+    torch.lt((gates[..., : 3 * h] - _MIDDLE).abs_(), _MIDDLE, out=hard).mul_(_SLOPE)
+    to_o, to_f, to_i, to_g = slopes.chunk(4, -1)
+    to_o.mul_(tanhs)
+    to_f[0].zero_()
+    to_f[1:].mul_(carried[:-1])
+    to_i.mul_(g)
+    torch.mul(i, g * g, out=to_g).neg_().add_(i)
+    return slopes
 
 
 class Decoder(nn.Module):
