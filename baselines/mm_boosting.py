@@ -80,7 +80,7 @@ class MMBoosting(BranchedModel):
             "Scores are taught by the losses on samples that the learners train on, so they are "
             "too sure where the learners overfit; the curves show scores and their targets.",
             "The steps of a sample's wholly zero stream have position codes (the shared encoder's "
-            "guard): a missing modality's vector then depends on the sample's number of steps alone.",
+            "guard): a missing modality's vector then depends on its number of steps alone.",
             "Classification: log-probabilities are averaged in place of sentiments.",
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
