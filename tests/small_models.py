@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, object]] = {
     "c_mib": {"width": 16, "layers": 1, "hidden": 64, "residual_dropout": 0.0},
     "mm_boosting": {"width": 8, "heads": 2, "layers": 1, "dropout": 0.0},
     "momke": {"width": 16, "layers": 2, "dropout": 0.0},
+    "smil": {"priors": 4, "dropout": 0.0},
     "mmin": {
         **{"width": 16, "blocks": 2},
         **{"text_dropout": 0.0, "teacher_dropout": 0.0, "dropout": 0.0},
