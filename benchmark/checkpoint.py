@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -28,6 +27,7 @@ from benchmark.predict import batch_size_for, predict
 from benchmark.records import CHECKPOINT, CONFIG, INPUTS
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
+from benchmark.yamlfile import read_yaml
 from protocols.availability import name_of
 from protocols.missing import as_masks
 from protocols.modalities import MODALITIES
@@ -96,7 +96,7 @@ def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
             "`benchmark run`, asked for the same run again, adds what an older record lacks."
         )
     try:
-        spec = RunSpec.from_dict(yaml.safe_load((path / CONFIG).read_text()))
+        spec = RunSpec.from_dict(read_yaml(path / CONFIG))
         form = InputForm.from_json((path / INPUTS).read_text())
         kind = model_class(spec.model)
         config = build(kind.Config, spec.settings()["model"], f"model {spec.model}")

@@ -5,8 +5,9 @@ Commands of packages above the harness join through the entry-point group ``benc
 
 from __future__ import annotations
 
+import errno
 import sys
-from importlib.metadata import entry_points
+from typing import NoReturn
 
 import typer
 
@@ -19,6 +20,8 @@ from benchmark.commands.search import search
 from benchmark.commands.tracking import sync, ui
 from benchmark.data.commands import app as data_app
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import message, one_line
+from benchmark.plugins import Plugin, plugins
 
 app = typer.Typer(
     name="benchmark",
@@ -37,11 +40,37 @@ app.add_typer(list_app, name="list")
 app.add_typer(check_app, name="check")
 app.command()(ui)
 app.command()(sync)
-for _entry in sorted(entry_points(group="benchmark.commands"), key=lambda e: e.name):
+
+
+def _join(plugin: Plugin) -> None:
+    """Add a package's command; a broken one is listed as that, and fails where it is asked for."""
     try:
-        app.command(name=_entry.name)(_entry.load())
-    except ImportError as _error:  # somebody's broken package must not take the rest away
-        print(f"warning: command '{_entry.name}' cannot be loaded: {_error}", file=sys.stderr)
+        command = plugin.load()
+        alone = typer.Typer()
+        alone.command()(command)
+        typer.main.get_command(alone)  # what it takes, looked at while it can harm no other
+    except BenchmarkError as error:
+        _join_broken(plugin.name, error)
+    except Exception as error:  # noqa: BLE001 — anybody's function, with any signature
+        _join_broken(plugin.name, plugin.broken(f"{type(error).__name__}: {one_line(error, 200)}"))
+    else:
+        app.command(name=plugin.name)(command)
+
+
+def _join_broken(name: str, error: BenchmarkError) -> None:
+    whatever = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+    @app.command(name=name, help=f"broken: {one_line(error)}", context_settings=whatever)
+    def command() -> None:
+        raise error
+
+
+OURS = {"run", "efficiency", "search", "predict", "data", "list", "ui", "sync"}
+"""Nobody takes the place of a command of ours."""
+
+for _plugin in plugins("command").values():
+    if _plugin.name not in OURS:
+        _join(_plugin)
 
 
 def main() -> None:
@@ -49,5 +78,16 @@ def main() -> None:
     try:
         app()
     except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _give_up(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _give_up(
+            f"{error.filename or 'a file'} cannot be written: {error.strerror}. Make room, or name"
+            " another folder; what is finished is kept, and the same command goes on from it."
+        )
+
+
+def _give_up(why: str) -> NoReturn:
+    print(f"error: {message(why)}", file=sys.stderr)
+    sys.exit(2)

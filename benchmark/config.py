@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.hygiene import one_line
 from protocols.conditions import Joint
 from protocols.rules import NoiseRule
 from protocols.settings import Settings
@@ -63,7 +64,7 @@ class EvaluationConfig(Settings):
 
     noise_rules: tuple[NoiseRule, ...] = Field(("seed_a1",), min_length=1)
     draws: int = Field(
-        3, ge=1, description="corruption draws, seeded 0, 1, ...; COMMON: at least 3"
+        3, ge=1, le=1000, description="corruption draws, seeded 0, 1, ...; COMMON: at least 3"
     )
     joint: Joint = Field("uniform_0.7", description="Protocol III's P_env (A17)")
     objective: ObjectiveName | None = Field(
@@ -92,7 +93,8 @@ def build(kind: type[S], values: Mapping[str, Any], where: str) -> S:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         problems = "; ".join(
-            f"{where}.{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
+            f"{where}.{'.'.join(map(str, e['loc']))}: {one_line(e['msg'])}"
+            f" (got {one_line(repr(e['input']), 80)})"
             for e in error.errors()
         )
         raise BenchmarkError(f"the settings do not fit: {problems}") from None

@@ -8,17 +8,16 @@ The keys are those of :class:`benchmark.plan.PlanConfig`.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from contextlib import suppress
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.plugins import Plugin, plugins
+from benchmark.yamlfile import parse_yaml, read_yaml
 
-GROUP = "benchmark.plans"
 SUFFIX = ".yaml"
 
 
@@ -33,9 +32,12 @@ def named_plan(name: str) -> dict[str, Any]:
     Raises:
         BenchmarkError: for an unknown name, or a file that is no plan.
     """
-    plans = _named()
+    declared, plans = plugins("plan"), _named()
+    if (owner := name.partition("/")[0]) in declared:
+        _files(declared[owner])  # says what is wrong with a broken one
     if name in plans:
-        return _parse(plans[name].read_text(encoding="utf-8"), str(plans[name]))
+        where = str(plans[name])
+        return _mapping(parse_yaml(plans[name].read_text(encoding="utf-8"), where), where)
     within = [other for other in plans if other.startswith(f"{name}/")]
     if not within:
         together = {other.partition("/")[0] for other in plans}
@@ -46,13 +48,7 @@ def named_plan(name: str) -> dict[str, Any]:
 
 def read_plan(path: Path) -> dict[str, Any]:
     """The content of a plan file. Raises BenchmarkError where it cannot be read or is no plan."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{path} is no YAML file: {error}") from None
-    return _parse(text, str(path))
+    return _mapping(read_yaml(path), str(path))
 
 
 def _products(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,26 +62,29 @@ def _products(values: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BenchmarkError(f"{where} is no YAML file: {error}") from None
+def _mapping(values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BenchmarkError(f"{where} must hold lines of name: value")
     return values
 
 
 def _named() -> dict[str, Traversable]:
+    """The plans of every package; a broken package has none."""
     found: dict[str, Traversable] = {}
-    for entry in entry_points(group=GROUP):
-        try:
-            folder = files(entry.value)
-        except ImportError as error:
-            raise BenchmarkError(
-                f"the plans '{entry.name}' ({entry.value}) cannot be read: {error}"
-            ) from error
-        for file in folder.iterdir():
-            if file.name.endswith(SUFFIX):
-                found[f"{entry.name}/{file.name.removesuffix(SUFFIX)}"] = file
+    for plugin in plugins("plan").values():
+        with suppress(BenchmarkError):  # said by `list plans`, and where it is asked for
+            found |= _files(plugin)
     return found
+
+
+def _files(plugin: Plugin) -> dict[str, Traversable]:
+    """The plans of a package by name. Raises BenchmarkError where it is broken."""
+    try:
+        inside = list(files(plugin.load()).iterdir())
+    except (OSError, TypeError, ValueError) as error:
+        raise plugin.broken(f"{type(error).__name__}: {error}") from error
+    return {
+        f"{plugin.name}/{file.name.removesuffix(SUFFIX)}": file
+        for file in inside
+        if file.name.endswith(SUFFIX)
+    }

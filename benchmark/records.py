@@ -26,19 +26,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import yaml
 from filelock import FileLock
 
 from benchmark import metrics_file
 from benchmark.errors import BenchmarkError
+from benchmark.files import replace_file
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable, load, to_bytes, to_make
+from benchmark.yamlfile import read_yaml, to_yaml
 from protocols.conditions import Condition
 
 if TYPE_CHECKING:
     from benchmark.data.inputs import InputForm
-
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, where it is there
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
@@ -68,7 +67,7 @@ class RunRecord:
     @cached_property
     def spec(self) -> RunSpec:
         """What was run."""
-        return RunSpec.from_dict(yaml.load((self.path / CONFIG).read_text(), _SafeLoader))
+        return RunSpec.from_dict(read_yaml(self.path / CONFIG))
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -251,8 +250,7 @@ class RunStore:
         staging = self.partial(spec.run_id) / "record"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        config = yaml.safe_dump(_plain(spec.as_dict()), sort_keys=False, allow_unicode=True)
-        (staging / CONFIG).write_text(config)
+        (staging / CONFIG).write_text(to_yaml(_plain(spec.as_dict())))
         (staging / ENVIRONMENT).write_text(json.dumps(environment, indent=1, sort_keys=True))
         history.to_csv(staging / HISTORY, index=False)
         (staging / CHECKPOINT).write_bytes(checkpoint)
@@ -299,14 +297,6 @@ class RunStore:
         """Give a record that is older than that the form of its inputs."""
         if not (self.path(run_id) / INPUTS).is_file():
             replace_file(self.path(run_id) / INPUTS, inputs.to_json().encode())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it has either its old content or its new one, whatever happens."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    _sync(temporary)
-    temporary.replace(path)
 
 
 def _sync(path: Path) -> None:

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.plugins import plugins
 
 if TYPE_CHECKING:  # names cost no torch, a class does
     from benchmark.interface import MultimodalModel
 
-GROUP = "benchmark.models"
-
 
 def model_names() -> list[str]:
-    """Every registered name, sorted. Raises BenchmarkError where two packages claim one name."""
-    return sorted(_entries())
+    """Every registered name, sorted, those of broken models included."""
+    return list(plugins("model"))
+
+
+def sound_models() -> list[str]:
+    """The names of the models that can be used; what is left out is said on stderr."""
+    names = []
+    for name in model_names():
+        try:
+            model_class(name)
+        except BenchmarkError as error:
+            print(f"left out: {error}", file=sys.stderr)
+        else:
+            names.append(name)
+    return names
 
 
 @cache
@@ -33,22 +45,22 @@ def model_class(name: str) -> type[MultimodalModel]:
     Raises:
         BenchmarkError: for an unknown name, or an entry that cannot be imported or is no model.
     """
-    from benchmark.interface import MultimodalModel
+    from benchmark.interface import ModelCard, ModelConfig, MultimodalModel
 
-    entries = _entries()
-    if name not in entries:
-        raise unknown("model", name, entries)
-    entry = entries[name]
-    try:
-        found = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise BenchmarkError(
-            f"model '{name}' ({entry.value}) cannot be imported: {error}"
-        ) from error
+    known = plugins("model")
+    if name not in known:
+        raise unknown("model", name, known)
+    found = known[name].load()
     if not (isinstance(found, type) and issubclass(found, MultimodalModel)):
-        raise BenchmarkError(
-            f"model '{name}' ({entry.value}) is no subclass of benchmark.interface.MultimodalModel"
-        )
+        raise known[name].broken("it is no subclass of benchmark.interface.MultimodalModel")
+    if inspect.isabstract(found):
+        lacks = ", ".join(sorted(found.__abstractmethods__))
+        raise known[name].broken(f"it does not define {lacks}")
+    if not isinstance(getattr(found, "card", None), ModelCard):
+        raise known[name].broken("it has no 'card' (a ModelCard)")
+    config = getattr(found, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, ModelConfig)):
+        raise known[name].broken("its 'Config' is no subclass of ModelConfig")
     return found
 
 
@@ -61,15 +73,3 @@ def model_facts(name: str) -> dict[str, Any]:
     source = inspect.getsourcefile(kind)
     content = Path(source).read_bytes() if source else b""
     return {**asdict(kind.card), "source_sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _entries() -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise BenchmarkError(
-                f"two packages register the model name '{entry.name}': {other.value} and "
-                f"{entry.value}. Rename or uninstall one of them."
-            )
-    return found

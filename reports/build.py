@@ -8,6 +8,8 @@ from pathlib import Path
 
 from benchmark.efficiency.kept import Efficiency, kept
 from benchmark.errors import BenchmarkError
+from benchmark.files import child
+from benchmark.hygiene import printable
 from benchmark.records import RunStore
 from reports.figures.drawing import drawn
 from reports.figures.style import drawing
@@ -73,6 +75,7 @@ def build(
     out: Path,
     links: Mapping[str, str] | None = None,
     only: Mapping[str, str] | None = None,
+    data_sha256: str | None = None,
 ) -> list[ReportPaths]:
     """Write the reports of one data set, or of every one that has records.
 
@@ -81,7 +84,7 @@ def build(
         dataset: a data set's name, or None for all.
         out: each report goes into a folder of its data set's name in here.
         links: run id -> its address in MLflow.
-        only: the runs that it is about, as for :func:`reports.results.load`.
+        only, data_sha256: as for :func:`reports.results.load`.
 
     Raises:
         BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
@@ -89,8 +92,8 @@ def build(
     """
     measured = kept(store)
     return [
-        write(results, out / results.dataset, links or {}, measured)
-        for results in load(store, dataset, only)
+        write(results, child(out, results.dataset, "data set"), links or {}, measured)
+        for results in load(store, dataset, only, data_sha256)
     ]
 
 
@@ -115,7 +118,7 @@ def write(
                 pictures = [*landscapes(), *others()]
         index = folder / INDEX
         shown = Contents(leaders, maps, pictures, tables, grids, folder / FIGURES)
-        index.write_text(page(results, shown, links), encoding="utf-8")
+        index.write_text(printable(page(results, shown, links)), encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(
             f"cannot write the report to {folder}: {error.strerror or error}. "
@@ -139,5 +142,5 @@ def _write_tables(tables: Sequence[Table], folder: Path) -> tuple[Path, ...]:
     for table in tables:
         for suffix, render in RENDERERS.items():
             files.append(folder / f"{table.name}{suffix}")
-            files[-1].write_text(render(table), encoding="utf-8")
+            files[-1].write_text(printable(render(table)), encoding="utf-8")
     return tuple(files)

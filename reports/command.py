@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.options import RUNS_DIR, TRACKING_URI
+from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,21 +33,21 @@ def report(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
+    data_dir: DATA_DIR = None,
     tracking_uri: TRACKING_URI = None,
 ) -> None:
     """Make tables and figures from the records. Trains nothing; takes seconds.
 
     Example: benchmark report --dataset synthetic --out report
     """
-    from rich.console import Console
-
+    from benchmark.hygiene import terminal
     from benchmark.records import RunStore
     from reports.attach import attach
     from reports.build import build
     from reports.choice import Only, links_of, of_experiment
     from reports.choice import from_mlflow as fetched
 
-    console = Console()
+    console = terminal()
     store = RunStore(runs_dir)
 
     def say(text: str) -> None:
@@ -61,9 +61,20 @@ def report(
         links = links_of(store, tracking_uri)
         if experiment is not None:
             only = of_experiment(store, experiment)
-    for built in build(store, dataset, out, links, only):
+    for built in build(store, dataset, out, links, only, content_of(dataset, data_dir)):
         show(built, console)
         attach(built, store, tracking_uri, say)
+
+
+def content_of(dataset: str | None, data_dir: Path | None) -> str | None:
+    """The hash of an imported data set: its runs may have been made under another name."""
+    from benchmark.data.manifest import read_manifest
+    from benchmark.data.registry import find_data_dir, imported_names
+
+    folder = find_data_dir(data_dir)
+    if folder is None or dataset not in imported_names(folder):
+        return None
+    return read_manifest(folder / dataset).sha256
 
 
 def show(built: ReportPaths, console: Console) -> None:

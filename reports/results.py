@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from benchmark.errors import BenchmarkError
 from benchmark.questions import KEYS, Headline, Question, overview
@@ -180,6 +179,7 @@ def load(
     store: RunStore,
     dataset: str | None = None,
     only: Mapping[str, str] | None = None,
+    data_sha256: str | None = None,
 ) -> list[Results]:
     """Read the records of a store: one :class:`Results` for each data set.
 
@@ -188,6 +188,7 @@ def load(
         dataset: only this data set; None for all that have records.
         only: the runs that the report is about -> what is known to be wrong with a run, or "".
             None for all runs of the store.
+        data_sha256: the content that ``dataset`` is known to have, where no record is called so.
 
     Raises:
         BenchmarkError: where there are no records, or runs on data of one name but different
@@ -204,13 +205,29 @@ def load(
             for run_id, known in only.items()
             if run_id not in done
         }
-    by_dataset: dict[str, list[RunRecord]] = defaultdict(list)
+    by_name = _by_name(records, dataset, data_sha256)
+    names = sorted(by_name) if dataset is None else [dataset]
+    if not by_name or not set(names) <= set(by_name):
+        raise _nothing(store, dataset, sorted(by_name), problems)
+    return [_results(name, by_name[name], problems) for name in names]
+
+
+def _by_name(
+    records: Sequence[RunRecord], asked: str | None, asked_sha256: str | None
+) -> dict[str, list[RunRecord]]:
+    """The records by data set. What two names have the same content of is one data set.
+
+    It goes by the asked name where that is one of its names or has its content, else by its first.
+    """
+    names: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        by_dataset[record.spec.dataset].append(record)
-    names = sorted(by_dataset) if dataset is None else [dataset]
-    if not by_dataset or not set(names) <= set(by_dataset):
-        raise _nothing(store, dataset, sorted(by_dataset), problems)
-    return [_results(name, by_dataset[name], problems) for name in names]
+        names[record.spec.data_sha256].add(record.spec.dataset)
+    found: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        content = record.spec.data_sha256
+        wanted = asked is not None and (asked in names[content] or content == asked_sha256)
+        found[asked if wanted and asked else min(names[content])].append(record)
+    return found
 
 
 def _readable(store: RunStore) -> tuple[list[RunRecord], dict[str, str]]:
@@ -219,7 +236,7 @@ def _readable(store: RunStore) -> tuple[list[RunRecord], dict[str, str]]:
     for record in store.records():
         try:
             _ = record.spec, record.environment, record.metrics, record.table
-        except (*_UNREADABLE, yaml.YAMLError) as error:
+        except (*_UNREADABLE, BenchmarkError) as error:
             problems[record.run_id] = f"unreadable: {type(error).__name__}: {error}"
         else:
             sound.append(record)

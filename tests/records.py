@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from benchmark.config import TrainingConfig
 from benchmark.metrics import PRIMARY
 from benchmark.records import RunRecord, RunStore
+from benchmark.registry import model_facts
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
 from protocols.conditions import PROTOCOLS, Condition, Joint, Protocol, conditions_of
@@ -147,6 +148,7 @@ def make_record(
     if table is None:
         table = make_table(task, n, draws, seed=mixed, error=error)
     environment = {
+        "model": model_facts(spec.model),
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "dirty": False,
         "device": "a test",

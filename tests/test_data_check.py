@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -21,6 +24,7 @@ from benchmark.data.checkview import render
 from benchmark.data.commands import app
 from benchmark.data.importer import import_package
 from benchmark.data.store import load
+from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
 from tests.packages import SHAPES, SIZES, make_package, write_package
 
@@ -167,6 +171,61 @@ def test_changed_manifest_is_found(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BenchmarkError, match=r"manifest\.json changed since the import"):
         check(tmp_path / "data", "mine")
+
+
+def negate_labels(path: Path) -> None:
+    frame = pd.read_parquet(path)
+    frame["label"] = -frame["label"]
+    frame.to_parquet(path, index=False)
+
+
+def swap_sha(path: Path) -> None:
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "sha256": "0" * 64}))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("features.safetensors", lambda path: flip(path, -100)),
+        ("samples.parquet", negate_labels),
+        ("manifest.json", swap_sha),
+    ],
+)
+def test_changed_data_are_not_loaded(
+    tmp_path: Path, name: str, change: Callable[[Path], None]
+) -> None:
+    folder = imported_folder(tmp_path)
+    load(tmp_path / "data", "mine")  # found sound, and remembered
+    change(folder / name)
+    for _ in range(2):
+        with pytest.raises(BenchmarkError, match=rf"{name} changed since the import"):
+            load(tmp_path / "data", "mine")
+
+
+def test_sound_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = imported_folder(tmp_path)
+    read = []
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return file_sha256(path)
+
+    monkeypatch.setattr("benchmark.data.manifest.file_sha256", counted)
+    for _ in range(3):
+        load(tmp_path / "data", "mine")
+    assert sorted(read) == ["features.safetensors", "samples.parquet"]
+    (folder / ".verified.json").write_bytes(b"[" * 9999)  # damaged: compared again
+    load(tmp_path / "data", "mine")
+    assert len(read) == 4
+
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (folder / ".verified.json").unlink()
+    monkeypatch.setattr("benchmark.data.manifest.replace_file", refuse)
+    load(tmp_path / "data", "mine")
+    assert len(read) == 6
 
 
 @pytest.mark.parametrize("name", ["features.safetensors", "samples.parquet", "manifest.json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -344,6 +345,20 @@ def test_the_hash_of_an_encoder_is_that_of_its_weights(bert: Path) -> None:
     encoder.model.save_pretrained(changed)
     encoder.tokenizer.save_pretrained(changed)
     assert HuggingFaceEncoder(str(changed), cpu).facts.sha256 != before
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("content", [b"", b"\xff\x00garbage" * 50, b"[1, 2]", None])
+def test_an_encoder_that_is_damaged(
+    bert: Path, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(bert, folder)
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(BenchmarkError, match="cannot be loaded") as error:
+        HuggingFaceEncoder(str(folder), torch.device("cpu"))
+    assert len(str(error.value)) < 900
 
 
 def test_an_encoder_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.execution import execute as module
 from benchmark.execution.execute import execute, load_model
 from benchmark.execution.executor import Execution, attempt, run_plan
+from benchmark.files import replace_file
 from benchmark.interface import ModelConfig
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
 from benchmark.predict import fill_table, predict
@@ -222,7 +223,7 @@ def test_rows_of_an_older_version_are_made_anew_from_the_checkpoint(
     before = store.record(spec.run_id)
     checkpoint = (before.path / "checkpoint.safetensors").stat().st_mtime_ns
     assert before.covers(conditions)
-    monkeypatch.setitem(rules.RULE_VERSIONS, "degradation", 2)
+    monkeypatch.setitem(rules.RULE_VERSIONS, "degradation", 99)
     stale = store.record(spec.run_id)
     assert not stale.covers(conditions)
     assert not stale.metrics_are_current()
@@ -237,8 +238,8 @@ def test_rows_of_an_older_version_are_made_anew_from_the_checkpoint(
     assert after.covers(conditions)
     np.testing.assert_array_equal(after.table.prediction, before.table.prediction)
     assert {v for v in after.table.versions if "degradation" in v} == {
-        "zeroing 1, degradation 2, draw 1",
-        "zeroing 1, degradation 2, draw 1, III 1",
+        "zeroing 1, degradation 99, draw 1",
+        "zeroing 1, degradation 99, draw 1, III 1",
     }
     assert (after.path / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint
 
@@ -317,16 +318,16 @@ def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, 
 def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) -> None:
     (spec,), conditions = plan(tiny, training={"epochs": 4})
     store, events = RunStore(tmp_path), []
-    write, writes = Path.write_bytes, []
+    writes = []
 
-    def fill_up(self: Path, data: bytes) -> int:
-        writes.append(self)
+    def fill_up(path: Path, data: bytes) -> None:
+        writes.append(path)
         if len(writes) > 2:
             raise OSError(28, "No space left on device")
-        return write(self, data)
+        replace_file(path, data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "write_bytes", fill_up)
+        patch.setattr(module, "replace_file", fill_up)
         assert attempt(Planned(spec, conditions), tiny, store, events.append, False) == "failed"
     assert "No space left on device" in events[-1].message
     events.clear()

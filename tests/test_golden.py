@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from protocols.regimes import REGIME_KINDS
 from tests import golden
 
 
@@ -15,16 +16,22 @@ def test_what_a_model_computes_is_what_its_version_did(name: str, preset: str) -
     assert not golden.complaint(kept, golden.fingerprint(name, preset), f"{name} ({preset})")
 
 
-@pytest.mark.parametrize("name", golden.OURS)
+@pytest.mark.parametrize("kind", REGIME_KINDS)
+def test_what_is_trained_is_what_the_versions_of_trainer_and_regime_did(kind) -> None:
+    kept = golden.read(golden.file_of("training", kind))
+    assert not golden.complaint(kept, golden.curves(kind), f"training ({kind})")
+
+
+@pytest.mark.parametrize("name", golden.WITH_DEFAULTS)
 def test_the_defaults_are_those_of_the_version(name: str) -> None:
     kept = golden.read(golden.DEFAULTS).get(name)
     assert not golden.default_complaint(kept, golden.defaults_of(name), name)
 
 
 def test_no_file_outlives_its_model() -> None:
-    wanted = {golden.file_of(*kept) for kept in golden.KEPT} | {golden.DEFAULTS}
+    wanted = {*golden.kept_files(), golden.DEFAULTS}
     assert set(golden.FOLDER.glob("*.json")) == wanted
-    assert set(golden.read(golden.DEFAULTS)) == set(golden.OURS)
+    assert set(golden.read(golden.DEFAULTS)) == set(golden.WITH_DEFAULTS)
 
 
 def test_a_change_is_noticed() -> None:

@@ -137,12 +137,12 @@ def test_its_numbers_are_those_of_the_records(built: ReportPaths) -> None:
     assert head == [
         "Model · training",
         "Seeds",
-        "Clean",
-        "I, fixed",
-        "I, random",
-        "II",
-        "III",
-        "Grid",
+        "Clean test",
+        "Protocol I, fixed",
+        "Protocol I, random",
+        "Protocol II",
+        "Protocol III",
+        "Grid mean",
     ]
     # Of the 7 non-empty subsets 3 lack two modalities and 3 lack one: 0.9 / 7 more.
     assert alpha[:2] == ["Alpha · clean", "2"]
@@ -192,6 +192,20 @@ def test_each_system_leads_to_its_runs(built: ReportPaths) -> None:
     assert {a.attrs["href"] for a in origin.all("a")} == {address(1)[1], address(2)[1]}
     assert built.results.data_sha256 in root.whole
     assert "0123456789" in origin.whole
+
+
+def test_the_page_says_what_the_rows_of_a_table_were_made_with(store: RunStore) -> None:
+    """Rows of two origins, and those of a noise that is out of date."""
+    table = make_table(LABEL, off_by(0.5), protocols=["II"])
+    first, second = {"commit": "a" * 40, "date": "2026-01-01"}, {"commit": "b" * 40, "dirty": True}
+    versions = [
+        ("old" if c.intensity > 0.5 else v)
+        for c, v in zip(table.conditions, table.versions, strict=True)
+    ]
+    origins = {"blocks": (first, second), "block": (0, 0, 0, 1, 1, 1, 1, 1)}
+    add(store, make_spec("half"), replace(table, versions=tuple(versions), **origins))
+    text = small(store).whole
+    assert "3 by aaaaaaaaaa on 2026-01-01; 5 by bbbbbbbbbb + changes; 2 out of date" in text
 
 
 def test_what_could_not_be_used_is_on_it(store: RunStore) -> None:

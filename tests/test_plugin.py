@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.tiny import benchmark
@@ -90,3 +93,58 @@ def test_a_model_that_cannot_be_imported_is_said(tmp_path: Path, data_dir: Path)
     assert done.returncode == 2
     assert "no_such_package" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+BREAKS = {
+    "syntax": "def (",
+    "exits": "import sys; sys.exit(3)",
+    "raises": "raise RuntimeError('\\x1b[31m' + 'x' * 100_000)",
+    "no_model": "BagOfMeans = 3",
+    "abstract": "from benchmark.interface import MultimodalModel as BagOfMeans",
+    "fine": MODEL,
+}
+GROUPS = ("models", "datasets", "commands", "plans")
+
+
+def install_broken(folder: Path) -> None:
+    lines = []
+    for name, text in BREAKS.items():
+        (folder / f"mod_{name}.py").write_text(text + "\n")
+    for group in GROUPS:
+        lines.append(f"[benchmark.{group}]")
+        object_of = "" if group == "plans" else ":BagOfMeans"
+        lines += [f"p-{name} = mod_{name}{object_of}" for name in BREAKS]
+    metadata = folder / "broken-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+def test_a_broken_entry_harms_no_other(tmp_path: Path) -> None:
+    install_broken(tmp_path)
+    env = {"PYTHONPATH": str(tmp_path), "COLUMNS": "250"}
+    broken = [f"p-{name}" for name in BREAKS if name != "fine"]
+    listed = benchmark("list", "models", env=env)
+    assert listed.returncode == 0, listed.stderr
+    assert all(name in listed.stdout for name in broken)
+    assert listed.stdout.count("broken: ") == len(broken)
+    assert "Bag of Means" in listed.stdout
+    assert "\x1b" not in listed.stdout
+    code = "from benchmark.registry import sound_models; print(*sound_models())"
+    everything = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        check=True,
+    )
+    assert {"p-fine", "qamoe"} <= set(everything.stdout.split())
+    assert not set(broken) & set(everything.stdout.split())
+    assert all(f"left out: model '{name}'" in everything.stderr for name in broken)
+    command = benchmark("p-exits", "--whatever", "3", env=env)
+    assert command.returncode == 2
+    assert "command 'p-exits' (mod_exits:BagOfMeans) is broken: SystemExit: 3" in command.stderr
+    asked = benchmark("run", "--plan", "p-raises", env=env)
+    assert asked.returncode == 2
+    assert "plan 'p-raises' (mod_raises) is broken: RuntimeError" in asked.stderr
+    assert len(asked.stderr.splitlines()[-1]) < 1000

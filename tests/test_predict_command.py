@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmark.checkpoint import load_checkpoint
-from benchmark.commands.predict import predict
+from benchmark.commands.predict import fit_for_a_sheet, predict
 from benchmark.data.inputs import InputForm
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
@@ -126,6 +126,33 @@ def test_what_does_not_fit_is_said(record, package) -> None:
         load_checkpoint(record.path.parent)
 
 
+def test_keys_and_values_that_no_model_knows(record, package) -> None:
+    features, _ = raw(package["test"])
+    far = {m: x.astype(np.float64) for m, x in features.items()}
+    far["audio"][3, 0, 0] = 1e38
+    audio, vision = features.pop("audio"), features.pop("vision")
+    wrong = {
+        "unknown key 'speech'. Did you mean audio": {**features, "speech": audio},
+        "unknown key 'video'. Did you mean vision": {**features, "video": vision},
+        "'vison'. Did you mean vision": {**features, "vison": vision},
+        "has no samples": {m: x[:0] for m, x in features.items()},
+        r"audio: row 3 \(id '3'\) reaches": far,
+    }
+    for said, given in wrong.items():
+        with pytest.raises(BenchmarkError, match=said):
+            load_checkpoint(record.path).predict(given)
+
+
+def test_ids_and_names_of_classes_are_no_formulas() -> None:
+    index = pd.Index(["=1+1", "-3", "a"], name="id")
+    table = pd.DataFrame({"prediction": ["@x", "b", "c"], "probability_@x": [-0.5, 1, 2]}, index)
+    shown = fit_for_a_sheet(table)
+    assert shown.index.tolist() == ["'=1+1", "-3", "a"]
+    assert shown["prediction"].tolist() == ["'@x", "b", "c"]
+    assert shown["probability_@x"].tolist() == [-0.5, 1, 2]
+    assert shown.index.name == "id"
+
+
 def test_classes_have_probabilities(data_dir, tmp_path) -> None:
     record = trained(data_dir, tmp_path, "tiny-cls")
     package = pickle.loads((data_dir.parent / "tiny-cls.pkl").read_bytes())
@@ -164,10 +191,18 @@ def test_the_command_reads_every_form(record, runs, package, tmp_path, capsys) -
     out = tmp_path / "out.csv"
     predict(record.run_id, tmp_path / "flat.npz", runs_dir=runs, out=out, device="cpu")
     assert np.allclose(pd.read_csv(out)["prediction"], test["prediction"])
+    listed = tmp_path / "list.pkl"
+    listed.write_bytes(pickle.dumps([1, 2]))
+    np.savez(tmp_path / "id.npz", **features, id=np.array("one"))
+    (tmp_path / "garbage.npz").write_bytes(b"garbage" * 99)
     for said, arguments, options in (
         ("no split 'tset'", (record.run_id, pickled), {"split": "tset"}),
         ("no record of run", ("0" * 12, pickled), {}),
         ("no such file", (record.run_id, tmp_path / "none.npz"), {}),
+        ("is no run id", (f"../{runs.name}/{record.run_id}", pickled), {}),
+        ("holds a list", (record.run_id, listed), {}),
+        ("one id per sample|numbers of samples", (record.run_id, tmp_path / "id.npz"), {}),
+        ("no .npz file", (record.run_id, tmp_path / "garbage.npz"), {}),
         ("cannot write", (record.run_id, pickled), {"out": tmp_path / "no" / "out.csv"}),
     ):
         with pytest.raises(BenchmarkError, match=said):

@@ -16,6 +16,7 @@ from reports.tables.grid import grid_table, grid_tables
 from reports.tables.measure import Average, Measure
 from reports.tables.robustness import clean_tables, main_table, main_tables
 from reports.tables.table import Cell
+from tests.records import make_table as make_run_table
 from tests.report_records import (
     JOINT,
     LABEL,
@@ -201,7 +202,7 @@ def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
         "the epoch with the lowest validation MAE",
         "Noise rule seed_a1, mean over 3 corruption draws",
         "Missing rule bernoulli",
-        "Versions: missing 1, metrics 2, zeroing 1, degradation 1, draw 1, III 1.",
+        "Versions: missing 1, metrics 2, zeroing 1, degradation 2, draw 1, III 1.",
         "uniform on [0, 0.7]",
         "Reconstructed without the authors' source: Beta",
         "95 % interval",
@@ -238,3 +239,14 @@ def test_fewer_modalities_give_fewer_subsets_and_a_warning(store: RunStore) -> N
     assert [c.title for c in made.columns] == ["{t}", "{a}", "{t, a}", "Avg-2", "Avg-3"]
     assert "text and audio only" in made.caption[0]
     assert "not like for like" in made.notes[0]
+
+
+def test_of_several_rules_every_column_says_its_own(store: RunStore) -> None:
+    run = make_run_table(noise_rules=["seed_a1", "gaussian_av"], protocols=["III"])
+    add(store, make_spec(), run)
+    groups = {c.group for t in main_tables(sources(one(store))) for c in t.columns}
+    assert groups == {
+        "Clean test",
+        "Protocol III (gaussian_av, bernoulli, uniform_0.7)",
+        "Protocol III (seed_a1, bernoulli, uniform_0.7)",
+    }

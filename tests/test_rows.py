@@ -9,18 +9,27 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark import metrics_file
 from benchmark.errors import BenchmarkError
 from benchmark.interface import Output
 from benchmark.predict import fill_table
 from benchmark.questions import Question, overview
-from benchmark.readouts import answered_by, questions_in, read, summarise
+from benchmark.readouts import (
+    answered_by,
+    answers_in,
+    headline_value,
+    questions_in,
+    read,
+    spread,
+    summarise,
+)
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable, load, merge, restrict, to_bytes, to_make
 from benchmark.tracking.plan import describe_plan
+from benchmark.tracking.tracked import summary
 from protocols import rules
 from protocols.conditions import (
     PROTOCOL_VERSIONS,
-    PROTOCOLS,
     Condition,
     at_level,
     conditions_of,
@@ -81,9 +90,9 @@ def asking(steps: list[tuple[Condition, ...]]) -> PredictionTable:
 def test_every_order_of_asking_ends_in_the_same_table() -> None:
     once = asking([tuple(set().union(*ASKED))])
     want = to_bytes(once)
-    summary = summarise(once)
-    assert set(summary["protocol"]) == {"clean", "I", "II", "III", "grid"}
-    assert summary.notna().all().all()
+    read_off = summarise(once)
+    assert set(read_off["protocol"]) == {"clean", "I", "II", "III", "grid"}
+    assert read_off.notna().all().all()
     for order in itertools.permutations(ASKED):
         assert to_bytes(asking(list(order))) == want
 
@@ -227,7 +236,30 @@ def test_every_rule_and_joint_has_a_number_of_its_own(store: RunStore) -> None:
     assert (plain.title, plain.name) == ("Protocol III", "protocol_III")
 
 
-def test_every_protocol_counts_once() -> None:
-    once = asking([conditions_of(PROTOCOLS, MODALITIES, RULES[:1], 1, "uniform_0.7")])
-    summary = summarise(once)
-    assert not summary.duplicated(["protocol", *summary.columns[1:7]]).any()
+def test_nothing_is_replaced_before_everything_is_worked_out(store: RunStore, monkeypatch) -> None:
+    record = make_record(store, table=asking([ASKED[1]]))
+    before = {path.name: path.read_bytes() for path in record.files()}
+
+    def fail(*_: object) -> bytes:
+        raise RuntimeError("no metrics of this table")
+
+    monkeypatch.setattr(metrics_file, "to_json", fail)
+    grown = asking([ASKED[1], ASKED[2]])
+    with pytest.raises(RuntimeError):
+        store.extend(record.run_id, grown, validation=grown)
+    assert {path.name: path.read_bytes() for path in record.files()} == before
+
+
+def test_an_undefined_value_stays_undefined_in_the_record(store: RunStore) -> None:
+    """Through metrics.json and into every word about it; a mean over seeds does not skip it."""
+    flat = make_table(labels(20), lambda _, y: np.zeros_like(y), protocols=["I"])
+    fine = make_table(labels(20), lambda _, y: y + np.arange(len(y)), protocols=["I"])
+    records = [make_record(store, seed=seed, table=t) for seed, t in ((1, flat), (2, fine))]
+    answers = [answers_in(record.metrics, "corr") for record in records]
+    (clean,) = [h for h in overview(answers[0]) if h.name == "clean"]
+    values = [headline_value(one, clean) for one in answers]
+    assert np.isnan(values[0])
+    assert np.isfinite(values[1])
+    assert spread(values) == "–"
+    assert "test/clean_corr" not in summary(records[0].metrics, "regression")
+    assert "test/clean_corr" in summary(records[1].metrics, "regression")

@@ -19,8 +19,8 @@ from benchmark.records import CHECKPOINT, RunStore
 from benchmark.search.objective import Objective
 from benchmark.search.plan import SearchPlan, plan_search
 from benchmark.search.session import SearchSession
-from benchmark.tracking.plan import NOTE
-from benchmark.tracking.tracker import sync
+from benchmark.tracking.sync import sync
+from benchmark.tracking.tracked import NOTE
 from protocols.modalities import MODALITIES
 from tests.tracked_store import client_of, found, prepared_store, uri_of
 
@@ -69,7 +69,7 @@ def test_a_study_is_a_parent_run_and_its_trials_are_children(store, plan) -> Non
         topk = run.data.params["model.topk"]
         rate = run.data.params["training.learning_rate"]
         assert (
-            run.info.run_name == f"qamoe · spectrum (learning_rate={rate}, topk={topk}) · seed 1111"
+            run.info.run_name == f"QA-MoE · spectrum (learning_rate={rate}, topk={topk}) · seed 1111"
         )
     best = min(run.data.metrics["valid/grid_mae"] for run in children)
     assert parent.data.metrics["valid/grid_mae_best"] == best

@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def check_equal(found: dict[str, Any]) -> None:
     assert found.keys() == DATA.keys()
     for key, value in DATA.items():
         assert same(value, found[key]), key
+
+
+def test_tuples_of_shared_tuples_are_refused_at_once(tmp_path: Path) -> None:
+    pairs = b"\x80\x02)q\x000"
+    for k in range(60):  # each is a pair of the last one: hashing the 60th takes 2^60 steps
+        pairs += b"h%ch%c\x86q%c0" % (k, k, k + 1)
+    (tmp_path / "a.pkl").write_bytes(pairs + b"}h\x3cK\x01s.")
+    started = time.monotonic()
+    with pytest.raises(BenchmarkError, match="shared within values"):
+        read_pickle(tmp_path / "a.pkl")
+    assert time.monotonic() < started + 2
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -31,7 +31,6 @@ def efficiency(
     Example: benchmark efficiency --dataset mosi --data-dir data --models qamoe,mult
     """
     import torch
-    from rich.console import Console
 
     from benchmark.commands.run import read_request
     from benchmark.data.registry import load_dataset
@@ -40,6 +39,7 @@ def efficiency(
     from benchmark.environment import choose_device
     from benchmark.execution.execute import make_model
     from benchmark.execution.executor import available_cores
+    from benchmark.hygiene import terminal
     from benchmark.plan import plan_runs
     from benchmark.records import RunStore
 
@@ -51,7 +51,7 @@ def efficiency(
     )
     data, store = load_dataset(dataset, data_dir), RunStore(runs_dir)
     store.prepare()
-    console, found = Console(highlight=False), []
+    console, found = terminal(highlight=False), []
     for spec in plan_runs(request, data):
         found.append(measure(make_model(spec, data), data, chosen, spec, passes))
         save(store, found[-1])

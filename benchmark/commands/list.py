@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from benchmark.errors import BenchmarkError
+from benchmark.hygiene import one_line, terminal
 from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
@@ -20,11 +22,16 @@ app = typer.Typer(
 @app.command()
 def models() -> None:
     """Registered models, in-tree and from other packages."""
+    from benchmark.plugins import BrokenError
     from benchmark.registry import model_class, model_names
 
     table = _table("name", "title", "source", "presets", "where")
     for name in model_names():
-        kind = model_class(name)
+        try:
+            kind = model_class(name)
+        except BrokenError as error:
+            table.add_row(name, f"broken: {error.why}")
+            continue
         table.add_row(
             name,
             kind.card.title,
@@ -61,10 +68,16 @@ def protocols() -> None:
 def plans() -> None:
     """Named plans, for `benchmark run --plan NAME`."""
     from benchmark.plans import named_plan, plan_names
+    from benchmark.plugins import broken_rows
 
     table = _table("name", "what")
     for name in plan_names():
-        table.add_row(name, str(named_plan(name).get("title", "")))
+        try:
+            table.add_row(name, str(named_plan(name).get("title", "")))
+        except BenchmarkError as error:
+            table.add_row(name, f"broken: {error}")
+    for name, why in broken_rows("plan"):
+        table.add_row(name, why)
     _print(table)
 
 
@@ -96,7 +109,7 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
             state,
         )
     for run_id, state in store.unfinished().items():
-        table.add_row(run_id, *[""] * 5, state)
+        table.add_row(run_id, *[""] * 5, one_line(state))
     for run_id, missing in broken.items():
         table.add_row(run_id, *[""] * 5, f"broken: no {', '.join(missing)}")
     _print(table)
@@ -112,6 +125,4 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    from rich.console import Console
-
-    Console(highlight=False).print(table)
+    terminal(highlight=False, markup=False).print(table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import csv_cell, one_line
 from benchmark.options import DEVICE, RUNS_DIR
 
 if TYPE_CHECKING:
@@ -39,27 +40,37 @@ def predict(
     """
     from benchmark.checkpoint import load_checkpoint
     from benchmark.environment import choose_device
-    from benchmark.records import RunStore
+    from benchmark.records import RUN_ID, RunStore
 
+    if not RUN_ID.fullmatch(run_id):
+        raise BenchmarkError(
+            f"'{one_line(run_id, 60)}' is no run id: it has 12 of 0-9 and a-f, as `benchmark list"
+            " runs` shows them. Another folder of runs: --runs-dir DIR."
+        )
     record = RunStore(runs_dir).trained(run_id)
     checkpoint = load_checkpoint(record.path, str(choose_device(device)))
     table = _predicted(checkpoint, features, split)
     if out is None:
-        table.to_csv(sys.stdout)
+        fit_for_a_sheet(table).to_csv(sys.stdout)
         return
     try:
-        table.to_csv(out)
+        fit_for_a_sheet(table).to_csv(out)
     except OSError as error:
         raise BenchmarkError(f"cannot write {out}: {error.strerror or error}") from None
     typer.echo(f"{len(table)} predictions of {run_id}: {out}")
 
 
+def fit_for_a_sheet(table: pd.DataFrame) -> pd.DataFrame:
+    """The same with ids and class names that no spreadsheet runs."""
+    texts = table.select_dtypes(exclude="number")
+    return table.assign(**texts.map(csv_cell)).rename(columns=csv_cell, index=csv_cell)
+
+
 def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.DataFrame:
     import pandas as pd
 
-    from benchmark.data import columns
     from benchmark.data.inputs import split_columns
-    from benchmark.data.layouts import joined_id
+    from benchmark.data.layouts import joined_ids
     from benchmark.data.package import LENGTH_KEYS, read_columns
 
     tables = []
@@ -67,7 +78,7 @@ def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.Data
         where = f"{path.name}: {values['split']}" if "split" in values else path.name
         ids = values.get("id")
         if ids is not None:
-            ids = columns.texts([joined_id(value) for value in ids], f"{where}: id")
+            ids = joined_ids(ids, f"{where}: id")
         lengths: dict[str, Any] = {m: values.get(key) for m, key in LENGTH_KEYS.items()}
         table = checkpoint.predict(values, lengths, ids, where)
         if "split" in values:

@@ -172,9 +172,9 @@ def _overridden(
 def _every_model(models: tuple[str, ...]) -> tuple[str, ...]:
     if models and models != ("all",):
         return models
-    from benchmark.registry import model_names
+    from benchmark.registry import sound_models
 
-    return tuple(model_names())
+    return tuple(sound_models())
 
 
 def _narrowed(
@@ -208,31 +208,20 @@ def _narrowed(
 
 def parse_setting(text: str) -> tuple[str, str, Any]:
     """``model.topk=4`` to ("model", "topk", 4); values are YAML. Raises BenchmarkError."""
-    import yaml
-
     from benchmark.errors import unknown
+    from benchmark.hygiene import cut
     from benchmark.plan import SECTIONS
+    from benchmark.yamlfile import parse_yaml
 
     name, equals, value = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
-        raise BenchmarkError(f"--set {text}: write it as section.name=value, as in model.topk=4")
+        raise BenchmarkError(
+            f"--set {cut(text, 80)}: write it as section.name=value, as in model.topk=4"
+        )
     if section not in SECTIONS:
         raise unknown("section in --set", section, SECTIONS)
-    try:
-        return section, key, number(yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise BenchmarkError(f"--set {text}: the value is no YAML: {error}") from None
-
-
-def number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as text; people mean a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    return section, key, parse_yaml(value, f"--set {cut(name, 80)}")
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
@@ -242,9 +231,11 @@ def names(text: str | None) -> tuple[str, ...] | None:
 
 def seeds_of(text: str | None) -> tuple[int, ...] | None:
     """Integers separated by commas; None for None. Raises BenchmarkError."""
+    from benchmark.hygiene import cut
+
     if text is None:
         return None
     try:
         return tuple(int(seed) for seed in text.split(","))
     except ValueError:
-        raise BenchmarkError(f"--seeds {text}: integers separated by commas") from None
+        raise BenchmarkError(f"--seeds {cut(text, 80)}: integers separated by commas") from None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.run import find_plan, names, number, read_request, seeds_of
+from benchmark.commands.run import find_plan, names, read_request, seeds_of
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
     DATA_DIR,
@@ -88,7 +88,7 @@ def search(
 
     where = str(config) if config else "the request"
     request = read_request(find_plan(None, config), given, settings or [], epochs, where)
-    values = _numbers_in(read_plan(space)) if space else None
+    values = read_plan(space) if space else None
     from benchmark.environment import choose_device
     from benchmark.execution.executor import Execution, default_workers  # torch: not for --help
     from benchmark.search.objective import objective_named
@@ -114,12 +114,3 @@ def search(
         raise typer.Exit(130) from None
     if not found:
         raise typer.Exit(1)
-
-
-def _numbers_in(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as text; people mean a number."""
-    if isinstance(value, dict):
-        return {key: _numbers_in(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_numbers_in(inner) for inner in value]
-    return number(value)

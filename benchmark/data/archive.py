@@ -8,27 +8,57 @@ an array (texts as dtype=str). A .safetensors file holds numbers only: its texts
 from __future__ import annotations
 
 import json
+import lzma
+import math
+import tokenize
 import zipfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmark.data.arrays import BROKEN, build_array, check_shape, is_plain
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import one_line
 
 ARCHIVES = (".npz", ".safetensors")
+MAX_RATIO = 200
+"""An archive may unpack to so many times its size: padded features come to 20, bombs to 1000."""
+FREE_BYTES = 64 * 2**20
+"""What any archive may unpack to."""
+PIECE_BYTES = 2**20
+
+_UNREADABLE = (
+    *BROKEN,
+    OSError,
+    RuntimeError,  # encrypted
+    zipfile.BadZipFile,
+    zlib.error,
+    SyntaxError,  # of an array's header
+    tokenize.TokenError,
+    lzma.LZMAError,
+)
 
 
 def read_archive(path: Path) -> dict[str, Any]:
     """The columns by split: ``{"train": {"id": ..., "text": ...}, ...}``.
 
     Raises:
-        BenchmarkError: the file is damaged, or a column cannot be read without executing code.
+        BenchmarkError: the file is damaged, unpacks to far more than its size, or a column cannot
+            be read without executing code.
     """
     columns = _npz(path) if path.suffix == ".npz" else _safetensors(path)
     data: dict[str, Any] = {}
     for key, values in columns.items():
         split, dot, name = key.partition(".")
+        whole = columns.get(split)
+        if dot and whole is not None:
+            raise BenchmarkError(
+                f"{path}: has both '{one_line(split, 60)}' and '{one_line(key, 60)}': write columns"
+                " as split.name, and nothing under the split's own name."
+            )
         if dot:
             data.setdefault(split, {})[name] = values
         else:
@@ -38,20 +68,87 @@ def read_archive(path: Path) -> dict[str, Any]:
 
 def _npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: _column(archive, key, path) for key in archive.files}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise BenchmarkError(f"{path}: damaged, or no .npz file ({error}).") from None
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_unpacked(path, members)
+            names = [member.filename.removesuffix(".npy") for member in members]
+            _check_once(path, names)
+            pairs = zip(names, members, strict=True)
+            return {name: _column(archive, member, path) for name, member in pairs}
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from None
 
 
-def _column(archive: Any, key: str, path: Path) -> Any:
-    try:
-        return archive[key]
-    except ValueError as error:
+def _check_unpacked(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse an archive that states more than its size allows, before anything is unpacked."""
+    stated = sum(member.file_size for member in members)
+    size = path.stat().st_size
+    if stated > FREE_BYTES + MAX_RATIO * size:
         raise BenchmarkError(
-            f"{path}: {key}: cannot be read without executing code ({error}). Save texts with"
-            " np.array(texts, dtype=str), and sequences padded to one array of numbers."
-        ) from None
+            f"{path}: states {stated:,} bytes of content in a file of {size:,}: damaged, or no"
+            " feature package. Save it with np.savez, without compression."
+        )
+
+
+def _check_once(path: Path, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise BenchmarkError(f"{path}: holds '{one_line(name, 60)}' twice.")
+        seen.add(name)
+
+
+def _column(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any:
+    """One array, read after its stated shape has been found to fit its stated size."""
+    where = f"{path}: {one_line(member.filename.removesuffix('.npy'), 60)}"
+    try:
+        with archive.open(member) as stream:
+            header = _header(stream)
+            if header is None:
+                raise BenchmarkError(f"{where}: is no array (.npy) of a version that is read here.")
+            shape, fortran, dtype = header
+            if dtype.hasobject:
+                raise BenchmarkError(
+                    f"{where}: cannot be read without executing code (it holds objects). Save texts"
+                    " with np.array(texts, dtype=str), and sequences padded to one array of"
+                    " numbers."
+                )
+            if not is_plain(dtype):
+                raise ValueError(f"dtype {dtype}")
+            size = math.prod(check_shape(shape)) * dtype.itemsize
+            left = member.file_size - stream.tell()
+            if size != left:
+                raise ValueError(f"shape {shape} of {dtype} is {size:,} bytes, there are {left:,}")
+            return build_array(_content(stream, size), dtype, shape, "F" if fortran else "C")
+    except _UNREADABLE as error:
+        raise _damaged(path, error, where) from None
+
+
+def _header(stream: Any) -> tuple[Any, bool, np.dtype[Any]] | None:
+    """(shape, in Fortran's order, dtype); None where it is no array. Raises what is broken."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    start = stream.read(np.lib.format.MAGIC_LEN)
+    if not start.startswith(np.lib.format.MAGIC_PREFIX):
+        return None
+    reader = readers.get(tuple(start[-2:]))
+    return None if reader is None else reader(stream)
+
+
+def _content(stream: Any, size: int) -> bytearray:
+    """``size`` bytes, unpacked piece by piece. Raises EOFError where they are not there."""
+    content = bytearray(size)
+    view, done = memoryview(content), 0
+    while done < size:
+        count = stream.readinto(view[done : done + PIECE_BYTES])
+        if not count:
+            raise EOFError(f"ends after {done:,} of {size:,} bytes")
+        done += count
+    if stream.read(1):  # reading on to the end compares the checksum
+        raise ValueError(f"goes on after {size:,} bytes")
+    return content
 
 
 def _safetensors(path: Path) -> dict[str, Any]:
@@ -61,14 +158,22 @@ def _safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="np") as tensors:
             found = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118
             texts = tensors.metadata() or {}
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:
-        raise BenchmarkError(f"{path}: damaged, or no .safetensors file ({error}).") from None
+    except (SafetensorError, *_UNREADABLE) as error:
+        raise _damaged(path, error) from None
     for key, text in texts.items():
-        if "." in key:
-            try:
-                found[key] = json.loads(text)
-            except ValueError as error:
-                raise BenchmarkError(
-                    f"{path}: metadata '{key}' must be a JSON list of texts ({error})."
-                ) from None
+        if "." not in key:
+            continue
+        _check_once(path, [*found, key])
+        try:
+            found[key] = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BenchmarkError(
+                f"{path}: metadata '{one_line(key, 60)}' must be a JSON list of texts"
+                f" ({one_line(error, 100)})."
+            ) from None
     return found
+
+
+def _damaged(path: Path, error: Exception, where: str = "") -> BenchmarkError:
+    said = one_line(error, 200) or type(error).__name__
+    return BenchmarkError(f"{where or path}: damaged, or no {path.suffix} file ({said}).")

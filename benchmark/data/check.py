@@ -12,17 +12,9 @@ from torch import Tensor
 
 from benchmark.data.catalog import Reference, find_reference
 from benchmark.data.dataset import SPLITS, Dataset, Split
-from benchmark.data.manifest import (
-    FEATURES,
-    Encoding,
-    Manifest,
-    Rows,
-    changed_files,
-    content_sha256,
-    read_manifest,
-)
+from benchmark.data.manifest import Encoding, Manifest, read_manifest
 from benchmark.data.registry import find_data_dir, load_dataset, registered
-from benchmark.errors import BenchmarkError
+from benchmark.data.store import verify
 from protocols.modalities import MODALITIES, Modality
 
 OUTLIER = 30.0
@@ -125,29 +117,6 @@ def check(data_dir: Path | None, name: str) -> Check:
         class_names=manifest.class_names if manifest is not None else (),
         encoding=encoding,
     )
-
-
-def verify(folder: Path, manifest: Manifest, dataset: Dataset) -> None:
-    """Compare the files in ``folder`` with their hashes; BenchmarkError where they differ."""
-    wrong = changed_files(folder, manifest)
-    rows = [
-        Rows(
-            name,
-            split.sample_ids,
-            _label(split).numpy(),
-            split.samples.available.numpy(),
-        )
-        for name, split in dataset.splits.items()
-    ]
-    spec, features = dataset.spec, manifest.files.get(FEATURES, "")
-    content = content_sha256(spec.task, spec.classes, manifest.sigma_ref, features, rows)
-    if not wrong and content != manifest.sha256:
-        wrong = ["manifest.json"]
-    if wrong:
-        raise BenchmarkError(
-            f"{folder}: {' and '.join(wrong)} changed since the import (SHA-256 differs). Import"
-            f" the data set again: 'benchmark data import PATH --name {folder.name} --replace'."
-        )
 
 
 def _label(split: Split) -> Tensor:

@@ -134,11 +134,11 @@ def _total(counts: Mapping[str, Mapping[Modality, int]]) -> str:
     return ", ".join(f"{m} {n}" for m, n in totals.items() if n) or "none"
 
 
-def listing(builtin: Iterable[str], manifests: Mapping[str, Manifest | str]) -> Table:
-    """All data sets: built-in names, and each imported name with its manifest or what is wrong."""
+def listing(builtin: Mapping[str, str], manifests: Mapping[str, Manifest | str]) -> Table:
+    """All data sets: built-in names with their state, imported ones with what is known of them."""
     table = _table("name", "labels", "samples", "t/a/v", "sha256")
-    for name in builtin:
-        table.add_row(name, "built in", "", "", "")
+    for name, state in builtin.items():
+        table.add_row(escape(name), escape(state), "", "", "")
     for name, manifest in manifests.items():
         if isinstance(manifest, str):
             table.add_row(escape(name), f"damaged: {escape(manifest)}", "", "", "")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import one_line
 
 LABEL_LIMIT = 3.0
-CONTAINERS = (list, tuple, dict, set, np.ndarray)
+CONTAINERS = (list, tuple, dict, set, frozenset, np.ndarray)
+SHOWN = 20
+"""Names of keys in a message."""
 
 
 def texts(values: Any, where: str) -> tuple[str, ...]:
@@ -27,9 +31,14 @@ def texts(values: Any, where: str) -> tuple[str, ...]:
 
 
 def printable(names: Iterable[object]) -> str:
-    """Names out of a file, for a message: no control code in them reaches the terminal."""
-    shown = ", ".join(str(name) for name in names)
-    return "".join(c if c.isprintable() else "?" for c in shown) or "nothing"
+    """Names out of a file, for a message."""
+    found = [shown(name) for name in islice(names, SHOWN)]
+    return ", ".join(found) or "nothing"
+
+
+def shown(name: object) -> str:
+    """A key of a file in a message; one that is no text could have no end."""
+    return one_line(name, 60) if isinstance(name, str) else f"a {type(name).__name__}"
 
 
 def _text(value: Any) -> str:

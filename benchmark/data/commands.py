@@ -25,10 +25,10 @@ def import_(
     data_dir: DATA_DIR = None,
 ) -> None:
     """Import a feature package (MMSA schema). Nothing in the file is executed."""
-    from rich.console import Console
+    from benchmark.hygiene import terminal
 
     folder = need_data_dir(data_dir)
-    console = Console()
+    console = terminal()
     with console.status(f"importing {path.name}"):
         from benchmark.data.checkview import summary
         from benchmark.data.importer import import_package
@@ -47,21 +47,20 @@ def check_(
     data_dir: DATA_DIR = None,
 ) -> None:
     """Show what a data set holds, what is odd about it, and whether its files are intact."""
-    from rich.console import Console
-
     from benchmark.data.check import check
     from benchmark.data.checkview import render
+    from benchmark.hygiene import terminal
 
-    Console().print(render(check(data_dir, name)))
+    terminal().print(render(check(data_dir, name)))
 
 
 @app.command("list")
 def list_(data_dir: DATA_DIR = None) -> None:
     """List the built-in, the imported and the known data sets."""
-    from rich.console import Console
-
     from benchmark.data.checkview import known, listing
     from benchmark.data.manifest import Manifest, read_manifest
+    from benchmark.hygiene import terminal
+    from benchmark.plugins import broken_rows
 
     found: dict[str, Manifest | str] = {}
     for name in imported_names(data_dir):
@@ -69,8 +68,9 @@ def list_(data_dir: DATA_DIR = None) -> None:
             found[name] = read_manifest(need_data_dir(data_dir) / name)
         except BenchmarkError as error:
             found[name] = str(error)
-    console = Console()
-    console.print(listing(sorted(registered()), found))
+    console = terminal()
+    builtin = dict.fromkeys(registered(), "built in") | dict(broken_rows("dataset"))
+    console.print(listing(builtin, found))
     console.print()
     console.print(known())
     if not found:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.files import check_regular
 
 DELIMITERS = (",", ";", "\t", "|")
 HINTS = {
@@ -45,6 +46,7 @@ def read_rows(path: Path, asked: Asked) -> list[Row]:
     Raises:
         BenchmarkError: it cannot be read or parsed, or lacks a column; names the row.
     """
+    check_regular(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

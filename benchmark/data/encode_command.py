@@ -50,7 +50,6 @@ def encode(
         raise BenchmarkError("--test-group is a value of the column that --group-column names.")
     folder = need_data_dir(data_dir)
     chosen = name or _name_of(path)
-    from rich.console import Console
     from rich.progress import Progress
 
     from benchmark.data.checkview import summary
@@ -58,6 +57,7 @@ def encode(
     from benchmark.data.encoder import HuggingFaceEncoder
     from benchmark.data.transcripts import Columns
     from benchmark.environment import choose_device
+    from benchmark.hygiene import terminal
 
     columns = Columns(
         text=text_column,
@@ -68,7 +68,7 @@ def encode(
         ids=tuple(part.strip() for part in id_columns.split(",") if part.strip()),
     )
     place = choose_device(device)
-    console = Console()
+    console = terminal()
     said: list[str] = []
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task(f"encoding {path.name} on {place}", total=None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import one_line
 
 Tokens = list[int]
 
@@ -66,7 +68,7 @@ class HuggingFaceEncoder:
             model = transformers.AutoModel.from_pretrained(
                 source, local_files_only=local, dtype=torch.float32
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:  # noqa: BLE001 — damaged files make the libraries raise anything
             raise _cannot_load(name_or_folder, local, error) from None
         self.tokenizer = tokenizer
         self.padding = tokenizer.pad_token_id or 0
@@ -105,6 +107,7 @@ class HuggingFaceEncoder:
 
 
 def _library() -> Any:
+    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")  # read at the import
     try:
         import transformers
     except ImportError:
@@ -119,14 +122,14 @@ def _library() -> Any:
 
 
 def _cannot_load(name: str, local: bool, error: Exception) -> BenchmarkError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error, 300) or type(error).__name__
     hint = (
         "A folder must hold config.json, the weights and the tokenizer's files."
         if local
         else "There is no folder of that name here, and it could not be had from the Hugging Face"
         " hub. Without a network, give the folder of a downloaded encoder."
     )
-    return BenchmarkError(f"encoder '{name}' cannot be loaded. {hint} ({reason[:300]})")
+    return BenchmarkError(f"encoder '{name}' cannot be loaded. {hint} ({reason})")
 
 
 def _weights_sha256(weights: Mapping[str, Tensor]) -> str:

@@ -16,12 +16,25 @@ from numpy.typing import NDArray
 
 from benchmark.data import columns
 from benchmark.data.dataset import Dataset
-from benchmark.data.package import LENGTH_KEYS, RawSplit
+from benchmark.data.package import KNOWN_KEYS, LENGTH_KEYS, RawSplit
 from benchmark.data.scan import Scan, as_float32, fill_missing_spans, scan_modality
 from benchmark.data.standardise import Scale, fill_nonfinite
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, unknown
+from benchmark.hygiene import one_line
 from benchmark.interface import DataSpec
 from protocols.modalities import MODALITIES, Modalities, Modality
+
+FAR = 1e6
+"""Standard deviations (text: units of its encoder) beyond which features are refused."""
+INPUT_KEYS = {*KNOWN_KEYS, "labels", "split", "annotations", "text_bert"}
+"""What a package of features may hold; the field's packages have more than a model reads."""
+OTHER_NAMES = {
+    **dict.fromkeys(("speech", "acoustic", "sound", "voice", "wav"), "audio"),
+    **dict.fromkeys(("video", "visual", "image", "images", "face", "facial"), "vision"),
+    **dict.fromkeys(("language", "words", "transcript", "linguistic", "texts"), "text"),
+}
+"""What else people call the modalities -> ours."""
+UNKNOWN_HINT = "Rename it, or leave it out."
 
 
 @dataclass(frozen=True)
@@ -102,10 +115,22 @@ class InputForm:
                 values[m] = torch.zeros(count, 1, 1)
                 masks[m] = torch.zeros(count, 1, dtype=torch.bool)
                 continue
-            values[m] = torch.from_numpy(self._standardised(raw.features[m], scans[m], m))
+            standard = self._standardised(raw.features[m], scans[m], m)
+            _refuse_far(standard, raw.ids, f"{where}: {m}")
+            values[m] = torch.from_numpy(standard)
             masks[m] = torch.from_numpy(scans[m].mask)
             available[:, position] = scans[m].available
         return raw.ids, Modalities(values, masks, torch.from_numpy(available))
+
+    def _refuse_unknown(self, features: Mapping[str, Any], where: str) -> None:
+        """A misspelt modality would be taken for a missing one."""
+        for key in features:
+            if key in INPUT_KEYS:
+                continue
+            other = OTHER_NAMES.get(str(key).lower()) if isinstance(key, str) else None
+            if other:
+                raise BenchmarkError(f"{where}: unknown key '{key}'. Did you mean {other}?")
+            raise unknown(f"key in {where}", columns.shown(key), self.spec.present, UNKNOWN_HINT)
 
     def _standardised(
         self, values: NDArray[np.float32], scan: Scan, m: Modality
@@ -124,6 +149,7 @@ class InputForm:
         ids: Sequence[str] | None,
         where: str,
     ) -> RawSplit:
+        self._refuse_unknown(features, where)
         given = {m: features[m] for m in MODALITIES if features.get(m) is not None}
         arrays = {m: columns.features(np.asarray(x), f"{where}: {m}") for m, x in given.items()}
         unknown = [m for m in arrays if m not in self.spec.present]
@@ -139,6 +165,8 @@ class InputForm:
             shown = ", ".join(f"{name} has {size}" for name, size in sizes.items())
             raise BenchmarkError(f"{where}: the numbers of samples differ: {shown}")
         count = next(iter(sizes.values()))
+        if not count:
+            raise BenchmarkError(f"{where}: has no samples")
         names = tuple(str(i) for i in range(count)) if ids is None else tuple(map(str, ids))
         padded = {m: self._padded(arrays.get(m), count, m, where) for m in self.spec.present}
         stated = {
@@ -165,7 +193,19 @@ class InputForm:
         return result
 
 
-def split_columns(data: Mapping[str, Any], split: str | None, where: str) -> list[dict[str, Any]]:
+def _refuse_far(values: NDArray[np.float32], ids: Sequence[str], where: str) -> None:
+    """Values so far from all training data that an answer would be noise, or no number."""
+    largest = np.abs(values).max(axis=(1, 2))
+    if largest.max() > FAR:
+        row = int(largest.argmax())
+        raise BenchmarkError(
+            f"{where}: row {row} (id {one_line(ids[row], 60)!r}) reaches {largest[row]:.1e} after"
+            f" standardisation, and more than {FAR:g} is nothing that a model was trained on. Are"
+            " these the features that the run's data set has?"
+        )
+
+
+def split_columns(data: Any, split: str | None, where: str) -> list[dict[str, Any]]:
     """The columns of each split in a file of features, or of the file where it has no splits.
 
     Args:
@@ -179,9 +219,13 @@ def split_columns(data: Mapping[str, Any], split: str | None, where: str) -> lis
     Raises:
         BenchmarkError: where the split is not there.
     """
+    if not isinstance(data, Mapping):
+        raise BenchmarkError(
+            f"{where}: holds a {type(data).__name__}, not a dict of {', '.join(MODALITIES)}"
+        )
     found = {name: value for name, value in data.items() if isinstance(value, Mapping)}
     if split is not None and split not in found:
-        known = ", ".join(found) or "none"
+        known = columns.printable(found) if found else "none"
         raise BenchmarkError(f"{where}: has no split '{split}' (splits: {known})")
     if not found:
         return [cast("dict[str, Any]", dict(data))]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.data import columns
 from benchmark.errors import BenchmarkError
 
 LABELS = "labels"
@@ -39,7 +40,7 @@ def from_mult(split: Mapping[str, Any], name: str, where: str, notes: list[str])
         content["id"] = [f"{name}{row}" for row in range(len(labels))]
         notes.append(f"{name}: no ids: the samples are numbered")
     else:
-        content["id"] = [joined_id(row) for row in content["id"]]
+        content["id"] = joined_ids(content["id"], f"{where}: id")
     if labels.size == len(labels):
         content["regression_labels"] = labels.reshape(len(labels))
         return content
@@ -69,9 +70,15 @@ def _one_emotion(
     return content
 
 
-def joined_id(value: Any) -> str:
+def joined_ids(values: Any, where: str) -> list[str]:
+    """A column of ids as texts. Raises BenchmarkError where it is no column."""
+    rows = np.atleast_1d(values) if isinstance(values, np.ndarray) else values
+    if not isinstance(rows, np.ndarray | list | tuple):
+        raise BenchmarkError(f"{where}: must be one id per sample, is {type(values).__name__}.")
+    return [_joined_id(row, where) for row in rows]
+
+
+def _joined_id(value: Any, where: str) -> str:
     """An id as one text; MulT's are rows of (video, start, end)."""
     parts = value if isinstance(value, np.ndarray | list | tuple) else [value]
-    return ID_JOINT.join(
-        p.decode("utf-8", "replace") if isinstance(p, bytes) else str(p) for p in parts
-    )
+    return ID_JOINT.join(columns.texts(list(parts), where))

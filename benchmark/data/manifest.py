@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
+from benchmark.files import replace_file
+from benchmark.hygiene import one_line
 from protocols.modalities import Modality, Task
 
 FORMAT: Literal[1] = 1
@@ -21,6 +24,8 @@ FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
 FEATURES = "features.safetensors"
 SAMPLES = "samples.parquet"
+VERIFIED = ".verified.json"
+"""Which files were found sound, so that they are hashed once and not for every run."""
 
 PerModality = dict[Modality, int]
 
@@ -138,16 +143,39 @@ class Manifest(BaseModel):
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def changed_files(folder: Path, manifest: Manifest) -> list[str]:
-    """The files in ``folder`` whose SHA-256 is not the imported one, unreadable ones included."""
+def changed_files(folder: Path, manifest: Manifest, remembered: bool = False) -> list[str]:
+    """The files in ``folder`` whose SHA-256 is not the imported one, unreadable ones included.
 
-    def differs(name: str, sha: str) -> bool:
+    Args:
+        folder: of the data set.
+        manifest: what they should be.
+        remembered: a file that was found sound before is not read again while its size, time of
+            change and inode are the same. What was found is kept beside the data, if it can be.
+    """
+    known = _remembered(folder) if remembered else {}
+    sound, wrong = {}, []
+    for name in (FEATURES, SAMPLES):
         try:
-            return file_sha256(folder / name) != sha
+            status = (folder / name).stat()
+            mark = [manifest.files.get(name), status.st_size, status.st_mtime_ns, status.st_ino]
+            if known.get(name) != mark and file_sha256(folder / name) != mark[0]:
+                wrong.append(name)
+            else:
+                sound[name] = mark
         except OSError:
-            return True
+            wrong.append(name)
+    if remembered and sound != known:
+        with suppress(OSError):  # read-only data are compared again the next time
+            replace_file(folder / VERIFIED, json.dumps(sound).encode())
+    return wrong
 
-    return [name for name, sha in manifest.files.items() if differs(name, sha)]
+
+def _remembered(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / VERIFIED).read_bytes())
+    except (OSError, ValueError, RecursionError):  # none yet, or damaged: compare
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -168,4 +196,6 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BenchmarkError(f"{path}: damaged at {where}: {first['msg']}. {again}") from None
+        raise BenchmarkError(
+            f"{path}: damaged at {one_line(where, 60)}: {one_line(first['msg'])}. {again}"
+        ) from None

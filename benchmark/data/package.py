@@ -18,6 +18,7 @@ from benchmark.data.layouts import from_mult, is_mult_layout
 from benchmark.data.manifest import Encoding
 from benchmark.data.unpickle import read_pickle
 from benchmark.errors import BenchmarkError
+from benchmark.files import check_regular
 from protocols.modalities import MODALITIES, Modality, Task
 
 TaskChoice = Literal["auto", "regression", "classification"]
@@ -106,6 +107,7 @@ def check_is_package(path: Path) -> None:
         inside = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
         hint = f" Did you mean one of {', '.join(inside[:5])} in it?" if inside else ""
         raise BenchmarkError(f"{path}: is a folder; give the feature package (.pkl).{hint}")
+    check_regular(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(2)
@@ -137,7 +139,7 @@ def parse_package(data: Any, source: str, task: TaskChoice = "auto") -> Package:
         data = {s: from_mult(data[s], s, f"{source}: {s}", notes) for s in SPLITS}
     chosen = _task(data, source, task)
     class_names = _name_classes(data, source) if chosen == "classification" else ()
-    unused = sorted({str(k) for s in SPLITS for k in data[s]} - KNOWN_KEYS)
+    unused = sorted({columns.shown(k) for s in SPLITS for k in data[s]} - KNOWN_KEYS)
     if unused:
         notes.append(f"not used: {columns.printable(unused)}")
     place = {name: k for k, name in enumerate(class_names)}

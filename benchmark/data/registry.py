@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.plugins import Plugin, plugins
 
 if TYPE_CHECKING:  # listing names must not cost an import of torch
     from benchmark.data.dataset import Dataset
 
-GROUP = "benchmark.datasets"
 VARIABLE = "BENCHMARK_DATA_DIR"
 
 
-def registered() -> dict[str, EntryPoint]:
-    """Name -> entry point (``data_dir -> Dataset``) of the data sets that need no import."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+def registered() -> dict[str, Plugin]:
+    """By name what declares a data set that needs no import, a ``data_dir -> Dataset``."""
+    return plugins("dataset")
 
 
 def find_data_dir(data_dir: Path | None) -> Path | None:

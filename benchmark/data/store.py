@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from benchmark.data.dataset import SPLITS, Dataset, Split
-from benchmark.data.manifest import FEATURES, MANIFEST, SAMPLES, Manifest, read_manifest
+from benchmark.data.manifest import (
+    FEATURES,
+    MANIFEST,
+    SAMPLES,
+    Manifest,
+    Rows,
+    changed_files,
+    content_sha256,
+    read_manifest,
+)
 from benchmark.data.standardise import Scale, channel_sigma, constant_channels
 from benchmark.errors import BenchmarkError
 from benchmark.interface import DataSpec
@@ -39,9 +48,40 @@ def load(data_dir: Path, name: str) -> Dataset:
     folder = data_dir / name
     manifest = read_manifest(folder)
     try:
-        return _load(folder, manifest)
+        dataset = _load(folder, manifest)
     except (OSError, ValueError, LookupError, RuntimeError, TypeError) as error:
         raise _damaged(folder, error) from None
+    verify(folder, manifest, dataset, remembered=True)
+    return dataset
+
+
+def verify(folder: Path, manifest: Manifest, dataset: Dataset, remembered: bool = False) -> None:
+    """Compare a loaded data set with the hashes of its import.
+
+    Args:
+        folder: where it is.
+        manifest: its manifest, whose own hash is compared with what was loaded.
+        dataset: what was loaded.
+        remembered: files found sound before are not hashed again; see :func:`changed_files`.
+
+    Raises:
+        BenchmarkError: names the files that differ.
+    """
+    wrong = changed_files(folder, manifest, remembered)
+    rows = []
+    for name, split in dataset.splits.items():
+        assert split.samples.label is not None
+        label, available = split.samples.label.numpy(), split.samples.available.numpy()
+        rows.append(Rows(name, split.sample_ids, label, available))
+    features = manifest.files.get(FEATURES, "")
+    facts = (manifest.task, manifest.classes, manifest.sigma_ref, features)
+    if not wrong and content_sha256(*facts, rows) != manifest.sha256:
+        wrong = [MANIFEST]
+    if wrong:
+        raise BenchmarkError(
+            f"{folder}: {' and '.join(wrong)} changed since the import (SHA-256 differs). Import"
+            f" the data set again: 'benchmark data import PATH --name {folder.name} --replace'."
+        )
 
 
 def _damaged(folder: Path, error: Exception) -> BenchmarkError:

@@ -10,36 +10,17 @@ from __future__ import annotations
 
 import math
 import pickle
-import struct
-import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from benchmark.data.arrays import BROKEN, KINDS, build_array, check_shape, is_plain
 from benchmark.data.opcodes import check_opcodes
 from benchmark.errors import BenchmarkError
-
-KINDS = "fiubSUO"
-"""dtype kinds that a feature package needs: numbers, flags, bytes, text, lists of text."""
+from benchmark.hygiene import one_line
 
 MAX_DEPTH = 8
-
-BROKEN = (
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-    RecursionError,
-    ImportError,
-    NotImplementedError,
-    struct.error,
-)
-"""What a damaged file makes the unpickler raise."""
 
 
 class RefusedError(pickle.UnpicklingError):
@@ -67,7 +48,7 @@ class _Dtype:
         if not isinstance(code, str):
             raise RefusedError("a dtype that is not a plain code")
         value = np.dtype(code)
-        if value.kind not in KINDS or value.names is not None or value.subdtype is not None:
+        if not is_plain(value, KINDS + "O"):
             raise RefusedError(f"an array of dtype '{value}'")
         self.value = value
 
@@ -98,26 +79,13 @@ def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, 
     """An array that shares the memory of ``content``; every size is checked first."""
     if not isinstance(dtype, _Dtype):
         raise ValueError("an array without a dtype")
-    sizes = tuple(int(n) for n in shape)
-    if any(n < 0 for n in sizes):
-        raise ValueError(f"shape {sizes}")
     if dtype.value.kind == "O":
-        return _text_array(content, sizes, order)
+        return _text_array(content, check_shape(shape), order)
     if isinstance(content, str):  # as Python 2 wrote bytes
         content = content.encode("latin-1")
     if not isinstance(content, bytes | bytearray):
         raise ValueError("array content that is not bytes")
-    if len(content) != math.prod(sizes) * dtype.value.itemsize:
-        raise ValueError(f"{len(content)} bytes for shape {sizes} of {dtype.value}")
-    if not content:
-        return np.zeros(sizes, dtype.value)
-    if dtype.value.kind == "U" and _code_points(content, dtype.value).max() > sys.maxunicode:
-        raise ValueError("text that is not Unicode")
-    return np.frombuffer(content, dtype.value).reshape(sizes, order=order)  # type: ignore[call-overload]
-
-
-def _code_points(content: bytes | bytearray, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    return np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+    return build_array(content, dtype.value, shape, order)
 
 
 def _text_array(content: Any, sizes: tuple[int, ...], order: str) -> np.ndarray[Any, Any]:
@@ -256,7 +224,7 @@ def unwrap(value: Any, depth: int = 0, done: dict[int, Any] | None = None) -> An
 
 
 def read(stream: BinaryIO) -> Any:
-    """The data in an open pickle; raises :class:`RefusedError` or one of BROKEN."""
+    """The data in an open pickle; raises an UnpicklingError or one of BROKEN."""
     check_opcodes(stream)
     return unwrap(_Reader(stream, encoding="latin1").load())
 
@@ -275,9 +243,9 @@ def read_pickle(path: Path) -> Any:
             return read(stream)
     except RefusedError as error:
         raise BenchmarkError(
-            f"{path}: refused, nothing was executed: the pickle asks for {error}. A feature package"
-            " may hold numpy arrays, lists, text and numbers only. If you trust the file, save it"
-            " again with numpy arrays in place of those objects."
+            f"{path}: refused, nothing was executed: the pickle asks for {one_line(error)}."
+            " A feature package may hold numpy arrays, lists, text and numbers only. If you trust"
+            " the file, save it again with numpy arrays in place of those objects."
         ) from None
     except OSError as error:
         raise BenchmarkError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -285,8 +253,8 @@ def read_pickle(path: Path) -> Any:
         raise BenchmarkError(
             f"{path}: asks for more memory than there is; it is damaged or too large."
         ) from None
-    except BROKEN as error:
+    except (pickle.UnpicklingError, *BROKEN) as error:
         raise BenchmarkError(
-            f"{path}: truncated or damaged pickle ({type(error).__name__}: {error})."
+            f"{path}: truncated or damaged pickle ({type(error).__name__}: {one_line(error)})."
             " Compare its size and checksum with the source and fetch it again."
         ) from None

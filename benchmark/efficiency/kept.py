@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmark.records import RunStore, replace_file
+from benchmark.files import replace_file
+from benchmark.records import RunStore
 
 FOLDER = ".efficiency"
 

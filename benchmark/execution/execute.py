@@ -19,9 +19,10 @@ from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
+from benchmark.files import replace_file
 from benchmark.interface import MultimodalModel
 from benchmark.predict import fill_table
-from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore, replace_file
+from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore
 from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable, merge, to_make

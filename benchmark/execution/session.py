@@ -29,8 +29,9 @@ from benchmark.records import RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
 from benchmark.table import to_make
-from benchmark.tracking.plan import Plan
-from benchmark.tracking.tracker import Tracker, default_uri
+from benchmark.tracking.live import Tracker
+from benchmark.tracking.parents import Plan
+from benchmark.tracking.place import default_uri
 from protocols.availability import MASK_COUNT, subsets
 from protocols.modalities import MODALITIES
 
@@ -111,15 +112,17 @@ class Session:
         self.console.print(self._headline(len(pending)))
         title = self.request.title or plan_title(self.specs)
         experiment = experiment or self.dataset.name
-        Plan.of(plan_id(self.specs), title, experiment, "", self.specs).save(self.store)
+        plan = Plan.of(plan_id(self.specs), title, experiment, "", self.specs)
         tracker = open_tracker(tracking_uri, experiment, self.store, self.console)
-        if tracker and pending:
-            tracker.open_plan(plan_id(self.specs), title, self.specs)
+        if tracker:  # with nothing to do it repairs what a kill left
+            tracker.open(plan)
+        else:
+            plan.save(self.store)
         try:
             results = self._execute(pending, tracker)
         finally:
-            if tracker and pending:
-                tracker.close_plan()
+            if tracker:
+                tracker.close()
         failed = [p.spec for p in pending if results.get(p.spec.run_id) == "failed"]
         self._summarise(failed)
         if failed:

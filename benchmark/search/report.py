@@ -11,16 +11,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from benchmark.errors import BenchmarkError
-from benchmark.records import RunStore, replace_file
+from benchmark.files import replace_file
+from benchmark.hygiene import csv_cell
+from benchmark.records import RunStore
 from benchmark.search.plan import SearchPlan
 from benchmark.search.study import Settings, Trial
 from benchmark.spec import RunSpec
-from benchmark.tracking.plan import ARTIFACTS, Plan
+from benchmark.tracking.parents import ARTIFACTS, Plan
+from benchmark.yamlfile import to_yaml
 
 FOLDER = "searches"
 BEST, TRIALS = "best.yaml", "trials.csv"
@@ -111,7 +113,7 @@ def write_results(
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["trial"])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / TRIALS, text.getvalue().encode())
@@ -136,7 +138,7 @@ def best_yaml(plan: SearchPlan, best: Trial) -> str:
         f"# study {plan.name}, trial {best.number}: {settings_text(best.settings)}\n"
         f"# {plan.objective.title} {best.value!r}, runs {' '.join(best.run_ids)}\n"
     )
-    return header + yaml.safe_dump(request, sort_keys=False, allow_unicode=True)
+    return header + to_yaml(request)
 
 
 def tracked_search(
@@ -145,6 +147,7 @@ def tracked_search(
     trials: Sequence[Trial],
     rows: Sequence[Mapping[str, Any]],
     files: Sequence[Path],
+    finished: bool,
 ) -> Plan:
     """A study as tracking shows it: a parent run whose children are the trials' runs.
 
@@ -154,6 +157,7 @@ def tracked_search(
         trials: of the study.
         rows: see :func:`rows_of`.
         files: the study's files, relative to the runs folder.
+        finished: whether the study has all its trials.
     """
     tags = {
         "dataset": plan.dataset.name,
@@ -186,6 +190,7 @@ def tracked_search(
         series=series if done else {},
         files=tuple(map(str, files)),
         titles=titles,
+        finished=finished,
     )
 
 

@@ -19,9 +19,9 @@ def audit(
 
     Example: benchmark audit --all
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from benchmark.hygiene import terminal
     from reports.audit import checks
     from reports.audit.values import read
 
@@ -35,7 +35,7 @@ def audit(
             style = None if found.is_ok else "yellow"
             cells = (found.where, found.claim, found.recomputed, found.verdict)
             table.add_row(*cells, style=style)
-    console = Console(highlight=False, markup=False)
+    console = terminal(highlight=False, markup=False)
     console.print(table)
     standing = sum(found.is_ok for found in findings)
     hint = "" if every else "; --all lists them too"

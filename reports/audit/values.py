@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES
+from benchmark.yamlfile import read_yaml
 from reports.published import papers, read_paper
 
 LOWER = frozenset(PAPER_NAMES[name] for name in LOWER_IS_BETTER if name in PAPER_NAMES)
@@ -144,12 +143,7 @@ def read(name_or_path: str) -> Paper:
                 "of the same form."
             )
         return Paper(read_paper(name_or_path))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchmarkError(f"{path} is no YAML file: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise BenchmarkError(f"{path} must hold tables by name")
     return Paper(content)

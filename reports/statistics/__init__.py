@@ -1,1 +1,1 @@
-"""What the data support: resampling, permutation, sums over samples, summaries of a surface."""
+"""What the data support: resampling, permutation, sums over conditions, summaries of a surface."""

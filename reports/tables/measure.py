@@ -50,7 +50,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Average:
-    """What a cell asks: a metric at a question, or its average over several."""
+    """What a cell asks: a metric under one condition, or its average over several."""
 
     metric: str
     questions: tuple[Question, ...]
@@ -58,7 +58,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Measure:
-    """Answers averages about systems; resamples are kept, as tables and figures share conditions.
+    """Works out averages of systems; resamples are kept, as tables and figures share conditions.
 
     Attributes:
         results: the records.

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from benchmark.hygiene import csv_cells
 from reports.tables.table import Line, Table, Text, lines, section_starts
 
 
@@ -50,7 +51,7 @@ def _text_md(text: Text, upright: bool) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text for Markdown, table cells included."""
-    for character in "\\|*_<>":
+    for character in "\\|*_<>[]`":
         text = text.replace(character, "\\" + character)
     return text
 
@@ -280,7 +281,7 @@ def csv_text(table: Table) -> str:
             known = [cell.value, cell.std, cell.n or None, cell.published, cell.difference, *ends]
             plain = ["" if v is None else repr(v) for v in known]
             place = [row.section, row.label, row.kind, column.group, column.title]
-            writer.writerow([*place, *plain, cell.mark, cell.text])
+            writer.writerow(csv_cells([*place, *plain, cell.mark, cell.text]))
     return out.getvalue()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from benchmark.efficiency.kept import Efficiency
-from benchmark.questions import Question
+from benchmark.questions import Question, clean_question
 from benchmark.systems import slug
 from protocols.availability import mask_of, name_of
 from protocols.conditions import JOINTS
@@ -134,12 +134,14 @@ def clean_tables(everything: Sources) -> list[Table]:
 
 
 def blocks_of(results: Results, variant: tuple[str, ...]) -> list[Block]:
-    """The clean test, and Protocol III where there is a variant of it."""
-    blocks = [("Clean test", Question("clean", available=full_name(results)))]
+    """The clean test, and Protocol III where there is a variant of it; headed as in the overview,
+    so that of several variants each says which it is."""
+    asked = [clean_question(results.present)]
     if variant:
         noise, missing, joint = variant
-        blocks.append(("Protocol III", Question("III", noise, missing, joint=joint)))
-    return blocks
+        asked.append(Question("III", noise, missing, joint=joint))
+    titles = {q: headline.title for headline in results.overview for q in headline.questions}
+    return [(titles[question], question) for question in asked]
 
 
 def block_table(
@@ -167,7 +169,7 @@ def block_table(
     metrics = SELECTIONS[sources.results.task].main
     averages = [Average(metric, (question,)) for _, question in blocks for metric in metrics]
     made = rows(sources.measure, averages, sources.floors, published_value, nobody_ran)
-    joints = (question.available for _, question in blocks if question.protocol == "III")
+    joints = (question.joint for _, question in blocks if question.joint)
     sentences = tuple(text for joint in joints for text in _joint_sentence(joint))
     questions = [question for _, question in blocks]
     return Table(

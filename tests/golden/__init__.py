@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmark.config import TrainingConfig
 from benchmark.contract_cases import FIRST
 from benchmark.data.small import make_spec
-from benchmark.interface import DataSpec, MultimodalModel
+from benchmark.interface import DataSpec, Loss, ModelConfig, MultimodalModel, Output, Progress
 from benchmark.registry import model_class, model_names
+from benchmark.train import Callbacks, fit
 from protocols.modalities import MODALITIES, Modalities
+from protocols.regimes import REGIME_KINDS, REGIME_VERSION, Regime, RegimeKind
+from protocols.settings import Settings
+from tests.batches import make_dataset
 from tests.small_models import PRESETS, small_config
 
 FOLDER = Path(__file__).parent
@@ -32,6 +39,7 @@ TOLERANCE = 1e-4
 OURS = [
     n for n in model_names() if model_class(n).__module__.split(".")[0] in ("qamoe", "baselines")
 ]
+WITH_DEFAULTS = [*OURS, "training", "regime"]
 KEPT = [(name, preset) for name, preset in PRESETS if name in OURS]
 
 
@@ -108,13 +116,69 @@ def same(one: Any, other: Any) -> bool:
     return bool(np.shape(one) == np.shape(other)) and np.allclose(one, other, TOLERANCE, TOLERANCE)
 
 
+def kept_files() -> dict[Path, Callable[[], dict[str, Any]]]:
+    """Every file of a fingerprint -> what makes it."""
+    models = {file_of(*kept): partial(fingerprint, *kept) for kept in KEPT}
+    return models | {file_of("training", kind): partial(curves, kind) for kind in REGIME_KINDS}
+
+
 def file_of(name: str, preset: str) -> Path:
     """Where a fingerprint is kept."""
     return FOLDER / f"{name}-{preset}.json"
 
 
+def curves(kind: RegimeKind) -> dict[str, Any]:
+    """The versions of trainer and regime, and the curves of a linear model that they train.
+
+    Its weights begin as waves; order, dropout and corruption are those of a seed.
+    """
+    data = make_dataset()
+
+    def linear() -> MultimodalModel:
+        model = Linear(data.spec)
+        fix_weights(model)
+        return model
+
+    rows: list[Mapping[str, float]] = []
+    settings = TrainingConfig(epochs=3, learning_rate=0.01, select_on="mae")
+    silent = Callbacks(lambda done, loss: None, lambda done, row: rows.append(row), lambda s: None)
+    fit(linear, data.training_data(), settings, Regime(kind=kind), 1, silent)
+    kept = {name: [row[name] for row in rows] for name in ("learning_rate", "train_loss")}
+    kept["valid_mae"] = [row["valid_mae"] for row in rows]
+    return {"version": [TrainingConfig.version, REGIME_VERSION], **kept}
+
+
+class Linear(MultimodalModel):
+    """A linear map of the mean of all features, behind dropout."""
+
+    Config = ModelConfig
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(None, spec)
+        self.out = nn.Linear(sum(spec.widths.values()), 1)
+
+    def forward(self, batch: Modalities) -> Output:
+        """Predict."""
+        x = torch.cat([batch.features[m].mean(1) for m in MODALITIES], dim=1)
+        return Output(self.out(nn.functional.dropout(x, 0.2, self.training))[:, 0])
+
+    def loss(self, output: Output, batch: Modalities, progress: Progress) -> Loss:
+        """The mean squared error."""
+        return (output.prediction - batch.label).square().mean(), {}
+
+
 def defaults_of(name: str) -> dict[str, Any]:
-    """A model's version and the defaults of its settings: what a run's identity departs from."""
+    """The version and the defaults of settings: what a run's identity departs from.
+
+    Of a model, of the trainer ("training") or of the regimes ("regime").
+    """
+    shared: dict[str, tuple[int, Settings]] = {
+        "training": (TrainingConfig.version, TrainingConfig()),
+        "regime": (REGIME_VERSION, Regime()),
+    }
+    if name in shared:
+        version, settings = shared[name]
+        return {"version": version, "defaults": settings.model_dump(mode="json")}
     kind = model_class(name)
     return {"version": kind.card.version, "defaults": kind.Config().model_dump(mode="json")}
 
@@ -126,7 +190,7 @@ def complaint(kept: dict[str, Any] | None, now: dict[str, Any], what: str) -> st
     if not same({**kept, "version": 0}, {**now, "version": 0}):
         return (
             f"{what} changed and the version is still {now['version']}. Was it meant? Then raise"
-            " version in the model's card and run python -m tests.golden"
+            " its version (a model's is in its card) and run python -m tests.golden"
         )
     return ""
 
@@ -140,7 +204,7 @@ def default_complaint(kept: dict[str, Any] | None, now: dict[str, Any], what: st
     if moved:
         return (
             f"{what}: {', '.join(moved)} changed and the version is still {now['version']}: old"
-            " runs would pass for new ones. Raise version in the card and run python -m"
+            " runs would pass for new ones. Raise the version and run python -m"
             " tests.golden"
         )
     added = [key for key in new if key not in old]

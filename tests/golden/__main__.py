@@ -12,13 +12,11 @@ from typing import Any
 
 from tests.golden import (
     DEFAULTS,
-    KEPT,
-    OURS,
+    WITH_DEFAULTS,
     complaint,
     default_complaint,
     defaults_of,
-    file_of,
-    fingerprint,
+    kept_files,
     read,
 )
 
@@ -26,16 +24,15 @@ from tests.golden import (
 def main() -> int:
     """Exit code 1 where something changed without a new version."""
     refused = []
-    for name, preset in KEPT:
-        path = file_of(name, preset)
-        kept, now = read(path), fingerprint(name, preset)
-        said = complaint(kept, now, f"{name} ({preset})")
+    for path, make in kept_files().items():
+        kept, now = read(path), make()
+        said = complaint(kept, now, path.stem)
         if "version is still" in said:
             refused.append(said)
         elif said:
             write(path, now)
     kept_defaults = read(DEFAULTS) or {}
-    for name in OURS:
+    for name in WITH_DEFAULTS:
         said = default_complaint(kept_defaults.get(name), defaults_of(name), name)
         if "version is still" in said:
             refused.append(said)

@@ -1,0 +1,90 @@
+"""Files and names that others made: what is read stays bounded, what is written stays inside."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from benchmark.errors import BenchmarkError
+
+MAX_NAME = 128
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no plain file: a pipe or a device can keep a reader for ever.
+
+    Raises:
+        BenchmarkError: also where it does not exist or cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BenchmarkError(f"cannot read {path}: {_reason(error)}") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise BenchmarkError(f"cannot read {path}: it is {kind}, not a file")
+
+
+def read_text(path: Path, limit: int) -> str:
+    """The UTF-8 text of a plain file of at most ``limit`` bytes. Raises BenchmarkError."""
+    check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise BenchmarkError(f"cannot read {path}: {_reason(error)}") from None
+    if len(content) > limit:
+        raise BenchmarkError(f"cannot read {path}: it has more than {limit:,} bytes")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BenchmarkError(f"{path} is no UTF-8 text (byte {error.start})") from None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it has either its old content or its new one, whatever happens.
+
+    What was half written goes where that fails: a full disk is not kept full. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a failed write names no file
+            error.filename = str(path)
+        raise
+
+
+def child(folder: Path, name: str, what: str) -> Path:
+    """``folder / name``, for a name that comes from a file: it must be one plain component.
+
+    Args:
+        folder: what it is to be in.
+        name: the name.
+        what: what it names, for the error ("data set").
+
+    Raises:
+        BenchmarkError: for a name that leads elsewhere, is hidden, or cannot be a file's.
+    """
+    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|') and len(name) <= MAX_NAME
+    if not plain or not name or name != name.strip() or name.startswith("."):
+        raise BenchmarkError(
+            f"{what} name {name[:MAX_NAME]!r}: it cannot be a folder's in {folder}. Was the file"
+            " that holds it changed by hand?"
+        )
+    return folder / name
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, its links followed, lies in a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,223 @@
+"""What comes in through a name or a text, and what is left when the disk is full."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table as RichTable
+
+from benchmark import cli, files
+from benchmark.errors import BenchmarkError
+from benchmark.files import child, is_inside, replace_file
+from benchmark.hygiene import csv_cell, message, one_line, printable, terminal
+from benchmark.records import RunStore
+from benchmark.tracking import sync as syncing
+from benchmark.tracking.plan import Plan
+from reports.build import build
+from reports.command import content_of
+from reports.results import load
+from reports.tables.render import escape_markdown
+from tests.records import make_run_spec, make_table
+from tests.report_records import add
+
+OUTSIDE = ["../up", "/etc/x", "..", ".", "", "a/b", "a\\b", ".hidden", "a\0b", "a\nb", "x" * 300]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BenchmarkError, match="data set name"):
+        child(tmp_path, name, "data set")
+
+
+@given(st.text(max_size=20))
+def test_a_name_that_is_taken_is_one_component(name: str) -> None:
+    try:
+        path = child(Path("/some/where"), name, "data set")
+    except BenchmarkError:
+        return
+    assert path.parent == Path("/some/where")
+    assert path.name == name
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped-report"])
+def test_a_report_stays_in_its_folder(store: RunStore, tmp_path: Path, name: str) -> None:
+    spec = make_run_spec(dataset=name)
+    add(store, spec, make_table())
+    before = {p for p in tmp_path.rglob("*") if store.root not in p.parents}
+    with pytest.raises(BenchmarkError, match="data set name"):
+        build(store, None, tmp_path / "a" / "report")
+    assert {p for p in tmp_path.rglob("*") if store.root not in p.parents} == before
+
+
+def test_a_plan_uploads_nothing_from_outside(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("s")
+    (store.root / "trials.csv").write_text("t")
+    (store.root / "link.csv").symlink_to(secret)
+    names = (str(secret), "../secret.txt", "link.csv", "trials.csv", "none.csv")
+    plan = replace(Plan.of("p", "t", "e", "", [make_run_spec()]), files=names)
+    uploaded: list[Path] = []
+
+    class Taking:
+        def steps(self, *_: Any) -> dict[int, float]:
+            return {}
+
+        def log(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def upload(self, run: str, paths: list[Path], folder: str) -> None:
+            uploaded.extend(paths)
+
+    syncing.write_plan(Taking(), "parent", plan, store)  # type: ignore[arg-type]
+    assert uploaded == [store.root / "trials.csv"]
+    assert is_inside(store.root / "trials.csv", store.root)
+
+
+def test_one_data_set_under_two_names(store: RunStore, tmp_path: Path) -> None:
+    first = make_run_spec(dataset="first")
+    add(store, first, make_table())
+    second = replace(first, dataset="second", seed=2)
+    add(store, second, make_table())
+    other = make_run_spec(dataset="other")
+    add(store, other, make_table())
+    assert [(r.dataset, len(r.records)) for r in load(store)] == [("first", 2), ("other", 1)]
+    for asked, content in (("first", None), ("second", None), ("third", first.data_sha256)):
+        (results,) = load(store, asked, data_sha256=content)
+        assert results.dataset == asked
+        assert {r.run_id for r in results.records} == {first.run_id, second.run_id}
+    with pytest.raises(BenchmarkError, match="no records of data set 'third'"):
+        load(store, "third")
+
+
+def test_the_content_of_a_name_is_its_manifests(data_dir: Path) -> None:
+    manifest = json.loads((data_dir / "tiny" / "manifest.json").read_text())
+    assert content_of("tiny", data_dir) == manifest["sha256"]
+    assert content_of("none", data_dir) is None
+    assert content_of(None, data_dir) is None
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "resume.pt"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=r"resume\.pt"):
+        replace_file(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
+    assert path.read_bytes() == b"old"
+    monkeypatch.undo()
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_full_disk_is_a_reason_and_not_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/runs/.plans/x.json")
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "/runs/.plans/x.json cannot be written: No space left" in capsys.readouterr().err
+
+
+def test_an_error_reaches_the_terminal_clean_and_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise BenchmarkError("id '\x1b[2J\x07'\nsecond line " + "x" * 100_000)
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "\nsecond line" in said
+    assert len(said) < 10_000
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_what_is_shown_can_be_shown(text: str) -> None:
+    controls = {chr(c) for c in (*range(32), *range(0x7F, 0xA0))} - {"\n", "\t"}
+    for shown in (printable(text), message(text)):
+        assert not set(shown) & controls
+        shown.encode()
+    assert printable("é 你好 − ±\n\t") == "é 你好 − ±\n\t"
+    assert "\n" not in one_line(text)
+    assert len(one_line(text * 100, 50)) < 90
+
+
+def test_an_exception_without_a_text_has_one_line() -> None:
+    class BadError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert "BadError" in one_line(BadError())
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|x", "-2+3", "@SUM(A1)", "=-1", "-", "--1"])
+def test_a_cell_is_no_formula(cell: str) -> None:
+    assert csv_cell(cell) == f"'{cell}"
+
+
+@given(st.floats() | st.integers())
+def test_a_number_stays_a_number(number: float) -> None:
+    assert csv_cell(number) is number
+    assert csv_cell(repr(number)) == repr(number)
+    assert csv_cell(f"{number:+} ± 0.1") == f"{number:+} ± 0.1"
+
+
+@given(st.text(max_size=20))
+def test_no_cell_of_a_file_begins_a_formula(text: str) -> None:
+    out = io.StringIO()
+    csv.writer(out).writerow([csv_cell(text)])
+    shown = next(csv.reader(io.StringIO(out.getvalue())), [""])[0]
+    number = shown.startswith(("+", "-")) and np.isreal(float(shown.partition(" ± ")[0]))
+    assert not shown.startswith(("=", "+", "-", "@")) or number
+
+
+def test_a_terminal_shows_no_control_code_of_others() -> None:
+    out = io.StringIO()
+    console = terminal(file=out, force_terminal=True, width=60)
+    table = RichTable("run\x1b]0;x\x07")
+    table.add_row("a\x1b[31mb\r\x9b")
+    console.print(table)
+    console.print("plain \x1b[2J", style="bold", markup=False)
+    assert "\x1b[1m" in out.getvalue()  # our own style
+    for code in ("\x1b]", "\x1b[31m", "\x07", "\r", "\x9b", "\x1b[2J"):
+        assert code not in out.getvalue()
+
+
+def test_a_title_makes_no_link() -> None:
+    shown = escape_markdown("[x](javascript:alert(1)) <javascript:y> `z`")
+    assert shown == r"\[x\](javascript:alert(1)) \<javascript:y\> \`z\`"
+
+
+def test_the_libraries_that_report_are_told_not_to() -> None:
+    pytest.importorskip("transformers")
+    import subprocess
+
+    code = (
+        "from benchmark.data.encoder import _library; _library();"
+        "from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
