@@ -6,26 +6,19 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.build import ReportPaths
 
-if TYPE_CHECKING:
-    from benchmark.tracking.plan import Plan
-    from benchmark.tracking.tracker import Tracker
-
-FOLDER = "report"
-SHOWN = "description"
-"""The artifact folder of what a run's description shows."""
 SHOWN_WIDTH = 1000
-"""Pixels: the description does not scale a picture."""
+"""Pixels: the description of a run does not scale a picture."""
 
 
 def attach(
     built: ReportPaths, store: RunStore, tracking_uri: str | None, say: Callable[[str], None]
 ) -> bool:
-    """Upload a report's files, in their folders.
+    """Upload a report's files, in their folders; the landscapes are shown in the description.
 
     Args:
         built: the report.
@@ -38,51 +31,45 @@ def attach(
     """
     if tracking_uri == "none":
         return False
-    from benchmark.tracking.plan import PLAN, PLAN_ID, plans
+    from benchmark.tracking.parents import PLAN, plans
+    from benchmark.tracking.place import default_uri
 
     runs = {record.run_id for record in built.results.records}
-    tracked = [p for p in plans(store) if p.kind == PLAN and runs & set(p.run_ids)]
+    tracked = [p for p in reversed(plans(store)) if p.kind == PLAN and runs & set(p.run_ids)]
     if not tracked:
         return False
-    from benchmark.tracking.tracker import Tracker, default_uri
+    from benchmark.tracking.mirror import REPORT_FOLDER, SHOWN_FOLDER
+    from benchmark.tracking.sync import attach as upload
 
     uri = tracking_uri or default_uri(store.root)
-    for plan in reversed(tracked):
-        tracker = Tracker(uri, plan.experiment, store, warn=say)
-        done = all(
-            tracker.attach(PLAN_ID, plan.plan_id, files, folder)
-            for folder, files in _by_folder(built).items()
-        )
-        if done:
-            _illustrate(tracker, plan, built)
-            say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
-            return True
-        if tracker.behind:  # the store fails, and has said so
-            break
-    return False
+    with TemporaryDirectory() as folder:
+        folders = _by_folder(built, REPORT_FOLDER)
+        folders[SHOWN_FOLDER] = _small_landscapes(built, Path(folder))
+        try:
+            plan = upload(store, uri, tracked, folders)
+        except BenchmarkError as error:
+            say(f"the report is not in MLflow: {error}")
+            return False
+    if plan is not None:
+        say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
+    return plan is not None
 
 
-def _illustrate(tracker: Tracker, plan: Plan, built: ReportPaths) -> None:
-    """Show the landscapes in the description of the plan's run, as wide as that is."""
+def _small_landscapes(built: ReportPaths, folder: Path) -> list[Path]:
     from PIL import Image
 
-    from benchmark.tracking.plan import PLAN_ID
-
     found = [p for p in built.figures if "landscape" in p.name and p.suffix == ".png"]
-    with TemporaryDirectory() as folder:
-        small = [Path(folder) / path.name for path in found]
-        for path, copy in zip(found, small, strict=True):
-            with Image.open(path) as picture:
-                picture.thumbnail((SHOWN_WIDTH, SHOWN_WIDTH))
-                picture.save(copy)
-        if tracker.attach(PLAN_ID, plan.plan_id, small, SHOWN):
-            tracker.illustrate(plan, [f"{SHOWN}/{path.name}" for path in small])
+    for path in found:
+        with Image.open(path) as picture:
+            picture.thumbnail((SHOWN_WIDTH, SHOWN_WIDTH))
+            picture.save(folder / path.name)
+    return [folder / path.name for path in found]
 
 
-def _by_folder(built: ReportPaths) -> dict[str, list[Path]]:
+def _by_folder(built: ReportPaths, top: str) -> dict[str, list[Path]]:
     """The page's links are relative, so its files keep their places."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in (built.index, built.answers, *built.figures, *built.tables):
-        parts = (FOLDER, *path.parent.relative_to(built.folder).parts)
+        parts = (top, *path.parent.relative_to(built.folder).parts)
         found["/".join(parts)].append(path)
     return found

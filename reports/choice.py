@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmark.errors import BenchmarkError, unknown
-from benchmark.plans import named_plan, plan_names
+from benchmark.planfile import named_plan, plan_names
 from benchmark.records import RunStore
-from benchmark.tracking.plan import plans
+from benchmark.tracking.parents import plans
 
 Only = Mapping[str, str]
 """The runs that a report is about -> what is known to be wrong with a run, or ""."""
@@ -64,7 +64,7 @@ def links_of(store: RunStore, tracking_uri: str | None) -> Mapping[str, str]:
     if tracking_uri == "none":
         return {}
     from benchmark.tracking.fetch import addresses, remote_runs
-    from benchmark.tracking.mlflow_store import default_uri, sqlite_path
+    from benchmark.tracking.place import default_uri, sqlite_path
 
     uri = tracking_uri or default_uri(store.root)
     path = sqlite_path(uri)

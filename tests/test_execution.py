@@ -19,8 +19,11 @@ from pydantic import Field
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.execution import execute as module
+from benchmark.execution import resume
+from benchmark.execution.attempt import attempt
 from benchmark.execution.execute import execute, load_model
-from benchmark.execution.executor import Execution, attempt, run_plan
+from benchmark.execution.executor import Execution, run_plan
+from benchmark.files import replace_file
 from benchmark.interface import ModelConfig
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
 from benchmark.predict import fill_table, predict
@@ -222,7 +225,7 @@ def test_rows_of_an_older_version_are_made_anew_from_the_checkpoint(
     before = store.record(spec.run_id)
     checkpoint = (before.path / "checkpoint.safetensors").stat().st_mtime_ns
     assert before.covers(conditions)
-    monkeypatch.setitem(rules.RULE_VERSIONS, "degradation", 2)
+    monkeypatch.setitem(rules.RULE_VERSIONS, "degradation", 99)
     stale = store.record(spec.run_id)
     assert not stale.covers(conditions)
     assert not stale.metrics_are_current()
@@ -237,8 +240,8 @@ def test_rows_of_an_older_version_are_made_anew_from_the_checkpoint(
     assert after.covers(conditions)
     np.testing.assert_array_equal(after.table.prediction, before.table.prediction)
     assert {v for v in after.table.versions if "degradation" in v} == {
-        "zeroing 1, degradation 2, draw 1",
-        "zeroing 1, degradation 2, draw 1, III 1",
+        "zeroing 1, degradation 99, draw 1",
+        "zeroing 1, degradation 99, draw 1, III 1",
     }
     assert (after.path / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint
 
@@ -251,18 +254,19 @@ def counting(filled: list):
     return fill
 
 
-def test_a_table_of_another_form_is_refused_in_one_line(tiny, tmp_path) -> None:
+def test_a_table_of_another_form_is_made_anew_with_one_line(tiny, tmp_path) -> None:
     (spec,), conditions = plan(tiny, protocol="I")
     store = RunStore(tmp_path)
     execute(spec, tiny, conditions, store, lambda event: None)
     path = store.path(spec.run_id) / "predictions.npz"
+    before, events = path.read_bytes(), []
     with np.load(path) as arrays:
         older = {k: v for k, v in arrays.items() if k != "version"}
     np.savez(path, **older)
-    with pytest.raises(BenchmarkError, match=r"form 1, .* delete it"):
-        execute(spec, tiny, conditions, store, lambda event: None)
-    path.unlink()
-    assert execute(spec, tiny, conditions, store, lambda event: None) == "done"
+    assert execute(spec, tiny, conditions, store, events.append) == "done"
+    assert path.read_bytes() == before
+    (note,) = [event.message for event in events if event.kind == "note"]
+    assert "predictions.npz: it was made by an older version" in note
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -317,16 +321,16 @@ def test_workers_give_the_same_bytes_and_a_failure_ends_nothing(tiny, data_dir, 
 def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) -> None:
     (spec,), conditions = plan(tiny, training={"epochs": 4})
     store, events = RunStore(tmp_path), []
-    write, writes = Path.write_bytes, []
+    writes = []
 
-    def fill_up(self: Path, data: bytes) -> int:
-        writes.append(self)
+    def fill_up(path: Path, data: bytes) -> None:
+        writes.append(path)
         if len(writes) > 2:
             raise OSError(28, "No space left on device")
-        return write(self, data)
+        replace_file(path, data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "write_bytes", fill_up)
+        patch.setattr(resume, "replace_file", fill_up)
         assert attempt(Planned(spec, conditions), tiny, store, events.append, False) == "failed"
     assert "No space left on device" in events[-1].message
     events.clear()

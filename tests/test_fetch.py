@@ -11,8 +11,9 @@ from benchmark.errors import BenchmarkError
 from benchmark.interface import DataSpec
 from benchmark.records import CHECKPOINT, INPUTS, METRICS, RECORD_FILES, RunStore
 from benchmark.tracking.fetch import fetch, remote_runs
-from benchmark.tracking.plan import Plan
-from benchmark.tracking.sync import MODEL_ID, sync
+from benchmark.tracking.mirror import MODEL_ID
+from benchmark.tracking.parents import Plan
+from benchmark.tracking.sync import sync
 from protocols.modalities import MODALITIES
 from reports.choice import from_mlflow, links_of, of_experiment
 from reports.results import load

@@ -22,11 +22,11 @@ from benchmark.execution.executor import Execution
 from benchmark.execution.session import Session
 from benchmark.plan import PlanConfig
 from benchmark.records import RunStore
-from benchmark.search.plan import plan_search
+from benchmark.search.request import plan_search
 from benchmark.search.session import SearchSession
-from benchmark.tracking.mlflow_store import default_uri
+from benchmark.tracking.place import default_uri
 from benchmark.tracking.server import _wait_until_up
-from benchmark.tracking.tracker import sync
+from benchmark.tracking.sync import sync
 from reports.choice import from_mlflow
 from tests.tracked_store import prepared_store
 
@@ -155,7 +155,8 @@ def test_a_server_that_dies_half_way_loses_nothing(
     assert "benchmark sync" in said
     assert len(RunStore(tmp_path).records()) == 2
     server.start()
-    assert str(sync(RunStore(tmp_path), server.uri)) == "1 runs made, 1 updated, 0 already there"
+    report = sync(RunStore(tmp_path), server.uri)
+    assert (report.made + report.updated, report.present, report.problems) == (2, 0, [])
     runs = server.runs("run")
     assert len(runs) == before + 2
     new = [run for run in runs if run.data.tags["regime"] == "spectrum"]

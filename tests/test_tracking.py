@@ -13,11 +13,13 @@ from benchmark.execution.events import Event
 from benchmark.readouts import summarise
 from benchmark.records import HISTORY, RunStore
 from benchmark.table import merge, restrict
-from benchmark.tracking.plan import NOTE, describe_plan
-from benchmark.tracking.sync import PARENT
-from benchmark.tracking.tracked import MAX_VALUE, RUN_ID, curve_values, params_of, summary
-from benchmark.tracking.tracker import Tracker, sync
+from benchmark.tracking.mirror import PARENT
+from benchmark.tracking.parents import describe_plan
+from benchmark.tracking.summary import summary
+from benchmark.tracking.sync import attach, sync
+from benchmark.tracking.tracked import MAX_VALUE, NOTE, RUN_ID, curve_values, params_of
 from protocols.regimes import Regime
+from qamoe.model import QAMoE
 from tests.records import make_history, make_record, make_run_spec, make_table
 from tests.tracked_store import (
     EPOCHS,
@@ -26,7 +28,9 @@ from tests.tracked_store import (
     finish,
     found,
     open_tracker,
+    plan_of,
     prepared_store,
+    settled,
     specs_of,
     track,
     train,
@@ -48,7 +52,8 @@ def contents(store: RunStore) -> dict[str, Any]:
     }
     for run in found(store):
         tags = dict(run.data.tags)
-        tags[PARENT] = parents[tags[PARENT]]
+        for tie in (PARENT, "plan.plan-1"):
+            tags[tie] = parents[tags[tie]]
         curves = {name: curve(store, run, name) for name in run.data.metrics}
         data = [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs]
         files = client_of(store).list_artifacts(run.info.run_id, "record")
@@ -65,9 +70,9 @@ def test_a_plan_is_a_parent_with_a_child_for_each_run(store: RunStore) -> None:
     assert set(children) == {spec.run_id for spec in specs}
     assert {run.data.tags[PARENT] for run in children.values()} == {parent.info.run_id}
     assert parent.info.status == "FINISHED"
-    assert "| qamoe | spectrum (width=8, topk=2) | 2 |" in parent.data.tags[NOTE]
+    assert "| QA-MoE | spectrum | 2 |" in parent.data.tags[NOTE]
     run = children[specs[0].run_id]
-    assert run.info.run_name == "qamoe · spectrum (width=8, topk=2) · seed 1"
+    assert run.info.run_name == "QA-MoE · spectrum · seed 1"
     assert run.info.status == "FINISHED"
     assert run.info.end_time >= run.info.start_time
     tags = {"model": "qamoe", "dataset": "synthetic", "regime": "spectrum", "seed": "1"}
@@ -76,7 +81,13 @@ def test_a_plan_is_a_parent_with_a_child_for_each_run(store: RunStore) -> None:
     assert tags.items() <= run.data.tags.items()
     assert run.data.params["training.epochs"] == str(EPOCHS)
     assert run.data.params["model.topk"] == "2"
-    assert len([name for name in run.data.metrics if name.startswith("test/")]) == 12
+    assert len([name for name in run.data.metrics if name.startswith("test/")]) == 18
+    assert run.data.metrics.keys() >= {"test/clean_acc7", "test/clean_f1_non0"}
+    assert run.data.tags[NOTE].startswith(f"**{QAMoE.card.title}**: {QAMoE.card.citation}")
+    assert "*paper read*" in run.data.tags[NOTE]
+    values = [children[s.run_id].data.metrics["test/clean_mae"] for s in specs[:2]]
+    shown = parent.data.metrics["QA-MoE spectrum/test/clean_mae"]
+    assert shown == pytest.approx(sum(values) / 2)
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.name == "synthetic"
     assert specs[0].data_sha256.startswith(dataset.dataset.digest)
@@ -101,12 +112,13 @@ def test_curves_are_live_and_one_batch_an_epoch(
     spec = make_run_spec("qamoe", "spectrum", 1)
     tracker = open_tracker(store, [spec])
     train(tracker, spec, last=2)
+    settled(tracker)
     assert [size for size in batches if size] == [3, 3]
     (run,) = found(store)
     assert run.info.status == "RUNNING"
     expected = make_history(EPOCHS, seed=1)["train_loss"]
     assert curve(store, run, "train/loss") == [(1, expected[0]), (2, expected[1])]
-    tracker.close_plan()
+    tracker.close()
 
 
 def test_a_failed_run_says_why(store: RunStore) -> None:
@@ -115,7 +127,7 @@ def test_a_failed_run_says_why(store: RunStore) -> None:
     train(tracker, bad, last=1)
     tracker.handle(bad, Event(bad.run_id, "failed", message="DivergedError: the loss is nan"))
     finish(tracker, store, good)
-    tracker.close_plan()
+    tracker.close()
     status = {run.data.tags[RUN_ID]: run for run in found(store)}
     assert status[bad.run_id].info.status == "FAILED"
     assert status[bad.run_id].data.tags["error"] == "DivergedError: the loss is nan"
@@ -129,12 +141,12 @@ def test_an_interrupted_run_goes_on_as_the_same_child(store: RunStore) -> None:
     spec = make_run_spec("qamoe", "spectrum", 1)
     tracker = open_tracker(store, [spec])
     train(tracker, spec, last=2)
-    tracker.close_plan()
+    tracker.close()
     assert [run.info.status for run in (*found(store), *found(store, "plan"))] == ["KILLED"] * 2
     tracker = open_tracker(store, [spec])
     train(tracker, spec, first=2)
     finish(tracker, store, spec)
-    tracker.close_plan()
+    tracker.close()
     (run,) = found(store)
     assert run.info.status == found(store, "plan")[0].info.status == "FINISHED"
     assert [step for step, _ in curve(store, run, "train/loss")] == [1, 2, 3]
@@ -184,8 +196,8 @@ def test_sync_passes_over_an_unreadable_record(store: RunStore) -> None:
     bad, good = make_record(store, seed=1), make_record(store, seed=2)
     (bad.path / HISTORY).write_text("")
     report = sync(store, uri_of(store))
-    assert (report.made, len(report.unreadable)) == (1, 1)
-    assert bad.run_id in report.unreadable[0]
+    assert (report.made, len(report.problems)) == (1, 1)
+    assert bad.run_id in report.problems[0]
     assert [run.data.tags[RUN_ID] for run in found(store)] == [good.run_id]
 
 
@@ -194,9 +206,9 @@ def test_files_can_be_attached_to_a_plan(store: RunStore, tmp_path: Path) -> Non
     track(store, specs)
     figure = tmp_path / "landscape.png"
     figure.write_bytes(b"picture")
-    tracker = Tracker(uri_of(store), "synthetic", store)
-    assert tracker.attach("plan_id", "plan-1", [figure], "figures")
-    assert not tracker.attach("plan_id", "unknown", [figure])
+    unknown, plan = plan_of(specs, "unknown"), plan_of(specs)
+    assert attach(store, uri_of(store), [unknown], {"figures": [figure]}) is None
+    assert attach(store, uri_of(store), [unknown, plan], {"figures": [figure]}) == plan
     (parent,) = found(store, "plan")
     (file,) = client_of(store).list_artifacts(parent.info.run_id, "figures")
     assert file.path == "figures/landscape.png"
@@ -214,8 +226,8 @@ def test_a_plan_is_described_by_mean_and_std_over_seeds(plain_store: RunStore) -
     values = [summary(record.metrics, "regression")["test/clean_mae"] for record in records]
     text = describe_plan(records)
     mean, spread = sum(values[:2]) / 2, abs(values[0] - values[1]) / 2**0.5
-    assert f"| qamoe | clean (width=8, topk=2) | 2 | {mean:.3f} ± {spread:.3f} |" in text
-    assert f"| mult | missing-0.3 (width=8, topk=2) | 1 | {values[2]:.3f} |" in text
+    assert f"| QA-MoE | clean | 2 | {mean:.3f} ± {spread:.3f} |" in text
+    assert f"| MulT | missing-0.3 | 1 | {values[2]:.3f} |" in text
     assert "**synthetic data**" in text
     assert describe_plan([]) == ""
 

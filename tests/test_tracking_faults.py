@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event
 from benchmark.records import RunStore
-from benchmark.tracking import mlflow_store
-from benchmark.tracking.mlflow_store import default_uri
+from benchmark.tracking import place
+from benchmark.tracking.background import PATIENCE
+from benchmark.tracking.live import Tracker
+from benchmark.tracking.mlflow_store import load
+from benchmark.tracking.place import default_uri
 from benchmark.tracking.server import serve_ui
+from benchmark.tracking.sync import sync
 from benchmark.tracking.tracked import RUN_ID
-from benchmark.tracking.tracker import Tracker, sync
 from tests.tracked_store import (
     curve,
     finish,
     found,
     open_tracker,
+    plan_of,
     prepared_store,
+    settled,
     specs_of,
     train,
     uri_of,
@@ -52,18 +61,18 @@ def test_a_dead_server_stops_nothing(store: RunStore, closed_port: int, scheme: 
     specs = specs_of("qamoe")
     begun = time.monotonic()
     tracker = Tracker(uri, "synthetic", store, said.append)
-    tracker.open_plan("plan-1", "a plan", specs)
+    tracker.open(plan_of(specs))
     for spec in specs:
         train(tracker, spec)
         finish(tracker, store, spec)
-    tracker.close_plan()
+    tracker.close()
     assert time.monotonic() - begun < 10
     assert tracker.behind
     (line,) = said
     assert "tracking is behind" in line
     assert "benchmark sync" in line
     assert "\n" not in line
-    assert "Connection refused" in line
+    assert ("Connection refused" if scheme == "http" else "psycopg") in line
     assert "secret" not in line
     with pytest.raises(BenchmarkError, match=str(closed_port)):
         sync(store, uri)
@@ -71,10 +80,46 @@ def test_a_dead_server_stops_nothing(store: RunStore, closed_port: int, scheme: 
     assert len(found(store, "plan")) == 1
 
 
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """A server that takes every connection and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("what", ["server", "lock"])
+def test_a_store_that_hangs_costs_a_plan_five_seconds_in_all(
+    store: RunStore, silent_server: str, what: str
+) -> None:
+    uri = silent_server if what == "server" else uri_of(store)
+    holder = FileLock(store.root / "mlflow.db.lock")
+    if what == "lock":
+        holder.acquire()
+    load()
+    said: list[str] = []
+    specs = specs_of("qamoe")
+    tracker = Tracker(uri, "synthetic", store, said.append, said.append)
+    begun = time.monotonic()
+    tracker.open(plan_of(specs))
+    for spec in specs:
+        train(tracker, spec)
+        tracker.handle(spec, Event(spec.run_id, "failed", message="out of memory"))
+    assert time.monotonic() - begun < 0.5
+    tracker.close()
+    assert time.monotonic() - begun < PATIENCE + 0.5
+    warning, figure = said
+    assert "tracking is behind" in warning
+    assert ("no answer" if what == "server" else "mlflow.db.lock") in warning
+    assert re.search(r"longest wait [45]\.\d s", figure)
+    holder.release()
+
+
 def test_what_a_locked_database_missed_is_filled_in(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_store, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(place, "LOCK_SECONDS", 0.1)
     said: list[str] = []
     done, failed = specs_of("qamoe")
     holder = sqlite3.connect(store.root / "mlflow.db", isolation_level=None)
@@ -83,14 +128,13 @@ def test_what_a_locked_database_missed_is_filled_in(
     train(tracker, done)
     finish(tracker, store, done)
     tracker.handle(failed, Event(failed.run_id, "failed", message="out of memory"))
+    settled(tracker)
     assert tracker.behind
     holder.close()
-    tracker.close_plan()
+    tracker.close()
     assert not tracker.behind
-    assert [line.split()[:3] for line in said] == [
-        ["tracking", "is", "behind:"],
-        ["tracking", "has", "caught"],
-    ]
+    assert said[0].startswith("tracking is behind: ")
+    assert said[1].endswith("; it has caught up")
     status = {run.data.tags[RUN_ID]: run.info.status for run in found(store)}
     assert status == {done.run_id: "FINISHED", failed.run_id: "FAILED"}
 
@@ -101,6 +145,7 @@ def test_a_failure_in_the_middle_leaves_no_gap(
     (spec, _) = specs_of("qamoe")
     tracker = open_tracker(store, [spec])
     train(tracker, spec, last=1)
+    settled(tracker)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -108,9 +153,10 @@ def test_a_failure_in_the_middle_leaves_no_gap(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", full)
         train(tracker, spec, first=2, last=2)
+        settled(tracker)
     train(tracker, spec, first=3, last=3)
     finish(tracker, store, spec)
-    tracker.close_plan()
+    tracker.close()
     (run,) = found(store)
     assert [step for step, _ in curve(store, run, "train/loss")] == [1, 2, 3]
     assert run.info.status == "FINISHED"
@@ -122,10 +168,11 @@ def test_a_database_deleted_under_a_plan_is_made_again(store: RunStore) -> None:
     tracker = open_tracker(store, [first, second], warn=said.append)
     train(tracker, first)
     finish(tracker, store, first)
+    settled(tracker)
     (store.root / "mlflow.db").unlink()
     train(tracker, second)
     finish(tracker, store, second)
-    tracker.close_plan()
+    tracker.close()
     assert len(said) == 1
     assert {run.info.status for run in found(store)} == {"FINISHED"}
     assert len(found(store)) == 2
@@ -133,7 +180,7 @@ def test_a_database_deleted_under_a_plan_is_made_again(store: RunStore) -> None:
 
 @pytest.mark.parametrize("damage", ["text", "folder", "path"])
 def test_a_damaged_database_is_one_clear_line(tmp_path: Path, damage: str) -> None:
-    root = tmp_path / ("100%" if damage == "path" else "runs")
+    root = tmp_path / ("what?" if damage == "path" else "runs")
     root.mkdir()
     if damage == "text":
         (root / "mlflow.db").write_text("this is no database" * 100)
@@ -145,14 +192,16 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path, damage: str) -> No
     tracker = open_tracker(store, specs, warn=said.append)
     train(tracker, specs[0])
     finish(tracker, store, specs[0])
-    tracker.close_plan()
+    tracker.close()
     assert len(said) == 1
-    with pytest.raises(BenchmarkError, match=r"mlflow\.db failed"):
+    with pytest.raises(BenchmarkError, match=r"mlflow\.db"):
         sync(store, uri_of(store))
 
 
 PROCESS = """
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from benchmark.records import RunStore
 from tests.tracked_store import finish, open_tracker, specs_of, train
@@ -166,7 +215,7 @@ for spec in specs:
     train(tracker, spec)
     if sys.argv[2] == "0":
         finish(tracker, store, spec)
-tracker.close_plan()
+tracker.close()
 """
 
 
@@ -223,7 +272,7 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
     first, second = specs_of("qamoe")
     tracker = open_tracker(store, [first])
     finish(tracker, store, first)
-    tracker.close_plan()
+    tracker.close()
     code = "import sys; from benchmark.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "ui", "--runs-dir", str(store.root)]
     process = subprocess.Popen(
@@ -238,13 +287,15 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
         elsewhere = RunStore(tmp_path / "elsewhere")
         said: list[str] = []
         remote = Tracker(server, "remote", elsewhere, said.append)
-        remote.open_plan("plan-2", "remote", [first, second])
+        remote.open(replace(plan_of([first, second], "plan-2"), experiment="remote"))
         train(remote, first)
         finish(remote, elsewhere, first)
+        settled(remote)
         assert not remote.behind
         (run,) = found(store, experiment="remote")
         assert run.info.status == "FINISHED"
         train(remote, second, last=1)
+        settled(remote)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=30)
         assert process.returncode == 0
@@ -255,6 +306,30 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
         assert probe.connect_ex(("127.0.0.1", closed_port)) != 0
     train(remote, second, first=2)
     finish(remote, elsewhere, second)
-    remote.close_plan()
+    remote.close()
     assert remote.behind
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_a_dead_terminal_leaves_no_server(
+    store: RunStore, closed_port: int, number: signal.Signals
+) -> None:
+    code = "import sys; from benchmark.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "ui", "--runs-dir", str(store.root)]
+    process = subprocess.Popen(
+        [*command, "--port", str(closed_port)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "MLflow UI" in process.stdout.readline()
+    process.send_signal(number)
+    process.wait()
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and answers(closed_port):
+        time.sleep(0.1)
+    assert not answers(closed_port)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

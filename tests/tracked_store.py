@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from mlflow.tracking import MlflowClient
 from benchmark.execution.events import Event
 from benchmark.records import RunStore
 from benchmark.spec import RunSpec
-from benchmark.tracking.mlflow_store import Connection, default_uri
-from benchmark.tracking.tracker import Tracker
+from benchmark.tracking.connection import Connection
+from benchmark.tracking.live import Tracker
+from benchmark.tracking.parents import Plan
+from benchmark.tracking.place import default_uri
 from tests.records import make_history, make_record, make_run_spec
 
 EPOCHS = 3
@@ -39,10 +42,22 @@ def specs_of(*models: str) -> list[RunSpec]:
     return [make_run_spec(model, "spectrum", seed) for model in models for seed in (1, 2)]
 
 
+def plan_of(specs: list[RunSpec], plan_id: str = "plan-1") -> Plan:
+    return Plan.of(plan_id, "two models", "synthetic", "All protocols.", specs)
+
+
 def open_tracker(store: RunStore, specs: list[RunSpec], **kwargs: Any) -> Tracker:
     tracker = Tracker(uri_of(store), "synthetic", store, **kwargs)
-    tracker.open_plan("plan-1", "two models", specs, "All protocols.")
+    tracker.open(plan_of(specs))
     return tracker
+
+
+def settled(tracker: Tracker) -> None:
+    """Wait until the store has what it was told."""
+    assert tracker._background is not None
+    done = threading.Event()
+    tracker._background.do(lambda watch: done.set())
+    assert done.wait(60)
 
 
 def train(tracker: Tracker, spec: RunSpec, first: int = 1, last: int = EPOCHS) -> None:
@@ -65,7 +80,7 @@ def track(store: RunStore, specs: list[RunSpec]) -> None:
     for spec in specs:
         train(tracker, spec)
         finish(tracker, store, spec)
-    tracker.close_plan()
+    tracker.close()
 
 
 def client_of(store: RunStore) -> MlflowClient:

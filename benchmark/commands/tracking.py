@@ -26,24 +26,26 @@ def ui(
 
 
 def sync(runs_dir: RUNS_DIR = Path("runs"), tracking_uri: TRACKING_URI = None) -> None:
-    """Rebuild MLflow from the records: adds what it lacks, leaves what is there."""
+    """Make MLflow equal to the records: adds what it lacks, ends what is over."""
     from benchmark.records import RunStore
-    from benchmark.tracking.tracker import sync as rebuild
+    from benchmark.tracking.sync import sync as rebuild
 
     if not runs_dir.is_dir():
         raise BenchmarkError(f"there is no runs folder {runs_dir}: name it with --runs-dir")
     uri = _store(runs_dir, tracking_uri)
     report = rebuild(RunStore(runs_dir), uri, say=typer.echo)
-    for problem in report.unreadable:
+    for problem in report.problems:
         typer.echo(problem, err=True)
     typer.echo(f"{uri}: {report}")
-    if report.unreadable:
+    if report.problems:
         raise typer.Exit(1)
 
 
 def _store(runs_dir: Path, uri: str | None) -> str:
-    from benchmark.tracking.mlflow_store import default_uri
+    from benchmark.tracking.place import check_uri, default_uri
 
     if uri == "none":
         raise BenchmarkError("--tracking-uri none: there is no store to look at or to rebuild")
+    if uri is not None:
+        check_uri(uri)
     return uri or default_uri(runs_dir)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution
@@ -11,11 +9,8 @@ from benchmark.execution.progress import Display
 from benchmark.execution.session import open_tracker
 from benchmark.hygiene import terminal
 from benchmark.records import RunStore
-from benchmark.search.plan import DEFAULT_TRIALS, Search, SearchPlan
 from benchmark.search.report import (
-    BEST,
     FOLDER,
-    TRIALS,
     rows_of,
     settings_text,
     show,
@@ -23,10 +18,12 @@ from benchmark.search.report import (
     trial_title,
     write_results,
 )
+from benchmark.search.request import DEFAULT_TRIALS, SearchRequest
+from benchmark.search.search import Search
 from benchmark.search.space import grid_of
 from benchmark.search.study import Study, Trial
 from benchmark.spec import RunSpec
-from benchmark.tracking.mlflow_store import Status
+from benchmark.tracking.parents import Plan
 
 WARMUP_SHARE = 1 / 3
 """Of the epochs: before them a trial's curve says too little to prune it."""
@@ -37,7 +34,7 @@ class SearchSession:
 
     def __init__(
         self,
-        plan: SearchPlan,
+        plan: SearchRequest,
         how: Execution,
         trials: int | None,
         storage: str | None,
@@ -89,6 +86,7 @@ class SearchSession:
         )
         self.experiment = experiment or plan.dataset.name
         self.folder = how.runs_dir / FOLDER / plan.name
+        self.plan_so_far = self._tracked(finished=False)
 
     def carry_out(self) -> bool:
         """Do the trials that are missing, print and write the results. False without any value."""
@@ -110,8 +108,11 @@ class SearchSession:
                 seed = f" · seed {spec.seed}" if len(self.plan.request.seeds) > 1 else ""
                 settings = settings_text(trial.settings)
                 display.add(spec.run_id, f"trial {trial.number}: {settings}{seed}")
-                if self.tracker:
-                    self.tracker.add(spec, trial_title(spec, trial.settings))
+                if self.tracker:  # a search that is killed has the runs that it began
+                    self.plan_so_far = self.plan_so_far.with_run(
+                        spec.run_id, trial_title(spec, trial.settings)
+                    )
+                    self.tracker.grow(self.plan_so_far)
 
             def listen(event: Event) -> None:
                 display.handle(event)
@@ -120,7 +121,7 @@ class SearchSession:
 
             search = Search(self.plan, self.study, self.count, self.how, begun, listen)
             if self.tracker:
-                self.tracker.open(tracked_search(self.plan, self.experiment, [], [], ()), [])
+                self.tracker.open(self.plan_so_far)
             finished = False
             try:
                 search.carry_out(self._say_waiting)
@@ -129,7 +130,9 @@ class SearchSession:
                 self.study.close()
                 best = self._conclude()
                 if self.tracker:
-                    self._track("FINISHED" if finished else "KILLED")
+                    self._figures()
+                    self.tracker.grow(self._tracked(finished))
+                    self.tracker.close()
         return best
 
     def _say_waiting(self, trials: int) -> None:
@@ -152,26 +155,21 @@ class SearchSession:
         )
         return True
 
-    def _track(self, status: Status) -> None:
-        """The parent run of the study, with what its trials say now."""
-        assert self.tracker is not None
+    def _tracked(self, finished: bool) -> Plan:
+        """The study as tracking shows it, with what its trials and its folder say now."""
         trials = self.study.trials()
         rows = rows_of(self.plan, trials, self.store)
-        figures = self._figures()
-        written = [self.folder / name for name in (BEST, TRIALS)]
-        files = [path.relative_to(self.how.runs_dir) for path in (*written, *figures)]
-        self.tracker.update(tracked_search(self.plan, self.experiment, trials, rows, files))
-        self.tracker.close_plan(status)
+        files = [p.relative_to(self.how.runs_dir) for p in sorted(self.folder.glob("*.*"))]
+        return tracked_search(self.plan, self.experiment, trials, rows, files, finished)
 
-    def _figures(self) -> list[Path]:
+    def _figures(self) -> None:
         """Optuna's figures; a study that they cannot show has none."""
         try:
-            return self.study.draw(self.folder, self.plan.objective.title)
+            self.study.draw(self.folder, self.plan.objective.title)
         except (ValueError, TypeError, RuntimeError, ArithmeticError, OSError) as error:
             self.console.print(f"no figures of this study: {error}", style="yellow", markup=False)
-            return []
 
 
-def plan_epochs(plan: SearchPlan) -> int:
+def plan_epochs(plan: SearchRequest) -> int:
     """The epochs of a trial where they are not searched."""
     return plan.specs({})[0].training.epochs

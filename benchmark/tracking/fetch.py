@@ -9,25 +9,20 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmark.errors import BenchmarkError, unknown
+from benchmark.errors import unknown
 from benchmark.records import CHECKPOINT, RunRecord, RunStore
 from benchmark.records import RUN_ID as RUN_ID_FORM
-from benchmark.tracking.mlflow_store import (
-    StoredRun,
-    fetch_model,
-    reading_client,
-    stored,
-    tracking_errors,
-)
-from benchmark.tracking.plan import PLAN_ID
-from benchmark.tracking.sync import MODEL_ID, PARENT, RECORD_FOLDER, reason
+from benchmark.tracking.background import LONG_PATIENCE, Watch, patiently
+from benchmark.tracking.mirror import MODEL_ID, PARENT, RECORD_FOLDER
+from benchmark.tracking.mlflow_store import Client, fetch_model, load, pages
+from benchmark.tracking.parents import PLAN_ID
+from benchmark.tracking.place import check_uri
+from benchmark.tracking.stored import StoredRun, stored
 from benchmark.tracking.tracked import RUN_ID, UNREADABLE, VALIDATION_ONLY
 
 NAME = "mlflow.runName"
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``benchmark ui`` shows a store that is a file."""
-
-_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -55,24 +50,18 @@ def remote_runs(uri: str) -> list[Remote]:
     Raises:
         BenchmarkError: where the store cannot be read.
     """
-    try:
-        return list(_remote_runs(uri))
-    except tracking_errors() as error:
-        raise BenchmarkError(reason(uri, error)) from error
+    check_uri(uri)
+    load()
+    return patiently(uri, lambda watch: list(_remote_runs(uri, watch)))
 
 
-def _remote_runs(uri: str) -> Iterator[Remote]:
-    client = reading_client(uri)
+def _remote_runs(uri: str, watch: Watch) -> Iterator[Remote]:
+    client = Client(uri, watch)
     experiments = {e.experiment_id: e.name for e in client.search_experiments()}
-    token, found = None, []
-    while experiments:
-        page = client.search_runs(
-            list(experiments), "tags.kind != ''", max_results=_PAGE, page_token=token
-        )
-        found += [(str(run.info.experiment_id), stored(run)) for run in page]
-        token = page.token
-        if not token:
-            break
+    if not experiments:
+        return
+    runs = pages(client.search_runs, list(experiments), "tags.kind != ''")
+    found = [(str(run.info.experiment_id), stored(run)) for run in runs]
     titles = {run.id: run.tags.get(NAME, "") for _, run in found if PLAN_ID in run.tags}
     for experiment_id, run in found:
         run_id = run.tags.get(RUN_ID, "")
@@ -118,33 +107,36 @@ def fetch(
     if not absent:
         return {}
     store.prepare()
+    load()
+    return patiently(uri, lambda watch: _fetch(Client(uri, watch), absent, store), LONG_PATIENCE)
+
+
+def _fetch(client: Client, absent: list[Remote], store: RunStore) -> dict[str, str]:
     problems = {}
-    try:
-        client = reading_client(uri)
-        for one in absent:
-            if one.run.status != "FINISHED":
-                problems[one.run_id] = f"in the tracking store it is {one.run.status.lower()}"
-                continue
-            staging = store.partial(one.run_id) / "fetched"
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir(parents=True)
-            if client.list_artifacts(one.run.id, RECORD_FOLDER):
-                client.download_artifacts(one.run.id, RECORD_FOLDER, str(staging))
-                _fetch_checkpoint(uri, one.run, staging / RECORD_FOLDER)
-            problem = _settle(one.run_id, store)
-            if problem:
-                problems[one.run_id] = problem
-    except tracking_errors() as error:
-        raise BenchmarkError(reason(uri, error)) from error
+    for one in absent:
+        if store.has(one.run_id):  # it is in two experiments
+            continue
+        if one.run.status != "FINISHED":
+            problems[one.run_id] = f"in the tracking store it is {one.run.status.lower()}"
+            continue
+        staging = store.partial(one.run_id) / "fetched"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        if client.list_artifacts(one.run.id, RECORD_FOLDER):
+            client.download_artifacts(one.run.id, RECORD_FOLDER, str(staging))
+            _fetch_checkpoint(client, one.run, staging / RECORD_FOLDER)
+        problem = _settle(one.run_id, store)
+        if problem:
+            problems[one.run_id] = problem
     return problems
 
 
-def _fetch_checkpoint(uri: str, run: StoredRun, folder: Path) -> None:
+def _fetch_checkpoint(client: Client, run: StoredRun, folder: Path) -> None:
     """The store keeps one copy of it: with the run's logged model, where the run has one."""
     if MODEL_ID in run.tags and not (folder / CHECKPOINT).is_file():
         model = folder.with_name("model")
         model.mkdir()
-        fetch_model(uri, run.tags[MODEL_ID], model)
+        fetch_model(client, run.tags[MODEL_ID], model)
         for path in model.rglob(CHECKPOINT):
             path.rename(folder / CHECKPOINT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def model_of(record: RunRecord) -> TrackedModel | None:
     history = record.history
     best = history[history["best"] == 1]
     return TrackedModel(
-        name=run_title(record.spec),
+        name=re.sub(r"[/:.%'\"]", "_", run_title(record.spec)),  # MLflow takes none of these
         files=[record.path / name for name in CHECKPOINT_FILES],
         widths={m: form.spec.widths[m] for m in form.spec.present},
         outputs=_outputs(form),

@@ -1,11 +1,10 @@
-"""Serve the MLflow UI on a tracking store, as a child process that ends with this one."""
+"""Serve the MLflow UI on a tracking store, in a process that ends with this one."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,22 +12,21 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 from urllib.parse import urlencode
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import LOWER_IS_BETTER, PRIMARY
-from benchmark.tracking.mlflow_store import Say, sqlite_path
+from benchmark.tracking.connection import Say
+from benchmark.tracking.place import sqlite_path
 
 START_SECONDS = 120.0
-STOP_SECONDS = 5.0
 
 
 def serve_ui(uri: str, host: str = "127.0.0.1", port: int = 5000, say: Say = print) -> None:
-    """Serve the UI until Ctrl-C (or SIGTERM); no process is left behind.
+    """Serve the UI until Ctrl-C; no process is left behind, however this one ends.
 
     Args:
         uri: the tracking store. Of a server, only the address is told: it has a UI already.
@@ -50,7 +48,7 @@ def serve_ui(uri: str, host: str = "127.0.0.1", port: int = 5000, say: Say = pri
             "`benchmark sync` rebuilds it from records. Name another folder with --runs-dir."
         )
     _check_free(host, port)
-    with tempfile.TemporaryFile() as output, _terminable():
+    with tempfile.TemporaryFile() as output:
         server = _start(uri, path, host, port, output)
         try:
             _wait_until_up(server, _url(host, port), output)
@@ -123,7 +121,8 @@ def _check_free(host: str, port: int) -> None:
 def _start(
     uri: str, path: Path | None, host: str, port: int, output: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "benchmark.tracking.supervise"]
+    command += [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     if path is not None:  # where an experiment made in the UI would put its artifacts
         command += ["--artifacts-destination", (path.parent / "mlartifacts").as_uri()]
@@ -134,11 +133,11 @@ def _start(
     }
     return subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # ends with this process
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
-        start_new_session=True,  # one group: the server and its workers are stopped together
+        start_new_session=True,  # a terminal that closes takes the pipe's end, not the supervisor
     )
 
 
@@ -155,38 +154,12 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str, output: IO[bytes])
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(STOP_SECONDS)
-            if not _group_alive(server.pid):
-                return
-
-
-def _group_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    assert server.stdin is not None
+    server.stdin.close()
+    server.wait()
 
 
 def _last_line(output: IO[bytes]) -> str:
     output.seek(0)
     lines = [line.strip() for line in output.read().decode(errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "it said nothing")
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM stops the server like Ctrl-C."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

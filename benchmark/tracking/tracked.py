@@ -9,34 +9,26 @@ import getpass
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PRIMARY
-from benchmark.questions import overview
-from benchmark.readouts import answers_in, headline_value, questions_in
-from benchmark.records import CONFIG, METRICS, RunRecord
-from benchmark.search.objective import OBJECTIVES, Objective
+from benchmark.records import CONFIG, RunRecord
 from benchmark.spec import RunSpec
-from benchmark.table import to_make
+from benchmark.tracking.summary import summary_of
 from protocols.conditions import PROTOCOLS
-from protocols.modalities import Task
 
 RUN_ID = "run_id"
-VERSION_TAGS = ("conditions", "table", "versions", "validation_conditions")
-"""What a record's numbers were made from: a tracked run with other values is out of date."""
-
+NOTE = "mlflow.note.content"
 VALIDATION_ONLY = "validation"
 """The tag ``protocol`` of a search's trial, which was not evaluated on test."""
 
-MAX_VALUE = 500
-"""Longer parameter values are cut: every server takes this many characters."""
+MAX_VALUE, MAX_NAME, MAX_NOTE = 500, 250, 8000
+"""Longer parameter values, names and descriptions are cut: servers take this many characters."""
 
 Curve = tuple[int, dict[str, float]]
 """(epochs done, metric -> value)"""
@@ -45,10 +37,6 @@ LEARNING_RATE = "train/learning_rate"
 """The curve that has a value at every epoch of every run."""
 
 _NO_CURVE = frozenset({"epoch", "best"})
-_HEADLINES: Mapping[Task, tuple[str, ...]] = {
-    "regression": ("mae", "corr", "acc2_non0"),
-    "classification": ("acc", "f1_weighted"),
-}
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, BenchmarkError)
 """What reading a damaged file of a record raises."""
 
@@ -92,7 +80,7 @@ def read(record: RunRecord) -> Tracked:
             spec=record.spec,
             tags={**tags_of(record.spec), **_record_tags(record)},
             curves=curves,
-            summary=_summary(record),
+            summary=summary_of(record),
             started=ended - int(1000 * duration),
             ended=ended,
             epoch_seconds=training / max(1, len(curves)),
@@ -124,7 +112,12 @@ def params_of(spec: RunSpec) -> dict[str, str]:
     for group, settings in spec.sections.items():
         used = settings.model_dump(mode="json", exclude=set(settings.idle()) | {"kind"})
         nested |= {f"{group}.{key}": value for key, value in _flatten(used).items()}
-    return {key: _short(value) for key, value in nested.items()}
+    return {plain_name(key): _short(value) for key, value in nested.items()}
+
+
+def plain_name(text: str) -> str:
+    """A name of a setting, a metric or a tag as MLflow takes it: other characters are "_"."""
+    return re.sub(r"[^\w./ -]", "_", text)[:MAX_NAME].strip("/. ")
 
 
 def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,9 +148,17 @@ def tags_of(spec: RunSpec) -> dict[str, str]:
         "regime": spec.regime.name,
         "seed": str(spec.seed),
         "task": spec.task,
-        **source_tags(),
     }
     return {**tags, "source": spec.source} if spec.source else tags
+
+
+def card_note(record: RunRecord) -> str:
+    """Markdown: whose method it is, how well its source is known, where we depart from it."""
+    card = record.environment["model"]
+    parts = [f"**{card['title']}**: {card['citation']}", f"Source: *{card['source']}*."]
+    if card["deviations"]:
+        parts += ["Departs from the original:", "\n".join(f"- {x}" for x in card["deviations"])]
+    return "\n\n".join(parts)[:MAX_NOTE]
 
 
 def source_tags() -> dict[str, str]:
@@ -175,11 +176,11 @@ def source_tags() -> dict[str, str]:
 
 def _record_tags(record: RunRecord) -> dict[str, str]:
     environment = record.environment
-    tags = {"protocol": VALIDATION_ONLY, "conditions": "0"}
+    tags = {NOTE: card_note(record), "protocol": VALIDATION_ONLY, "conditions": "0"}
     if record.is_evaluated():
-        made_from = json.loads((record.path / METRICS).read_text())
+        made_from = record.read_off
         covered = set(record.metrics["protocol"])
-        tags = {
+        tags |= {
             "protocol": ",".join(p for p in PROTOCOLS if p in covered),
             "conditions": str(made_from["conditions"]),
             "table": made_from["table"],
@@ -212,36 +213,5 @@ def curve_values(row: Mapping[Any, Any]) -> dict[str, float]:
         part, _, rest = name.partition("_")
         # a model's own phases are parts of its training: ``train/likelihood_loss``
         tracked = f"{part}/{rest}" if part in ("train", "valid") else f"train/{name}"
-        values[tracked] = float(value)
-    return values
-
-
-def _summary(record: RunRecord) -> dict[str, float]:
-    """The test metrics, where there are some, and the search objectives that can be read off."""
-    values = summary(record.metrics, record.spec.task) if record.is_evaluated() else {}
-    table = record.validation
-    if table is None:
-        return values
-    for name in OBJECTIVES:
-        objective = Objective(name, table.task, table.present)
-        if not to_make(table, objective.conditions()):
-            values[f"valid/{name}_{objective.metric}"] = objective.value(table)
-    return values
-
-
-def summary(metrics: pd.DataFrame, task: Task) -> dict[str, float]:
-    """The overview of a record's metrics, under the names that tracking shows.
-
-    ``test/<headline>_<metric>``, by :attr:`benchmark.questions.Headline.name`: ``test/clean_mae``,
-    ``test/protocol_III_mae``, ``test/grid_gaussian_av_corr``. The clean test, Protocol III and the
-    grid in three metrics, the others in the primary one; an undefined value is left out.
-    """
-    found = {metric: answers_in(metrics, metric) for metric in _HEADLINES[task]}
-    values: dict[str, float] = {}
-    for headline in overview(questions_in(metrics)):
-        narrow = headline.questions[0].protocol in ("I", "II")
-        for metric in (PRIMARY[task],) if narrow else _HEADLINES[task]:
-            value = headline_value(found[metric], headline)
-            if value is not None and math.isfinite(value):
-                values[f"test/{headline.name}_{metric}"] = value
+        values[plain_name(tracked)] = float(value)
     return values

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import pandas as pd
+from filelock import Timeout
+
+from benchmark.errors import BenchmarkError
 from benchmark.files import replace_file
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.questions import Headline, overview
 from benchmark.readouts import answers_in, headline_value, questions_in, spread
-from benchmark.records import RunRecord, RunStore
+from benchmark.records import ERROR, RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_title, run_titles, systems
-from benchmark.tracking.tracked import UNREADABLE, Tracked, read, source_tags
+from benchmark.tracking.stored import Status
+from benchmark.tracking.tracked import UNREADABLE, Tracked, plain_name, read
 from protocols.modalities import Task
 
 PLAN_ID = "plan_id"
@@ -25,7 +31,6 @@ SHOWN_CELLS = tuple((x, y) for x in (0.0, 0.3, 0.7) for y in (0.0, 0.3, 0.7))
 """(λ, η) of the landscape in a description."""
 PLAN = "plan"
 """The kind of a plan that was asked for; a search's is its own."""
-NOTE = "mlflow.note.content"
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Plan:
         series: metric of the parent run -> step -> value.
         files: its files, relative to the runs folder.
         titles: run id -> the name of a child run, where it is not the run's own.
+        finished: whether a search has all its trials; of a plan the records say it.
     """
 
     plan_id: str
@@ -59,6 +65,7 @@ class Plan:
     series: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
+    finished: bool = False
 
     @staticmethod
     def of(
@@ -79,20 +86,59 @@ class Plan:
         now = time.time()
         return Plan(plan_id, title, experiment, description, now, run_ids, tags, titles=titles)
 
-    def save(self, store: RunStore) -> None:
-        """Write it; a plan does not change, a search grows.
+    def save(self, store: RunStore) -> Plan:
+        """Keep it, one file for each experiment; a plan does not change, a search grows.
+
+        Returns:
+            The plan as it is kept: since when it is there does not change.
 
         Raises:
-            OSError: where the folder cannot be written to.
+            BenchmarkError: where the folder cannot be written to.
         """
-        path = _plans(store) / f"{self.plan_id}.json"
-        if self.kind != PLAN or not path.is_file():
+        place = hashlib.sha256(self.experiment.encode()).hexdigest()[:6]
+        path = _plans(store) / f"{self.plan_id}-{place}.json"
+        before = _read(path)
+        if before is not None and self.kind == PLAN:
+            return before
+        kept = replace(self, created=before.created) if before else self
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps(asdict(self), indent=1).encode())
+            replace_file(path, json.dumps(asdict(kept), indent=1).encode())
+        except OSError as error:
+            raise BenchmarkError(
+                f"cannot write {path}: {error.strerror or error}. Make room, or name another "
+                "folder with --runs-dir; the same command goes on from there."
+            ) from None
+        return kept
+
+    def with_run(self, run_id: str, title: str) -> Plan:
+        """With one more run, and its name."""
+        run_ids = tuple(dict.fromkeys((*self.run_ids, run_id)))
+        return replace(self, run_ids=run_ids, titles={**self.titles, run_id: title})
+
+    def status(self, store: RunStore) -> Status:
+        """Whether it is under way, and how it ended: what the records and the locks say."""
+        lacking = [run_id for run_id in self.run_ids if not store.has(run_id)]
+        if any(under_way(store, run_id) for run_id in lacking):
+            return "RUNNING"
+        if self.finished if self.kind != PLAN else not lacking:
+            return "FINISHED"
+        failed = any((store.partial(run_id) / ERROR).is_file() for run_id in lacking)
+        return "FAILED" if failed else "KILLED"
+
+    def records(self, store: RunStore) -> list[RunRecord]:
+        """The records that its runs have, evaluated on test."""
+        return [store.record(run_id) for run_id in self.run_ids if store.has(run_id)]
+
+    def paths(self, store: RunStore) -> list[Path]:
+        """Its files that are there. One outside the runs folder is none of them."""
+        root = store.root.resolve()
+        found = ((root / name).resolve() for name in self.files)
+        return [path for path in found if path.is_relative_to(root) and path.is_file()]
 
     def all_tags(self) -> dict[str, str]:
         """The tags of the parent run, except its description."""
-        return {PLAN_ID: self.plan_id, "kind": self.kind, **self.tags, **source_tags()}
+        return {PLAN_ID: self.plan_id, "kind": self.kind, **self.tags}
 
     def note(self, store: RunStore, artifacts: str = "") -> str:
         """The Markdown description: the plan's own, and for runs the tables of what is done.
@@ -103,26 +149,57 @@ class Plan:
         """
         if self.kind != PLAN:
             return self.description.replace(ARTIFACTS, artifacts)
-        done = [store.record(run_id) for run_id in self.run_ids if store.has(run_id)]
+        done = self.records(store)
         progress = f"{len(done)} of {len(self.run_ids)} runs are finished."
         return f"{self.description}\n\n{progress}\n\n{describe_plan(done)}".strip()
 
 
 def plans(store: RunStore) -> list[Plan]:
     """Every plan that was tracked, oldest first; a file that is no plan is passed over."""
-    found = []
-    for path in sorted(_plans(store).glob("*.json")):
-        try:
-            values = json.loads(path.read_text())
-            listed = {name: tuple(values.get(name, ())) for name in ("run_ids", "files")}
-            found.append(Plan(**{**values, **listed}))
-        except UNREADABLE:
-            continue
+    found = [plan for path in sorted(_plans(store).glob("*.json")) if (plan := _read(path))]
     return sorted(found, key=lambda plan: plan.created)
+
+
+def _read(path: Path) -> Plan | None:
+    try:
+        values = json.loads(path.read_text())
+        listed = {name: tuple(values.get(name, ())) for name in ("run_ids", "files")}
+        return Plan(**{**values, **listed})
+    except UNREADABLE:
+        return None
+
+
+def under_way(store: RunStore, run_id: str) -> bool:
+    """Whether a living process works on a run."""
+    if not (store.root / ".locks" / run_id).exists():
+        return False
+    lock = store.lock(run_id)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _plans(store: RunStore) -> Path:
     return store.root / ".plans"
+
+
+def summary_of_plan(records: Iterable[RunRecord]) -> dict[str, float]:
+    """The mean over seeds of each summary metric, under the system's name where there are several.
+
+    Raises:
+        BenchmarkError: where a record cannot be read.
+    """
+    runs = {run.spec.run_id: run for run in map(read, records)}
+    named = systems([run.spec for run in runs.values()])
+    found: dict[str, float] = {}
+    for name, specs in named.items():
+        section = f"{plain_name(f'{name.model} {name.training}')}/" if len(named) > 1 else ""
+        summaries = pd.DataFrame([dict(runs[spec.run_id].summary) for spec in specs])
+        found |= {f"{section}{metric}": float(v) for metric, v in summaries.mean().items()}
+    return found
 
 
 def describe_plan(records: Iterable[RunRecord]) -> str:
