@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.metrics import METRICS
 from benchmark.questions import Question, fixed_questions, grid_questions, overview
-from benchmark.readouts import linear_terms, questions_in
+from benchmark.readouts import covers, linear_terms, questions_in
 from protocols.availability import mask_of, name_of
 from protocols.conditions import LEVELS
 from reports.answer import Answer, answer
@@ -225,6 +225,12 @@ class Answers:
             return None
         aligned = self.results.aligned
         return printed(self.paper, subject.title, subject.training, asked, metric, aligned)
+
+
+def system_terms(system: System, metric: str, questions: Sequence[Question]) -> Array | None:
+    """(S, Q, N) linear terms of the runs that cover every question; None where none does."""
+    tables = [record.table for record in system.records if covers(record.table, questions)]
+    return np.stack([linear_terms(one, metric, questions) for one in tables]) if tables else None
 
 
 def ordered(asked: Iterable[Question]) -> Asked:

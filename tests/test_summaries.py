@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from benchmark.metrics import combine, terms
-from benchmark.questions import Question, grid_questions
-from benchmark.readouts import read
 from benchmark.records import RunStore
-from benchmark.table import PredictionTable
-from protocols.availability import name_of
 from protocols.conditions import LEVELS, Condition
 from protocols.regimes import Regime
-from reports.results import Results
-from reports.statistics.functionals import Functional, answers, mean, one
 from reports.statistics.inference import estimate
 from reports.statistics.summaries import (
     cliff,
@@ -30,7 +23,6 @@ from reports.tables.differences import Difference, difference_tables, sections
 from reports.tables.regret import regret_tables
 from reports.tables.summary import summary_tables
 from tests.report_records import (
-    JOINT,
     LABEL,
     Predict,
     add,
@@ -41,7 +33,6 @@ from tests.report_records import (
 )
 from tests.report_records import one as results_of
 from tests.test_inference import linearised
-from tests.test_statistics import labels, noisy
 
 
 def plane(slope: float = 1.0, start: float = 1.0) -> np.ndarray:
@@ -90,45 +81,6 @@ def test_areas_weigh_by_the_trapezoid_rule() -> None:
     assert weights.sum() == pytest.approx(1.0)
     curve = np.random.default_rng(0).normal(size=8)
     assert weights @ curve == pytest.approx(np.trapezoid(curve, LEVELS) / 0.7)
-
-
-def system_of(store: RunStore, predictors: list[Predict], y: np.ndarray) -> Results:
-    for seed, predict in enumerate(predictors):
-        add(store, make_spec(seed=seed), make_table(y, predict, draws=2))
-    return results_of(store)
-
-
-@pytest.mark.parametrize("metric", ["mae", "acc7", "acc2_non0"])
-def test_functionals_equal_the_read_outs_and_a_plain_loop(store: RunStore, metric: str) -> None:
-    y = labels(30)
-    results = system_of(store, [noisy(1), noisy(2)], y)
-    grid = grid_questions("seed_a1", "bernoulli")
-    third = Question("III", "seed_a1", "bernoulli", joint=JOINT)
-    weighed = ((grid[9], 0.25), (grid[60], 0.75))
-    found = answers(results.systems[0], metric, mean(grid), weighed, one(third))
-    assert found is not None
-    tables = [record.table for record in results.systems[0].records]
-
-    def by_hand(table):  # type: ignore[no-untyped-def]
-        cells = [read(table, question)[metric] for question in grid]
-        mixed = 0.25 * cells[9] + 0.75 * cells[60]
-        return [np.mean(cells), mixed, read(table, third)[metric]]
-
-    assert found.per_seed == pytest.approx(np.array([by_hand(t) for t in tables]))
-    assert found.estimate.values == pytest.approx(found.per_seed.mean(axis=0))
-    # Samples labelled 0 do not count in acc2_non0: they move no resample's value.
-    counts = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), 3000)
-    of_samples = terms(metric, tables[0].prediction[0], y)
-    real = combine(metric, counts @ of_samples)
-    (linear,) = answers(results.systems[0], metric, clean_of(tables[0])).terms[0]  # type: ignore[union-attr]
-    assert linear.std() / 30**0.5 == pytest.approx(real.std(), rel=0.12)
-
-
-def clean_of(table: PredictionTable) -> Functional:
-    """The table's first row, as a functional."""
-    first = table.conditions[0]
-    assert (first.intensity, first.joint) == (0.0, "")
-    return one(Question("I", available=name_of(first.mask)))
 
 
 def test_the_summary_of_known_errors(store: RunStore) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.questions import grid_questions
+from reports.answers import system_terms
 from reports.results import Results, System
-from reports.statistics.functionals import answers, mean, one
-from reports.statistics.inference import Estimate
+from reports.statistics.inference import Estimate, estimate
 
 Array = NDArray[np.float64]
 
@@ -80,12 +80,16 @@ def _apart_from_gate(system: System) -> str:
 def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effect | None:
     """What the gate does on a grid; None where a side was not evaluated there."""
     grid = grid_questions(noise_rule, missing_rule)
-    asked = [mean(grid), *(one(point) for point in grid)]
-    on, off = (answers(system, metric, *asked) for system in (pair.on, pair.off))
+    on, off = (system_terms(system, metric, grid) for system in (pair.on, pair.off))
     if on is None or off is None:
         return None
-    difference = on.estimate - off.estimate
+    difference = _with_mean(on) - _with_mean(off)
     cells = difference.at(slice(1, None))
     side = round(len(grid) ** 0.5)
     parts = (cells.values, *cells.band())
     return Effect(difference.at(0), *(part.reshape(side, side) for part in parts))
+
+
+def _with_mean(terms: Array) -> Estimate:
+    """The mean over the grid, then its cells."""
+    return estimate(np.concatenate([terms.mean(axis=1, keepdims=True), terms], axis=1))

@@ -13,9 +13,9 @@ from operator import add
 from benchmark.questions import random_questions
 from protocols.conditions import LEVELS
 from reports import captions
+from reports.answers import Answers, system_terms
 from reports.results import Results, System
 from reports.specialists import Specialists, specialists
-from reports.statistics.functionals import Functional, answers, one
 from reports.statistics.inference import Estimate, estimate
 from reports.tables.robustness import Sources, table_name
 from reports.tables.table import Cell, Column, Row, Table
@@ -49,7 +49,7 @@ def _table(sources: Sources, found: list[Pair], rule: str) -> Table:
     made = [
         Row(
             one_for_all.label,
-            _cells(one_for_all, own, view(metric), rule),
+            _cells(sources.answers, one_for_all, own, view(metric), rule),
             section=view(metric).heading,
             seeds=len(one_for_all.records),
         )
@@ -73,26 +73,25 @@ def _table(sources: Sources, found: list[Pair], rule: str) -> Table:
     )
 
 
-def _cells(spectrum: System, trained: Specialists, shown: View, rule: str) -> tuple[Cell, ...]:
-    functionals: list[Functional] = [one(question) for question in random_questions(rule)]
+def _cells(
+    answers: Answers, spectrum: System, trained: Specialists, shown: View, rule: str
+) -> tuple[Cell, ...]:
     sign = -shown.scale if shown.higher_is_better else shown.scale
-    one_for_all = answers(spectrum, shown.name, *functionals)
-    cells, rates, theirs = [], [], []
-    for q, rate in enumerate(LEVELS):
-        system = trained.by_level.get(rate)
-        own = system and answers(system, shown.name, functionals[q])
-        if not own or one_for_all is None:
+    cells, asked, theirs = [], [], []
+    for question in random_questions(rule):
+        one_for_all = answers.estimate(spectrum, [question], shown.name)
+        specialist = answers.estimate(trained, [question], shown.name)
+        if one_for_all is None or specialist is None:
             cells.append(Cell(decimals=shown.decimals))
             continue
-        specialist = own.estimate.at(0)
-        cells.append(_cell((one_for_all.estimate.at(q) - specialist).times(sign), shown))
-        if rate > 0:
-            rates.append(q)
+        cells.append(_cell((one_for_all - specialist).times(sign), shown))
+        if question.rate > 0:
+            asked.append(question)
             theirs.append(specialist)
-    if one_for_all is None or not rates:
+    terms = system_terms(spectrum, shown.name, asked) if asked else None
+    if terms is None:
         return (*cells, Cell(decimals=shown.decimals))
-    ours = estimate(one_for_all.terms[:, rates].mean(axis=1))
-    mean = ours - reduce(add, theirs).times(1 / len(theirs))
+    mean = estimate(terms.mean(axis=1)) - reduce(add, theirs).times(1 / len(theirs))
     return (*cells, _cell(mean.times(sign), shown))
 
 
