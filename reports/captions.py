@@ -143,8 +143,8 @@ def floor_note(has_floors: bool) -> tuple[str, ...]:
     return ("Floors are missing: these records do not keep the train split's constants.",)
 
 
-def metric_note(metrics: Iterable[str]) -> tuple[str, ...]:
-    """The rules behind the short names of the metrics."""
+def metric_note(results: Results, metrics: Iterable[str]) -> tuple[str, ...]:
+    """The rules behind the short names of the metrics, and where labels do not fit them."""
     rules = {
         "acc2_non0": "ACC2 and F1: negative against positive, samples labelled 0 left out; "
         "F1 weighted by true support.",
@@ -153,5 +153,13 @@ def metric_note(metrics: Iterable[str]) -> tuple[str, ...]:
     }
     shown = set(metrics)
     found = tuple(text for name, text in rules.items() if name in shown)
+    low, high = results.label.min(), results.label.max()
+    if "acc7" in shown and max(-low, high) <= 1:
+        found += (
+            f"The test labels lie in [{low:g}, {high:g}], where ACC7 tells three classes apart at "
+            "most: if their scale is [−1, 1], it is not the ACC7 of data on [−3, 3].".replace(
+                "[-", "[−"
+            ),
+        )
     percent = [view(m).title for m in sorted(shown) if view(m).scale == 100]
     return (*found, "Accuracies and F1 in per cent.") if percent else found

@@ -236,6 +236,16 @@ def test_captions_say_what_the_numbers_are(store: RunStore) -> None:
         assert part in caption
 
 
+@pytest.mark.parametrize(("scale", "cautious"), [(1.0, False), (1 / 3, True)])
+def test_acc7_of_labels_inside_one_is_no_acc7_of_seven(
+    store: RunStore, scale: float, cautious: bool
+) -> None:
+    add(store, make_spec(), make_table(np.array(LABEL) * scale, off_by(0.1)))
+    caption = " ".join(main_table(sources(one(store)), ("seed_a1", "bernoulli", JOINT)).caption)
+    assert ("tells three classes apart" in caption) == cautious
+    assert ("[−0.666667, 1]" in caption) == cautious
+
+
 def test_a_caption_is_about_the_systems_that_its_table_shows(store: RunStore) -> None:
     for name, seed in (("alpha", 1), ("beta", 2)):
         add(store, make_spec(name, seed=seed), make_table(LABEL, off_by(0.5)))

@@ -138,7 +138,7 @@ def _table(sources: Sources, metric: str) -> Table:
             _UNIT,
             family,
             captions.INTERVALS,
-            *captions.metric_note((metric,)),
+            *captions.metric_note(results, (metric,)),
         ),
         tuple(
             Column(title, name)

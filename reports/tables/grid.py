@@ -47,7 +47,7 @@ def grid_table(
         f"Table 8: λ×η grid of {system.label}: {shown.heading}",
         (
             *captions.common(results.only([system]), questions),
-            *captions.metric_note((metric,)),
+            *captions.metric_note(results, (metric,)),
             *captions.floor_note(bool(sources.floors)),
         ),
         tuple(Column(f"η = {rate:g}") for rate in LEVELS),

@@ -66,7 +66,7 @@ def _table(sources: Sources, found: list[Pair], rule: str) -> Table:
             "(for clean input at η = 0); negative where it is better than the specialist. Mean: "
             "over the rates above 0 that have a specialist.",
             captions.INTERVALS,
-            *captions.metric_note(metrics),
+            *captions.metric_note(results, metrics),
         ),
         (*(Column(f"η = {rate:g}") for rate in LEVELS), Column("Mean η > 0")),
         tuple(made),

@@ -208,7 +208,7 @@ def caption(
     return (
         *captions.common(_shown(sources.results, subjects, asked), asked),
         *more,
-        *captions.metric_note(metrics),
+        *captions.metric_note(sources.results, metrics),
         *captions.floor_note(bool(sources.floors)),
         captions.MARKS if len(subjects) > 1 else captions.ONE_SYSTEM,
     )

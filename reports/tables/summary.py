@@ -61,7 +61,7 @@ def _table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
             *captions.common(results, grid_questions(noise_rule, missing_rule)),
             _MEANING,
             captions.INTERVALS,
-            *captions.metric_note(metrics),
+            *captions.metric_note(results, metrics),
             *captions.floor_note(bool(sources.floors)),
         ),
         _COLUMNS,

@@ -37,7 +37,7 @@ def _table(sources: Sources, shown: View) -> Table:
             *captions.common(results, questions),
             OVERVIEW_MEANING,
             f"Ordered by {asked[-1].title}, best first, which alone supports no difference.",
-            *captions.metric_note((shown.name,)),
+            *captions.metric_note(results, (shown.name,)),
             *captions.floor_note(bool(sources.floors)),
             captions.MARKS if len(results.systems) > 1 else captions.ONE_SYSTEM,
         ),
