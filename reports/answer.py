@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from reports.statistics.inference import Array, Estimate
+from reports.statistics.inference import Estimate
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,19 @@ class Answer:
 
 
 def answer(
-    values: Array,
+    values: Sequence[float],
     seeds: tuple[int, ...],
     ends: tuple[float, float],
     published: float | None = None,
 ) -> Answer:
     """An answer from each seed's value and both ends of its interval."""
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Answer(float(values.mean()), std, *ends, seeds, tuple(values.tolist()), published)
+    count = len(values)
+    mean = math.fsum(values) / count
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    std = math.sqrt(squares / (count - 1)) if count > 1 else None
+    return Answer(mean, std, *ends, seeds, tuple(values), published)
 
 
 def answer_of(found: Estimate, seeds: tuple[int, ...]) -> Answer:
     """An answer from one system's estimate of one number."""
-    return answer(np.asarray(found.values + found.deviations[0]), seeds, found.interval)
+    return answer((found.values + found.deviations[0]).tolist(), seeds, found.interval)

@@ -132,7 +132,7 @@ class Answers:
                 self._keep(system, asked, metric, whole)
                 low, high = (ends.tolist() for ends in whole.intervals)
                 for place, (questions, per_seed) in enumerate(
-                    zip(asked, np.stack(of_runs, axis=1), strict=True)
+                    zip(asked, np.stack(of_runs, axis=1).tolist(), strict=True)
                 ):
                     beside = self.published(system, questions, metric)
                     ends = (low[place], high[place])
@@ -212,7 +212,7 @@ class Answers:
                 seeds = [s for s in group.seeds if all(s in part.seeds for part in parts)]
                 if seeds:
                     values = [[part.per_seed[part.seeds.index(s)] for s in seeds] for part in parts]
-                    per_seed = np.mean(values, axis=0)
+                    per_seed = np.mean(values, axis=0).tolist()
                     beside = self.published(group, asked, metric)
                     key = (group.key, asked, metric)
                     ends = (parts[0].low, parts[0].high) if len(parts) == 1 else mean.interval
