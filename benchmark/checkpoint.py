@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from benchmark.config import build
 from benchmark.data.inputs import InputForm
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import one_line
 from benchmark.interface import MultimodalModel, Output
 from benchmark.predict import batch_size_for, predict
-from benchmark.records import CHECKPOINT, CONFIG, INPUTS
+from benchmark.records import CHECKPOINT, CONFIG, ENVIRONMENT, INPUTS
+from benchmark.records.reader import read_bytes, read_inputs, read_json, read_spec
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
-from benchmark.yamlfile import read_yaml
 from protocols.availability import name_of
 from protocols.missing import as_masks
 from protocols.modalities import MODALITIES
@@ -95,16 +96,24 @@ def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
             f"{path} holds no model to predict with: {', '.join(missing)} not found. "
             "`benchmark run`, asked for the same run again, adds what an older record lacks."
         )
+    spec, form = read_spec(path / CONFIG), read_inputs(path / INPUTS)
+    kind = model_class(spec.model)
+    config = build(kind.Config, spec.settings()["model"], f"model {spec.model}")
     try:
-        spec = RunSpec.from_dict(read_yaml(path / CONFIG))
-        form = InputForm.from_json((path / INPUTS).read_text())
-        kind = model_class(spec.model)
-        config = build(kind.Config, spec.settings()["model"], f"model {spec.model}")
         model = kind(config, form.spec)
-        model.load_state_dict(load_file(path / CHECKPOINT))
+        model.load_state_dict(load(_weights(path)))
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
-        raise BenchmarkError(f"{path} is damaged: {error}") from None
+        raise BenchmarkError(
+            f"{path / CHECKPOINT} is damaged, or does not fit {spec.model} as it is installed: "
+            f"{one_line(error, 300)}"
+        ) from None
     return Checkpoint(spec, form, model.to(torch.device(device)).eval())
+
+
+def _weights(folder: Path) -> bytes:
+    if not (folder / ENVIRONMENT).exists():  # a logged model: nothing says what its hash was
+        return (folder / CHECKPOINT).read_bytes()
+    return read_bytes(folder / CHECKPOINT, read_json(folder / ENVIRONMENT))
 
 
 def _columns(output: Output, form: InputForm) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
@@ -51,6 +51,11 @@ def describe(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """The packages that numbers depend on; None for one that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 @cache

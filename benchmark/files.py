@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -59,6 +60,22 @@ def replace_file(path: Path, content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:  # a failed write names no file
             error.filename = str(path)
         raise
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file, or leads to one; what may not be looked at is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def child(folder: Path, name: str, what: str) -> Path:

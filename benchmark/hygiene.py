@@ -35,7 +35,7 @@ def one_line(text: object, limit: int = LINE) -> str:
     """``text`` in one printable line of about ``limit`` characters; says what was left out."""
     try:
         whole = str(text)
-    except Exception as error:  # noqa: BLE001 — an exception's own __str__ may fail in any way
+    except BaseException as error:  # noqa: BLE001 — an exception's own __str__ may fail in any way
         whole = f"{type(text).__name__} (its text cannot be had: {type(error).__name__})"
     shown = " ".join(printable(whole[: 4 * limit]).split())
     return cut(shown, limit) if len(whole) <= 4 * limit else _cut(shown, limit, len(whole))

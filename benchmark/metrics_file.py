@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -10,37 +9,45 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.metrics import METRIC_VERSION
+from benchmark.metrics import METRIC_VERSION, METRICS
 from benchmark.questions import KEYS
 from benchmark.readouts import summarise
+from benchmark.seal import sealed
 from benchmark.table import PredictionTable
 from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import Task
 from protocols.rules import RULE_VERSIONS
 
 
-def to_json(table: PredictionTable, content: bytes) -> bytes:
-    """The file's bytes; ``content`` is the table's."""
+def to_json(table: PredictionTable, seal: str) -> bytes:
+    """The file's bytes; ``seal`` is the table's, :func:`benchmark.table.seal_of`."""
     rows = io.StringIO()
     summarise(table).to_json(rows, orient="records", double_precision=15)
-    found = {**_read_off(table.task, content), "conditions": len(table.conditions)}
-    return json.dumps({**found, "rows": json.loads(rows.getvalue())}, indent=1).encode()
+    found = {**_read_off(table.task, seal), "conditions": len(table.conditions)}
+    return json.dumps(sealed({**found, "rows": json.loads(rows.getvalue())}), indent=1).encode()
 
 
-def is_current(values: Mapping[str, Any], task: Task, content: bytes) -> bool:
-    """Whether a file's values were read off the table with this content, by what is valid now."""
-    present = _read_off(task, content)
+def is_current(values: Mapping[str, Any], task: Task, seal: str) -> bool:
+    """Whether a file's values were read off the table with this seal, by what is valid now."""
+    present = _read_off(task, seal)
     return {name: values.get(name) for name in present} == present
 
 
-def frame(values: Mapping[str, Any]) -> pd.DataFrame:
-    """:func:`benchmark.readouts.summarise` of the table, from a file's values."""
+def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
+    """:func:`benchmark.readouts.summarise` of the table, from a file's values.
+
+    Raises:
+        KeyError, TypeError, ValueError: where they are no such thing.
+    """
     found = pd.DataFrame(values["rows"])
+    lacking = [name for name in (*KEYS, *METRICS[task]) if name not in found.columns]
+    if lacking:
+        raise ValueError(f"its rows have no {', '.join(lacking)}")
     numbers = [name for name in found.columns if name not in KEYS]
     return found.astype(dict.fromkeys(numbers, float))  # a column of undefined values too
 
 
-def _read_off(task: Task, content: bytes) -> dict[str, Any]:
+def _read_off(task: Task, seal: str) -> dict[str, Any]:
     """The table, what the numbers mean, and which rows are not out of date."""
     versions = {"metric": METRIC_VERSION[task], **RULE_VERSIONS, **PROTOCOL_VERSIONS}
-    return {"table": hashlib.sha256(content).hexdigest()[:12], "versions": versions}
+    return {"table": seal[:12], "versions": versions}

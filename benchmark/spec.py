@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.config import TrainingConfig
 from benchmark.metrics import PRIMARY
+from benchmark.seal import hash_of, sealed, unsealed
 from protocols.modalities import Task
 from protocols.regimes import Regime
 from protocols.settings import AnySettings, Settings
@@ -102,25 +101,25 @@ class RunSpec:
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain types: the record's ``config.yaml``."""
         labels = ("dataset", "preset", "title", "source")
-        content = {
-            "run_id": self.run_id,
-            "identity": dict(self.identity),
-            **{name: getattr(self, name) for name in labels},
-            "changes": dict(self.changes or {}),
-            "settings": self.settings(),
-        }
-        return {**content, "sha256": hash_of(content)}
+        return sealed(
+            {
+                "run_id": self.run_id,
+                "identity": dict(self.identity),
+                **{name: getattr(self, name) for name in labels},
+                "changes": dict(self.changes or {}),
+                "settings": self.settings(),
+            }
+        )
 
     @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> RunSpec:
+    def from_dict(values: Any) -> RunSpec:
         """The inverse of :meth:`as_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: where the values are no spec, or were changed since.
+            KeyError, TypeError, ValueError: where the values are no spec, or were changed since
+                (:func:`benchmark.seal.unsealed`).
         """
-        content = {key: value for key, value in values.items() if key != "sha256"}
-        if hash_of(content) != values["sha256"]:
-            raise ValueError("it was edited after the run: its content has another hash")
+        values = unsealed(values)
         identity, settings = values["identity"], values["settings"]
         return RunSpec(
             dataset=values["dataset"],
@@ -138,9 +137,3 @@ class RunSpec:
             source=values["source"],
             recorded=identity,
         )
-
-
-def hash_of(values: Mapping[str, Any]) -> str:
-    """The SHA-256 of the canonical JSON of plain values."""
-    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -6,6 +6,7 @@ never costs a retraining.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.errors import BenchmarkError
+from benchmark.data.archive import read_npz
+from benchmark.seal import SEAL, UnsealedError
 from protocols.conditions import Condition, draws_of, in_every_draw, version_of
 from protocols.modalities import MODALITIES, Modality, Task
 
 FloatArray = NDArray[np.float32]
-TABLE_VERSION = 3
-"""The form of the file: version 3 added who lacks what, and what rows were made with."""
+TABLE_VERSION = 4
+"""The form of the file: version 4 added the hash of its content."""
 
 JointKey = tuple[str, int]
 """(joint distribution, draw): the key of Protocol III's per-sample levels."""
@@ -207,6 +209,64 @@ def restrict(table: PredictionTable, conditions: Sequence[Condition]) -> Predict
 
 def to_bytes(table: PredictionTable) -> bytes:
     """The table as an npz file; the same table always gives the same bytes."""
+    arrays = _arrays(table)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays, **{SEAL: np.array(_hash_of(arrays))})
+    return buffer.getvalue()
+
+
+def seal_of(source: PredictionTable | Path) -> str:
+    """The hash of a table's content, of a file as the file states it. Raises BenchmarkError."""
+    if isinstance(source, PredictionTable):
+        return _hash_of(_arrays(source))
+    return str(read_npz(source, SEAL).get(SEAL, ""))
+
+
+def load(path: Path) -> PredictionTable:
+    """Read a table.
+
+    Raises:
+        BenchmarkError: where the file is no sound archive of arrays.
+        UnsealedError: where the table is of another form.
+        KeyError, TypeError, ValueError: where it is no table, or was changed since.
+    """
+    arrays = read_npz(path)
+    version = int(arrays.get("version", 1))
+    if version != TABLE_VERSION:
+        raise UnsealedError(f"a table of form {version}; this version reads form {TABLE_VERSION}")
+    stated = str(arrays.pop(SEAL))
+    if stated != _hash_of(arrays):
+        raise ValueError("it was edited or damaged after the run: its content has another hash")
+    columns = (arrays[k].tolist() for k in ("noise_rule", "draw", "intensity", "joint", "mask"))
+    task = str(arrays["task"])
+    if task not in ("regression", "classification"):
+        raise ValueError(f"its task is '{task}'")
+    levels: dict[JointKey, FloatArray] = {}
+    for key in arrays:
+        if key.startswith("levels/"):
+            _, joint, draw = key.split("/")
+            levels[joint, int(draw)] = arrays[key]
+    present = set(arrays["present"].tolist())
+    return PredictionTable(
+        conditions=tuple(Condition(*row) for row in zip(*columns, strict=True)),
+        present=tuple(m for m in MODALITIES if m in present),
+        task="regression" if task == "regression" else "classification",
+        sample_ids=tuple(arrays["sample_id"].tolist()),
+        label=arrays["label"],
+        available=arrays["available"],
+        prediction=arrays["prediction"],
+        log_variance=arrays.get("log_variance"),
+        reliability=arrays.get("reliability"),
+        joint_levels=levels,
+        routing=arrays.get("routing"),
+        versions=tuple(arrays["row_version"].tolist()),
+        block=tuple(arrays["block"].tolist()),
+        blocks=tuple(json.loads(block) for block in arrays["blocks"].tolist()),
+    )
+
+
+def _arrays(table: PredictionTable) -> dict[str, np.ndarray]:
+    """What the file holds, but for its hash."""
     arrays: dict[str, np.ndarray] = {
         "noise_rule": np.array([c.noise_rule for c in table.conditions]),
         "draw": np.array([c.draw for c in table.conditions], dtype=np.int64),
@@ -229,48 +289,14 @@ def to_bytes(table: PredictionTable) -> bytes:
             arrays[name] = values
     for joint, draw in sorted(table.joint_levels):
         arrays[f"levels/{joint}/{draw}"] = table.joint_levels[joint, draw]
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
+    return arrays
 
 
-def load(path: Path) -> PredictionTable:
-    """Read a table.
-
-    Raises:
-        BenchmarkError: for a table of another form.
-        OSError, KeyError or ValueError: where the file is no table.
-    """
-    with np.load(path, allow_pickle=False) as arrays:
-        version = int(arrays.get("version", 1))
-        if version != TABLE_VERSION:
-            raise BenchmarkError(
-                f"{path} is a prediction table of form {version}, and this version reads form "
-                f"{TABLE_VERSION}: delete it, and the same `benchmark run` makes it anew from the "
-                "checkpoint"
-            )
-        columns = (arrays[k].tolist() for k in ("noise_rule", "draw", "intensity", "joint", "mask"))
-        task = str(arrays["task"])
-        assert task in ("regression", "classification")
-        levels: dict[JointKey, FloatArray] = {}
-        for key in arrays.files:
-            if key.startswith("levels/"):
-                _, joint, draw = key.split("/")
-                levels[joint, int(draw)] = arrays[key]
-        present = set(arrays["present"].tolist())
-        return PredictionTable(
-            conditions=tuple(Condition(*row) for row in zip(*columns, strict=True)),
-            present=tuple(m for m in MODALITIES if m in present),
-            task="regression" if task == "regression" else "classification",
-            sample_ids=tuple(arrays["sample_id"].tolist()),
-            label=arrays["label"],
-            available=arrays["available"],
-            prediction=arrays["prediction"],
-            log_variance=arrays.get("log_variance", None),
-            reliability=arrays.get("reliability", None),
-            joint_levels=levels,
-            routing=arrays.get("routing", None),
-            versions=tuple(arrays["row_version"].tolist()),
-            block=tuple(arrays["block"].tolist()),
-            blocks=tuple(json.loads(block) for block in arrays["blocks"].tolist()),
-        )
+def _hash_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """The SHA-256 of arrays: their names, kinds, shapes and values."""
+    hasher = hashlib.sha256()
+    for name in sorted(arrays):
+        values = arrays[name]
+        hasher.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        hasher.update(values.tobytes())
+    return hasher.hexdigest()

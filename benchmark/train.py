@@ -31,6 +31,10 @@ from protocols.training import degrade_training_batch, degrade_validation_split
 State = dict[str, Any]
 
 
+class ResumeError(RuntimeError):
+    """The state to go on from does not fit the model or the trainer as they are now."""
+
+
 class DivergedError(RuntimeError):
     """The training loss became NaN or infinite."""
 
@@ -88,6 +92,7 @@ def fit(
     Raises:
         DivergedError: where the training loss is not finite at the end of an epoch, or the
             validation metric in none.
+        ResumeError: where ``resume`` does not fit; nothing was trained then.
         BenchmarkError: where no epoch is left to select from, or a phase has nothing to train.
     """
     device = data.train.device
@@ -97,7 +102,10 @@ def fit(
     corruption = torch.Generator(device=device).manual_seed(stream_seed(seed, "corruption"))
     loop = _Loop(model, data, config, regime, order, corruption, callbacks)
     if resume is not None:
-        loop.load_state(resume)
+        try:
+            loop.load_state(resume)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise ResumeError(str(error)) from error
     while loop.epoch < config.epochs:
         loop.run_epoch()
         callbacks.save(loop.state())

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from benchmark.config import TrainingConfig
 from benchmark.metrics import PRIMARY
 from benchmark.records import RunRecord, RunStore
-from benchmark.registry import model_facts
+from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
 from protocols.conditions import PROTOCOLS, Condition, Joint, Protocol, conditions_of
@@ -22,7 +22,6 @@ from protocols.rules import NoiseRule
 from protocols.settings import AnySettings
 
 JOINT: Joint = "uniform_0.7"
-TITLES = {"qamoe": "QA-MoE", "mult": "MulT", "lmf": "LMF", "tfn": "TFN"}
 
 
 def make_run_spec(
@@ -35,13 +34,15 @@ def make_run_spec(
     **model_config: object,
 ) -> RunSpec:
     """A run's spec; its model settings are made up unless given."""
+    card = model_class(model).card
     return RunSpec(
         dataset=dataset,
         data_sha256=f"{sum(map(ord, dataset)):064x}",
         task=task,
         model=model,
         version=1,
-        title=TITLES.get(model, model),
+        title=card.title,
+        source=card.source,
         config=AnySettings(**(model_config or {"width": 8, "topk": 2})),
         training=TrainingConfig(epochs=epochs, select_on=PRIMARY[task]),
         regime=Regime(kind=regime) if isinstance(regime, str) else regime,  # type: ignore[arg-type]

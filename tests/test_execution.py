@@ -19,8 +19,10 @@ from pydantic import Field
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.execution import execute as module
+from benchmark.execution import resume
+from benchmark.execution.attempt import attempt
 from benchmark.execution.execute import execute, load_model
-from benchmark.execution.executor import Execution, attempt, run_plan
+from benchmark.execution.executor import Execution, run_plan
 from benchmark.files import replace_file
 from benchmark.interface import ModelConfig
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
@@ -252,18 +254,19 @@ def counting(filled: list):
     return fill
 
 
-def test_a_table_of_another_form_is_refused_in_one_line(tiny, tmp_path) -> None:
+def test_a_table_of_another_form_is_made_anew_with_one_line(tiny, tmp_path) -> None:
     (spec,), conditions = plan(tiny, protocol="I")
     store = RunStore(tmp_path)
     execute(spec, tiny, conditions, store, lambda event: None)
     path = store.path(spec.run_id) / "predictions.npz"
+    before, events = path.read_bytes(), []
     with np.load(path) as arrays:
         older = {k: v for k, v in arrays.items() if k != "version"}
     np.savez(path, **older)
-    with pytest.raises(BenchmarkError, match=r"form 1, .* delete it"):
-        execute(spec, tiny, conditions, store, lambda event: None)
-    path.unlink()
-    assert execute(spec, tiny, conditions, store, lambda event: None) == "done"
+    assert execute(spec, tiny, conditions, store, events.append) == "done"
+    assert path.read_bytes() == before
+    (note,) = [event.message for event in events if event.kind == "note"]
+    assert "predictions.npz: it was made by an older version" in note
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -327,7 +330,7 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) 
         replace_file(path, data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "replace_file", fill_up)
+        patch.setattr(resume, "replace_file", fill_up)
         assert attempt(Planned(spec, conditions), tiny, store, events.append, False) == "failed"
     assert "No space left on device" in events[-1].message
     events.clear()

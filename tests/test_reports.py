@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.errors import BenchmarkError
 from benchmark.records import METRICS, PREDICTIONS, RunStore
+from benchmark.seal import sealed, unsealed
 from protocols.conditions import Condition
 from protocols.regimes import Regime
 from protocols.settings import AnySettings
@@ -102,10 +103,10 @@ def test_what_cannot_be_used_is_told(store: RunStore, tmp_path: Path) -> None:
 
 def test_stale_metrics_are_made_again_from_the_table(store: RunStore) -> None:
     run = add(store, make_spec(), make_table(LABEL, off_by(0.5)))
-    content = json.loads((run.path / METRICS).read_text())
+    content = unsealed(json.loads((run.path / METRICS).read_text()))
     content["versions"]["metric"] = -1
     content["rows"][0]["mae"] = 99.0
-    (run.path / METRICS).write_text(json.dumps(content))
+    (run.path / METRICS).write_text(json.dumps(sealed(content)))
     table = main_table(sources(one(store)), ("seed_a1", "bernoulli", JOINT))
     assert cell(table, "Alpha · clean", "MAE ↓", "Clean test").value == pytest.approx(0.5, abs=1e-6)
 

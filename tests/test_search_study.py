@@ -10,9 +10,10 @@ from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.execution.execute import execute
 from benchmark.execution.executor import Execution
+from benchmark.execution.resume import load_state, origin_of
 from benchmark.plan import PlanConfig, plan_runs
 from benchmark.records import VALIDATION, RunStore
-from benchmark.search import plan as search_module
+from benchmark.search import search as search_module
 from benchmark.search.report import best_yaml, ranked
 from benchmark.search.session import SearchSession
 from benchmark.search.study import Study
@@ -67,9 +68,10 @@ def test_a_pruned_trial_leaves_its_state_and_can_be_benchmarked(
     store = RunStore(tmp_path)
     (run_id,) = pruned.run_ids
     assert not store.is_trained(run_id)
-    state = torch.load(store.partial(run_id) / "resume.pt", weights_only=True)
-    assert state["epoch"] == 1  # the end of the last complete epoch before the pruning one
     (spec,) = plan.specs(pruned.settings)
+    cpu = torch.device("cpu")
+    state = load_state(store.partial(run_id) / "resume.pt", origin_of(spec, cpu), cpu)
+    assert state["epoch"] == 1  # the end of the last complete epoch before the pruning one
     tiny = load_dataset("tiny", data_dir)
     conditions = plan.objective.conditions()
     events = []

@@ -17,7 +17,7 @@ from benchmark.execution.executor import Execution
 from benchmark.plan import PlanConfig, plan_conditions
 from benchmark.records import CHECKPOINT, RunStore
 from benchmark.search.objective import Objective
-from benchmark.search.plan import SearchPlan, plan_search
+from benchmark.search.request import SearchRequest, plan_search
 from benchmark.search.session import SearchSession
 from benchmark.tracking.sync import sync
 from benchmark.tracking.tracked import NOTE
@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 
 @pytest.fixture(scope="module")
-def plan(data_dir: Path, store: RunStore) -> SearchPlan:
+def plan(data_dir: Path, store: RunStore) -> SearchRequest:
     """A study of four trials, searched and tracked."""
     request = PlanConfig(
         dataset="tiny",
@@ -68,9 +68,8 @@ def test_a_study_is_a_parent_run_and_its_trials_are_children(store, plan) -> Non
         assert not [name for name in run.data.metrics if name.startswith("test/")]
         topk = run.data.params["model.topk"]
         rate = run.data.params["training.learning_rate"]
-        assert (
-            run.info.run_name == f"QA-MoE · spectrum (learning_rate={rate}, topk={topk}) · seed 1111"
-        )
+        point = f"learning_rate={rate}, topk={topk}"
+        assert run.info.run_name == f"QA-MoE · spectrum ({point}) · seed 1111"
     best = min(run.data.metrics["valid/grid_mae"] for run in children)
     assert parent.data.metrics["valid/grid_mae_best"] == best
     history = client_of(store).get_metric_history(parent.info.run_id, "valid/grid_mae")

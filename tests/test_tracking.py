@@ -86,7 +86,7 @@ def test_a_plan_is_a_parent_with_a_child_for_each_run(store: RunStore) -> None:
     assert run.data.tags[NOTE].startswith(f"**{QAMoE.card.title}**: {QAMoE.card.citation}")
     assert "*paper read*" in run.data.tags[NOTE]
     values = [children[s.run_id].data.metrics["test/clean_mae"] for s in specs[:2]]
-    shown = parent.data.metrics["qamoe spectrum _width_8_ topk_2_/test/clean_mae"]
+    shown = parent.data.metrics["QA-MoE spectrum/test/clean_mae"]
     assert shown == pytest.approx(sum(values) / 2)
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.name == "synthetic"

@@ -14,6 +14,8 @@ from benchmark.options import DATA_DIR, RUNS_DIR
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from benchmark.records import RunRecord
+
 app = typer.Typer(
     help="What there is: models, data sets, protocols, plans, runs.", no_args_is_help=True
 )
@@ -67,7 +69,7 @@ def protocols() -> None:
 @app.command()
 def plans() -> None:
     """Named plans, for `benchmark run --plan NAME`."""
-    from benchmark.plans import named_plan, plan_names
+    from benchmark.planfile import named_plan, plan_names
     from benchmark.plugins import broken_rows
 
     table = _table("name", "what")
@@ -83,36 +85,36 @@ def plans() -> None:
 
 @app.command()
 def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
-    """Runs: finished, trials of a search, interrupted, failed, broken."""
-    from benchmark.metrics import PRIMARY
+    """Runs: finished, trials of a search, running, interrupted, failed, broken."""
     from benchmark.records import RunStore
 
     store = RunStore(runs_dir)
     table = _table("run", "data set", "model", "regime", "seed", "clean", "state")
-    broken = store.broken()
-    for record in store.trained_records():
-        if record.run_id in broken:
-            continue
-        spec, metric = record.spec, PRIMARY[record.spec.task]
-        clean, state = "–", "search trial, not evaluated on test"
-        if store.has(record.run_id):
-            rows = record.metrics
-            value = float(rows[rows["protocol"] == "clean"][metric].iloc[0])
-            clean, state = f"{metric} {value:.3f}", "finished"
+    survey = store.survey()
+    for record in survey.records:
+        spec = record.spec
         table.add_row(
             spec.run_id,
             spec.dataset,
             spec.model if spec.preset == "paper" else f"{spec.model} ({spec.preset})",
             spec.regime.name,
             str(spec.seed),
-            clean,
-            state,
+            _clean_value(record),
+            "finished" if record.is_evaluated() else "search trial, not evaluated on test",
         )
-    for run_id, state in store.unfinished().items():
+    broken = {run_id: f"broken: {error.brief}" for run_id, error in survey.problems.items()}
+    for run_id, state in (*store.unfinished().items(), *broken.items()):
         table.add_row(run_id, *[""] * 5, one_line(state))
-    for run_id, missing in broken.items():
-        table.add_row(run_id, *[""] * 5, f"broken: no {', '.join(missing)}")
     _print(table)
+
+
+def _clean_value(record: RunRecord) -> str:
+    from benchmark.metrics import PRIMARY
+
+    metric = PRIMARY[record.spec.task]
+    rows = record.metrics if record.is_evaluated() else None
+    values = [] if rows is None else rows[rows["protocol"] == "clean"][metric].tolist()
+    return f"{metric} {values[0]:.3f}" if values else "–"
 
 
 def _table(*columns: str) -> Table:

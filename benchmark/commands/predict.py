@@ -48,6 +48,7 @@ def predict(
             " runs` shows them. Another folder of runs: --runs-dir DIR."
         )
     record = RunStore(runs_dir).trained(run_id)
+    _ = record.spec  # raises where the folder has another run's record
     checkpoint = load_checkpoint(record.path, str(choose_device(device)))
     table = _predicted(checkpoint, features, split)
     if out is None:

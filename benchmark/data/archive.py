@@ -49,7 +49,7 @@ def read_archive(path: Path) -> dict[str, Any]:
         BenchmarkError: the file is damaged, unpacks to far more than its size, or a column cannot
             be read without executing code.
     """
-    columns = _npz(path) if path.suffix == ".npz" else _safetensors(path)
+    columns = read_npz(path) if path.suffix == ".npz" else _safetensors(path)
     data: dict[str, Any] = {}
     for key, values in columns.items():
         split, dot, name = key.partition(".")
@@ -66,14 +66,15 @@ def read_archive(path: Path) -> dict[str, Any]:
     return data
 
 
-def _npz(path: Path) -> dict[str, Any]:
+def read_npz(path: Path, only: str | None = None) -> dict[str, Any]:
+    """The arrays of an .npz file, or the one array that has a name. Raises BenchmarkError."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_unpacked(path, members)
             names = [member.filename.removesuffix(".npy") for member in members]
             _check_once(path, names)
-            pairs = zip(names, members, strict=True)
+            pairs = [p for p in zip(names, members, strict=True) if only in (None, p[0])]
             return {name: _column(archive, member, path) for name, member in pairs}
     except _UNREADABLE as error:
         raise _damaged(path, error) from None

@@ -22,6 +22,7 @@ from benchmark.data.standardise import Scale, fill_nonfinite
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.hygiene import one_line
 from benchmark.interface import DataSpec
+from benchmark.seal import sealed, unsealed
 from protocols.modalities import MODALITIES, Modalities, Modality
 
 FAR = 1e6
@@ -67,12 +68,12 @@ class InputForm:
             for m, scale in self.scales.items()
         }
         values = {**asdict(self.spec), "scales": scales, "class_names": self.class_names}
-        return json.dumps(values)
+        return json.dumps(sealed(values))
 
     @staticmethod
     def from_json(text: str) -> InputForm:
         """The inverse of :meth:`to_json`. Raises ValueError, KeyError or TypeError."""
-        values = json.loads(text)
+        values = unsealed(json.loads(text))
         scales = {
             m: Scale.from_lists(scale["mean"], scale["std"], scale["constant"])
             for m, scale in values.pop("scales").items()

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-EventKind = Literal["started", "step", "epoch", "evaluating", "waiting", "finished", "failed"]
+EventKind = Literal[
+    "started", "step", "epoch", "evaluating", "waiting", "note", "finished", "failed"
+]
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,9 @@ class Event:
         kind: "started" (training begins or resumes at ``done`` of ``total`` epochs), "step"
             (``done`` of ``total`` epochs, fractional, with the current loss), "epoch" (``done``
             epochs are complete; ``values`` are their curves), "evaluating" (``done`` of ``total``
-            rows of the prediction table), "waiting" (another process has this run), "finished",
-            "failed" (``message`` says why).
+            rows of the prediction table), "waiting" (another process has this run), "note"
+            (``message`` says what was found unsound and is made anew), "finished", "failed"
+            (``message`` says why).
         done, total: see above.
         values: metric name -> value.
         message: text for people.

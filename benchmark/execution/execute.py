@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from filelock import Timeout
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.inputs import InputForm
 from benchmark.environment import describe
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
-from benchmark.files import replace_file
+from benchmark.execution.resume import (
+    RESUME,
+    UnusableError,
+    load_state,
+    origin_of,
+    save_state,
+    set_aside,
+)
+from benchmark.hygiene import one_line
 from benchmark.interface import MultimodalModel
 from benchmark.predict import fill_table
-from benchmark.records import CHECKPOINT, ERROR, PREDICTIONS, RunRecord, RunStore
+from benchmark.records import CHECKPOINT, DamagedError, ForeignError, RunRecord, RunStore
 from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable, merge, to_make
-from benchmark.train import Callbacks, Fitted, State, fit
+from benchmark.train import Callbacks, Fitted, ResumeError, State, fit
 from protocols.conditions import Condition
 
-RESUME = "resume.pt"
-
-Outcome = Literal["done", "kept", "busy", "stopped"]
+Outcome = Literal["done", "kept", "busy", "stopped", "failed"]
 """done: something was computed; kept: all was there; busy: another process has the run; stopped:
-the listener stopped it, and it can go on from its last complete epoch."""
+the listener stopped it, and it can go on from its last complete epoch; failed: it raised."""
+
+T = TypeVar("T")
 
 
 class Stopped(Exception):  # noqa: N818 - no error
@@ -56,8 +62,14 @@ def make_model(spec: RunSpec, dataset: Dataset) -> MultimodalModel:
 
 def load_model(record: RunRecord, spec: RunSpec, dataset: Dataset) -> MultimodalModel:
     """The checkpoint of a run's record on the data set's device, in eval mode."""
-    model = make_model(spec, dataset)
-    model.load_state_dict(load_file(record.path / CHECKPOINT))
+    model, weights = make_model(spec, dataset), load(record.checkpoint())
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BenchmarkError(
+            f"{record.path / CHECKPOINT} does not fit {spec.model} as it is now: give its card a "
+            f"new version, which makes new runs, or delete {record.path} ({one_line(error, 200)})"
+        ) from None
     return model.to(dataset.splits["train"].device).eval()
 
 
@@ -81,21 +93,42 @@ def execute(
         wait: whether to wait for another process that works on the same run.
         validation: the rows that its table of the validation split must have.
     """
-    lock = store.lock(spec.run_id)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        held = store.lock(spec.run_id).acquire(timeout=-1 if wait else 0)
     except Timeout:
         listen(Event(spec.run_id, "waiting", message="another process works on this run"))
         return "busy"
-    with lock:
+    with held:
+        store.tidy(spec.run_id)
+        record = _sound(spec, store, listen)
         try:
-            if store.is_trained(spec.run_id):
-                record = store.trained(spec.run_id)
-                return _extend(record, spec, dataset, conditions, validation, store, listen)
+            if record is not None:
+                outcome = _extend(record, spec, dataset, conditions, validation, store, listen)
+                store.close(spec.run_id)
+                return outcome
             _train_and_commit(spec, dataset, conditions, validation, store, listen)
         except Stopped:
             return "stopped"
         return "done"
+
+
+def _sound(spec: RunSpec, store: RunStore, listen: Listener) -> RunRecord | None:
+    """The record where it can be believed; one that cannot be is told, and made anew.
+
+    Raises:
+        BenchmarkError: where the directory has another run's record, which is not to be lost.
+    """
+    record = RunRecord(store.path(spec.run_id))
+    if not record.path.exists():
+        return None
+    try:
+        _ = record.spec, record.environment, record.history, record.checkpoint()
+    except ForeignError:
+        raise
+    except DamagedError as error:
+        listen(Event(spec.run_id, "note", message=f"{error.brief}; it is trained again"))
+        return None
+    return record
 
 
 def _extend(
@@ -108,13 +141,20 @@ def _extend(
     listen: Listener,
 ) -> Outcome:
     """Add the rows that a finished run's tables lack, and make anew those that are out of date."""
-    known = {
-        "test": record.table if (record.path / PREDICTIONS).is_file() else None,
-        "valid": record.validation,
-    }
+
+    def read(part: Callable[[], T]) -> T | None:
+        """A part of the record; None where it is absent or unsound, and so made anew."""
+        try:
+            return part()
+        except DamagedError as error:
+            if error.path.exists():
+                listen(Event(spec.run_id, "note", message=f"{error.brief}; it is made anew"))
+            return None
+
+    known = {"test": read(lambda: record.table), "valid": read(lambda: record.validation)}
     asked = {"test": conditions, "valid": validation}
     todo = {split: to_make(known[split], rows) for split, rows in asked.items()}
-    store.add_inputs(record.run_id, InputForm.of(dataset))
+    inputs = None if read(lambda: record.inputs) else InputForm.of(dataset)
     if any(todo.values()):
         _require_same_source(record, spec)
         model = load_model(record, spec, dataset)
@@ -124,11 +164,11 @@ def _extend(
             if rows
         }
         whole = {s: merge(old, new) if (old := known[s]) else new for s, new in made.items()}
-        store.extend(record.run_id, whole.get("test"), whole.get("valid"))
+        store.extend(record.run_id, whole.get("test"), whole.get("valid"), inputs)
         listen(Event(record.run_id, "finished"))
         return "done"
-    if known["test"] is not None and not record.metrics_are_current():
-        store.extend(record.run_id, known["test"])
+    stale = known["test"] is not None and not read(record.metrics_are_current)
+    store.extend(record.run_id, known["test"] if stale else None, inputs=inputs)
     return "kept"
 
 
@@ -153,7 +193,6 @@ def _train_and_commit(
 ) -> None:
     folder = store.partial(spec.run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ERROR).unlink(missing_ok=True)
     started = time.perf_counter()
     fitted = _fit(spec, dataset, folder / RESUME, listen)
     trained = time.perf_counter()
@@ -178,40 +217,37 @@ def _train_and_commit(
     listen(Event(spec.run_id, "finished"))
 
 
-def _fit(spec: RunSpec, dataset: Dataset, resume_path: Path, listen: Listener) -> Fitted:
-    total = float(spec.training.epochs)
-    resume: State | None = None
-    device = dataset.splits["train"].device
-    if resume_path.is_file():
-        resume = torch.load(resume_path, map_location=device, weights_only=True)
-    begun = float(resume["epoch"]) if resume else 0.0
-    listen(Event(spec.run_id, "started", begun, total))
+def _fit(spec: RunSpec, dataset: Dataset, path: Path, listen: Listener) -> Fitted:
+    """Train, from the resume state where there is one to go on from."""
+    device, total = dataset.splits["train"].device, float(spec.training.epochs)
+    origin = origin_of(spec, device)
     callbacks = Callbacks(
         step=lambda done, loss: listen(
             Event(spec.run_id, "step", done, total, {"train_loss": loss})
         ),
         epoch=lambda done, row: listen(Event(spec.run_id, "epoch", done, total, row)),
-        save=partial(_save_state, resume_path),
-    )
-    return fit(
-        lambda: make_model(spec, dataset),
-        dataset.training_data(),
-        spec.training,
-        spec.regime,
-        spec.seed,
-        callbacks,
-        resume,
+        save=partial(save_state, path, origin=origin),
     )
 
+    def train(resume: State | None) -> Fitted:
+        begun = float(resume["epoch"]) if resume else 0.0
+        listen(Event(spec.run_id, "started", begun, total))
+        return fit(
+            lambda: make_model(spec, dataset),
+            dataset.training_data(),
+            spec.training,
+            spec.regime,
+            spec.seed,
+            callbacks,
+            resume,
+        )
 
-def _save_state(path: Path, state: State) -> None:
-    """Replace the resume checkpoint in one step: a kill leaves the old one or the new one.
-
-    It is made in memory first: a full disk is then an OSError that says so, not torch's own.
-    """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    replace_file(path, buffer.getvalue())
+    if path.exists():
+        try:
+            return train(load_state(path, origin, device))
+        except (UnusableError, ResumeError) as error:
+            listen(Event(spec.run_id, "note", message=set_aside(path, one_line(error, 200))))
+    return train(None)
 
 
 def _fill(
@@ -234,6 +270,7 @@ def _fill(
         split_name=split,
         made_with={
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "run_id": spec.run_id,
             **{name: here[name] for name in _MADE_WITH},
         },
     )

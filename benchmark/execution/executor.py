@@ -12,7 +12,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,19 +19,18 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.registry import load_dataset
+from benchmark.execution.attempt import attempt, interrupts, write_down
 from benchmark.execution.events import Event, Listener
-from benchmark.execution.execute import Outcome, Stopped, execute
+from benchmark.execution.execute import Outcome, Stopped
 from benchmark.plan import Planned
-from benchmark.records import ERROR, RunStore
+from benchmark.records import RunStore
 from benchmark.spec import RunSpec
-
-Result = Outcome | Literal["failed"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Supply(Protocol):
     def take(self) -> Planned | None:
         """The next run; None where there is none. Asked again after every run that ends."""
 
-    def ended(self, spec: RunSpec, result: Result) -> None:
+    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
         """What became of a run."""
 
 
@@ -85,16 +83,16 @@ class _Listed:
 
     def __init__(self, plan: Sequence[Planned]) -> None:
         self.pending = deque(plan)
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, Outcome] = {}
 
     def take(self) -> Planned | None:
         return self.pending.popleft() if self.pending else None
 
-    def ended(self, spec: RunSpec, result: Result) -> None:
-        self.results[spec.run_id] = result
+    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
+        self.results[spec.run_id] = outcome
 
 
-def run_plan(plan: Sequence[Planned], how: Execution, listen: Listener) -> dict[str, Result]:
+def run_plan(plan: Sequence[Planned], how: Execution, listen: Listener) -> dict[str, Outcome]:
     """Do every run; what another process is doing comes last, and is waited for.
 
     Returns:
@@ -113,41 +111,22 @@ def run_supply(supply: Supply, how: Execution, listen: Listener) -> None:
         _Pool(how, listen).run(supply)
 
 
-def attempt(
-    planned: Planned,
-    dataset: Dataset,
-    store: RunStore,
-    listen: Listener,
-    wait_for_others: bool,
-) -> Result:
-    """Do one run; a failure is written down beside the run and told, not raised."""
-    spec = planned.spec
-    try:
-        rows = planned.conditions, planned.validation
-        return execute(spec, dataset, rows[0], store, listen, wait_for_others, rows[1])
-    except Exception as error:  # noqa: BLE001 - whatever a model raises must not end the plan
-        folder = store.partial(spec.run_id)
-        with contextlib.suppress(OSError):  # a full disk: the event below still tells
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ERROR).write_text(traceback.format_exc())
-        message = f"{type(error).__name__}: {error}"
-        listen(Event(spec.run_id, "failed", message=message))
-        return "failed"
-
-
 def _run_here(supply: Supply, how: Execution, listen: Listener) -> None:
     torch.set_num_threads(how.threads)
     dataset = _load(how)
     store = RunStore(how.runs_dir)
     busy: deque[Planned] = deque()
-    while (planned := supply.take()) is not None or busy:
-        wait_for_others = planned is None
-        planned = planned or busy.popleft()
-        result = attempt(planned, dataset, store, listen, wait_for_others)
-        if result == "busy":
-            busy.append(planned)
-        else:
-            supply.ended(planned.spec, result)
+    with interrupts() as interrupted:
+        while (planned := supply.take()) is not None or busy:
+            wait_for_others = planned is None
+            planned = planned or busy.popleft()
+            outcome = attempt(planned, dataset, store, listen, wait_for_others, interrupted)
+            if outcome == "busy":
+                busy.append(planned)
+            else:
+                supply.ended(planned.spec, outcome)
+            if interrupted():  # a model has swallowed it
+                raise KeyboardInterrupt
 
 
 def _load(how: Execution) -> Dataset:
@@ -155,11 +134,17 @@ def _load(how: Execution) -> Dataset:
     return (dataset if how.test else dataset.without_test()).to(how.device)
 
 
-Task = tuple[Planned, bool]
-"""(run, whether to wait for another process that works on it)"""
+class Job(NamedTuple):
+    """What a worker is asked to do: a run, and whether to wait for another process that has it."""
+
+    planned: Planned
+    wait_for_others: bool
+
 
 STOP = "stop"
 """Said to a worker whose run is to stop."""
+_PATIENCE = 5.0
+"""Seconds that a worker has to end."""
 
 
 def _worker(channel: Connection, how: Execution) -> None:
@@ -176,11 +161,10 @@ def _worker(channel: Connection, how: Execution) -> None:
             channel.recv()
             raise Stopped
 
-    while (task := channel.recv()) is not None:
-        if task == STOP:  # came too late: that run is over
+    while (job := channel.recv()) is not None:
+        if job == STOP:  # came too late: that run is over
             continue
-        planned, wait_for_others = task
-        channel.send(attempt(planned, dataset, store, tell, wait_for_others))
+        channel.send(attempt(job.planned, dataset, store, tell, job.wait_for_others))
 
 
 def _die_with_parent(parent: int) -> None:
@@ -195,9 +179,10 @@ class _Pool:
 
     def __init__(self, how: Execution, listen: Listener) -> None:
         self.how, self.listen = how, listen
+        self.store = RunStore(how.runs_dir)
         self.context = get_context("spawn")
         self.processes: dict[Connection, BaseProcess] = {}
-        self.current: dict[Connection, Task | None] = {}
+        self.current: dict[Connection, Job | None] = {}
         self.busy: deque[Planned] = deque()
 
     def run(self, supply: Supply) -> None:
@@ -214,17 +199,16 @@ class _Pool:
 
     def _hand_out(self, supply: Supply) -> None:
         while True:
-            idle = next((c for c, task in self.current.items() if task is None), None)
+            idle = next((c for c, job in self.current.items() if job is None), None)
             if idle is None and len(self.processes) >= self.how.workers:
                 return
             planned = supply.take()
             if planned is None and not self.busy:
                 return
-            task = (planned, False) if planned else (self.busy.popleft(), True)
+            job = Job(planned, False) if planned else Job(self.busy.popleft(), True)
             channel = idle or self._start_worker()
-            self.current[channel] = task
-            with contextlib.suppress(BrokenPipeError):  # a dead worker: its pipe's end says so
-                channel.send(task)
+            self.current[channel] = job
+            _send(channel, job)
 
     def _start_worker(self) -> Connection:
         ours, theirs = self.context.Pipe()
@@ -235,43 +219,50 @@ class _Pool:
         return ours
 
     def _receive(self, channel: Connection, supply: Supply) -> None:
-        task = self.current[channel]
+        job = self.current[channel]
         try:
             message = channel.recv()
-        except EOFError:
-            self._bury(channel, task, supply)
+        except (EOFError, OSError):  # OSError: it died before it read what it was sent
+            self._bury(channel, job, supply)
             return
         if isinstance(message, Event):
             try:
                 self.listen(message)
             except Stopped:
-                channel.send(STOP)
+                _send(channel, STOP)
             return
-        assert task is not None
+        assert job is not None
         self.current[channel] = None
         if message == "busy":
-            self.busy.append(task[0])
+            self.busy.append(job.planned)
         else:
-            supply.ended(task[0].spec, message)
+            supply.ended(job.planned.spec, message)
 
-    def _bury(self, channel: Connection, task: Task | None, supply: Supply) -> None:
+    def _bury(self, channel: Connection, job: Job | None, supply: Supply) -> None:
         process = self.processes.pop(channel)
         process.join()
         del self.current[channel]
-        if task is None:
+        if job is None:
             return
-        code = process.exitcode or 0
+        code, spec = process.exitcode or 0, job.planned.spec
         reason = f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
         message = f"the worker process of this run ended by {reason}"
-        self.listen(Event(task[0].spec.run_id, "failed", message=message))
-        supply.ended(task[0].spec, "failed")
+        write_down(spec, self.store, message, message, self.listen)
+        supply.ended(spec, "failed")
 
     def _close(self) -> None:
         for channel, process in self.processes.items():
             if self.current[channel] is None:
-                with contextlib.suppress(BrokenPipeError):
-                    channel.send(None)
+                _send(channel, None)
             else:
                 process.terminate()  # interrupted: the run goes on from its last epoch next time
         for process in self.processes.values():
+            process.join(_PATIENCE)
+            process.kill()  # one whose model does not let it end
             process.join()
+
+
+def _send(channel: Connection, message: Job | str | None) -> None:
+    """Tell a worker something; that it is dead is found out when its pipe is read."""
+    with contextlib.suppress(OSError):
+        channel.send(message)

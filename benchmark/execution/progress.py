@@ -72,6 +72,10 @@ class Display:
         if event.kind in ("finished", "failed"):
             self._end(event)
             return
+        if event.kind == "note":
+            text = f"{self.titles[event.run_id]}  ({event.run_id}): {event.message}"
+            self.bars.console.print(text, markup=False, style="yellow", soft_wrap=True)
+            return
         task = self._task(event.run_id)
         if event.kind == "waiting":
             self.bars.update(task, note=event.message)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmark.data.registry import load_dataset
+from benchmark.errors import BenchmarkError
 from benchmark.execution.estimate import estimate_seconds
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
@@ -25,7 +27,7 @@ from benchmark.plan import (
 )
 from benchmark.questions import overview
 from benchmark.readouts import answers_in, headline_value, questions_in, spread
-from benchmark.records import RunStore
+from benchmark.records import DamagedError, RunRecord, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
 from benchmark.table import to_make
@@ -64,9 +66,13 @@ class Session:
         if not self.store.has(planned.spec.run_id):
             return False
         record = self.store.record(planned.spec.run_id)
-        if to_make(record.validation, planned.validation):
+        try:
+            record.look()
+            if to_make(record.validation, planned.validation):
+                return False
+            return record.covers(planned.conditions) and record.metrics_are_current()
+        except DamagedError:  # the run says what, and makes it anew
             return False
-        return record.covers(planned.conditions) and record.metrics_are_current()
 
     def show_plan(self) -> None:
         """Print the plan, how many of its runs are missing, and how long they should take."""
@@ -109,6 +115,7 @@ class Session:
         """Do what is pending, track it, print the summary. False where a run failed."""
         self.store.prepare()
         pending = self.pending()
+        self.store.close_all(planned.spec.run_id for planned in self.plan if planned not in pending)
         self.console.print(self._headline(len(pending)))
         title = self.request.title or plan_title(self.specs)
         experiment = experiment or self.dataset.name
@@ -159,6 +166,17 @@ class Session:
             f" availability subsets instead of {MASK_COUNT}"
         )
 
+    def _sound(self) -> dict[str, RunRecord]:
+        """The finished runs: id -> record. One that cannot be believed failed, which is told."""
+        found = {}
+        for run_id in sorted({spec.run_id for spec in self.specs}):
+            with suppress(BenchmarkError):
+                record = self.store.record(run_id)
+                record.look()
+                _ = record.validation
+                found[run_id] = record
+        return found
+
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]
         kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
@@ -170,8 +188,7 @@ class Session:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        every = {p.spec.run_id for p in self.plan}
-        done = {i: self.store.record(i) for i in sorted(every) if self.store.has(i)}
+        done = self._sound()
         asked = {q for record in done.values() for q in questions_in(record.metrics)}
         columns = [h for h in overview(asked) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)

@@ -69,7 +69,9 @@ def sync(
     report = SyncReport()
     known = plans(store)
     by_experiment: dict[str, list[Tracked]] = {plan.experiment: [] for plan in known}
-    for tracked in readable(store.trained_records(), report):
+    survey = store.survey()
+    report.problems += map(str, survey.problems.values())
+    for tracked in readable(survey.records, report):
         places = {plan.experiment for plan in known if tracked.spec.run_id in plan.run_ids}
         for experiment in places or {experiment_of(tracked.spec)}:
             by_experiment.setdefault(experiment, []).append(tracked)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.records import CONFIG, METRICS, RunRecord
+from benchmark.records import CONFIG, RunRecord
 from benchmark.spec import RunSpec
 from benchmark.tracking.summary import summary_of
 from protocols.conditions import PROTOCOLS
@@ -178,7 +178,7 @@ def _record_tags(record: RunRecord) -> dict[str, str]:
     environment = record.environment
     tags = {NOTE: card_note(record), "protocol": VALIDATION_ONLY, "conditions": "0"}
     if record.is_evaluated():
-        made_from = json.loads((record.path / METRICS).read_text())
+        made_from = record.read_off
         covered = set(record.metrics["protocol"])
         tags |= {
             "protocol": ",".join(p for p in PROTOCOLS if p in covered),

@@ -1,0 +1,154 @@
+"""A finished run, read from its directory."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+
+from benchmark import metrics_file
+from benchmark.hygiene import one_line
+from benchmark.records.reader import (
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    HISTORY,
+    INPUTS,
+    METRICS,
+    PREDICTIONS,
+    VALIDATION,
+    DamagedError,
+    ForeignError,
+    check_size,
+    read,
+    read_bytes,
+    read_inputs,
+    read_json,
+    read_seal,
+    read_spec,
+    read_table,
+)
+from benchmark.spec import RunSpec
+from benchmark.table import PredictionTable, to_make
+from protocols.conditions import Condition
+
+if TYPE_CHECKING:
+    from benchmark.data.inputs import InputForm
+
+T = TypeVar("T")
+
+TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT)
+RECORD_FILES = (*TRAINED_FILES, PREDICTIONS, METRICS)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run. What is asked for is read then: DamagedError where it cannot be believed."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity."""
+        return self.path.name
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """What was run."""
+        spec = read_spec(self.path / CONFIG)
+        return self._own(CONFIG, spec, spec.run_id)
+
+    def _own(self, name: str, content: T, run_id: Any) -> T:
+        """The content of a file that says which run it is of."""
+        if run_id != self.run_id:
+            kind = ForeignError if name == CONFIG else DamagedError
+            raise kind(self.path / name, f"it is of run {one_line(run_id, 60)}")
+        return content
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Commit, versions, device, threads, data hash, times."""
+        environment = read_json(self.path / ENVIRONMENT)
+        return self._own(ENVIRONMENT, environment, environment.get("run_id"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: losses, validation metrics, learning rate, ``best``."""
+        content = read_bytes(self.path / HISTORY, self.environment)
+        return read(self.path / HISTORY, lambda _: pd.read_csv(io.BytesIO(content)))
+
+    def checkpoint(self) -> bytes:
+        """The safetensors file of the weights."""
+        return read_bytes(self.path / CHECKPOINT, self.environment)
+
+    @cached_property
+    def inputs(self) -> InputForm:
+        """What its inputs must look like."""
+        return read_inputs(self.path / INPUTS)
+
+    @cached_property
+    def table(self) -> PredictionTable:
+        """The prediction table."""
+        return self._table(PREDICTIONS)
+
+    @cached_property
+    def validation(self) -> PredictionTable | None:
+        """The prediction table of the validation split; None where no search asked for it."""
+        return self._table(VALIDATION) if (self.path / VALIDATION).exists() else None
+
+    def _table(self, name: str) -> PredictionTable:
+        table = read_table(self.path / name)
+        for block in table.blocks:
+            self._own(name, table, block.get("run_id", self.run_id))
+        return table
+
+    def is_evaluated(self) -> bool:
+        """Whether it has a test table: a search's trial has none."""
+        return all((self.path / name).is_file() for name in (PREDICTIONS, METRICS))
+
+    def files(self) -> list[Path]:
+        """The files that the record has."""
+        paths = (self.path / name for name in (*RECORD_FILES, INPUTS, VALIDATION))
+        return [path for path in paths if path.is_file()]
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """:func:`benchmark.readouts.summarise` of the table, from ``metrics.json``."""
+        task = self.spec.task
+        return read(self.path / METRICS, lambda _: metrics_file.frame(self.read_off, task))
+
+    @cached_property
+    def read_off(self) -> dict[str, Any]:
+        """The content of ``metrics.json``: its rows, and of which table and by what versions."""
+        return read_json(self.path / METRICS)
+
+    def covers(self, conditions: tuple[Condition, ...]) -> bool:
+        """Whether its table has every one of the rows, none of them out of date."""
+        return not to_make(self.table, conditions)
+
+    def metrics_are_current(self) -> bool:
+        """Whether ``metrics.json`` was made from the present table by the present definitions."""
+        if not (self.path / METRICS).exists():
+            return False
+        seal = read_seal(self.path / PREDICTIONS)
+        return metrics_file.is_current(self.read_off, self.table.task, seal)
+
+    def look(self) -> None:
+        """Look at every file, at those that may be large only from outside.
+
+        Raises:
+            DamagedError: for the first that is unsound.
+        """
+        _ = self.spec, self.environment, self.history
+        check_size(self.path / CHECKPOINT, self.environment)
+        if (self.path / INPUTS).exists():
+            read_json(self.path / INPUTS)
+        for name in (PREDICTIONS, VALIDATION):
+            if (self.path / name).exists():
+                read_seal(self.path / name)
+        if self.is_evaluated():
+            _ = self.metrics

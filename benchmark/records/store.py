@@ -1,0 +1,281 @@
+"""All the runs under one directory: which there are, and how a record is written."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from benchmark.errors import BenchmarkError
+from benchmark.files import is_file, remove, replace_file
+from benchmark.records.reader import VALIDATION, DamagedError, last_line
+from benchmark.records.record import RECORD_FILES, TRAINED_FILES, RunRecord
+from benchmark.records.writer import later_files, record_files
+from benchmark.spec import RunSpec
+from benchmark.table import PredictionTable
+
+if TYPE_CHECKING:
+    from benchmark.data.inputs import InputForm
+
+ERROR = "error.txt"
+RUN_ID = re.compile("[0-9a-f]{12}")
+
+_STAGING, _REPLACED = "record", "replaced"
+"""Within a run's working directory: the record that is written, and what it takes the place of."""
+_HALF_WRITTEN = re.compile(r"\..+\.[0-9]+")
+"""What :func:`benchmark.files.replace_file` leaves of a file when its process is killed."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the directories of a store hold.
+
+    Attributes:
+        records: the sound ones, a search's trials included, ordered by run id.
+        problems: run id -> the file of its record that is unsound, and why.
+    """
+
+    records: tuple[RunRecord, ...]
+    problems: Mapping[str, DamagedError]
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """All the runs under one directory."""
+
+    root: Path
+
+    def path(self, run_id: str) -> Path:
+        """Where the record of a run is, or will be."""
+        return self.root / run_id
+
+    def partial(self, run_id: str) -> Path:
+        """The working directory of a run under way."""
+        return self.root / ".partial" / run_id
+
+    def has(self, run_id: str) -> bool:
+        """Whether the run has a complete record."""
+        return not self._lacks(run_id, RECORD_FILES)
+
+    def is_trained(self, run_id: str) -> bool:
+        """Whether the run has a record, be it a search's that was not evaluated on test."""
+        return not self._lacks(run_id, TRAINED_FILES)
+
+    def _lacks(self, run_id: str, names: Sequence[str]) -> list[str]:
+        return [name for name in names if not is_file(self.path(run_id) / name)]
+
+    def record(self, run_id: str) -> RunRecord:
+        """The record of a run. Raises BenchmarkError where there is none or it lacks a file."""
+        missing = self._lacks(run_id, RECORD_FILES)
+        if missing:
+            raise BenchmarkError(
+                f"no complete record of run {run_id} in {self.root}: "
+                f"{', '.join(missing)} not found. Run the same `benchmark run` again to make it."
+            )
+        return RunRecord(self.path(run_id))
+
+    def trained(self, run_id: str) -> RunRecord:
+        """The record of a trained run, with or without a test table. Raises BenchmarkError."""
+        missing = self._lacks(run_id, TRAINED_FILES)
+        if missing:
+            raise BenchmarkError(
+                f"no record of run {run_id} in {self.root}: {', '.join(missing)} not found. "
+                "`benchmark list runs` shows what there is."
+            )
+        return RunRecord(self.path(run_id))
+
+    def records(self) -> list[RunRecord]:
+        """Every complete record, ordered by run id."""
+        return [RunRecord(self.path(i)) for i in self._directories() if self.has(i)]
+
+    def trained_records(self) -> list[RunRecord]:
+        """Every record, those without a test table included, ordered by run id."""
+        return [RunRecord(self.path(i)) for i in self._directories() if self.is_trained(i)]
+
+    def broken(self) -> dict[str, list[str]]:
+        """Record directories that lack files: run id -> the names of what is missing."""
+        missing = {
+            run_id: self._lacks(run_id, TRAINED_FILES if self._is_trial(run_id) else RECORD_FILES)
+            for run_id in self._directories()
+        }
+        return {run_id: names for run_id, names in missing.items() if names}
+
+    def _is_trial(self, run_id: str) -> bool:
+        return not self._lacks(run_id, (VALIDATION,)) and not self.has(run_id)
+
+    def _directories(self) -> list[str]:
+        return [path.name for path in self._folder(self.root)]
+
+    @staticmethod
+    def _folder(folder: Path) -> list[Path]:
+        """What is called like a run in a folder, ordered."""
+        try:
+            found = list(folder.iterdir()) if folder.is_dir() else []
+        except OSError as error:
+            raise BenchmarkError(f"cannot read {folder}: {error.strerror or error}") from None
+        return sorted(path for path in found if RUN_ID.fullmatch(path.name))
+
+    def survey(self, tables: bool = False) -> Survey:
+        """Look at every record: one that is unsound is named, and takes no other down.
+
+        Args:
+            tables: whether to read the tables whole, as what uses all of them does anyway.
+        """
+        sound, problems = [], {}
+        lacking = self.broken()
+        for run_id in self._directories():
+            record = RunRecord(self.path(run_id))
+            try:
+                if run_id in lacking:
+                    raise DamagedError(record.path / lacking[run_id][0], "it is missing")
+                record.look()
+                if tables:
+                    _ = record.validation, record.table if record.is_evaluated() else None
+            except DamagedError as error:
+                problems[run_id] = error
+            else:
+                sound.append(record)
+        return Survey(tuple(sound), problems)
+
+    def unfinished(self) -> dict[str, str]:
+        """Runs that were begun and not finished: run id -> "failed: ...", "interrupted", "running".
+
+        A finished run that was to be given more rows is one of them where that failed.
+        """
+        state = {}
+        for path in self._folder(self.root / ".partial"):
+            error = path / ERROR
+            if self.is_running(path.name):
+                state[path.name] = "running"
+            elif error.is_file():
+                state[path.name] = f"failed: {last_line(error)}"
+            elif not self.is_trained(path.name):
+                state[path.name] = "interrupted"
+        return state
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether a living process works on a run."""
+        if not (self.root / ".locks" / run_id).exists():
+            return False
+        try:
+            with self.lock(run_id).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder of somebody else's
+            return False
+
+    def tidy(self, run_id: str) -> None:
+        """Remove what a kill or a failure left, but the resume state. The run's lock is held."""
+        partial = self.partial(run_id)
+        if not partial.is_dir():
+            remove(partial)
+        for name in (_STAGING, _REPLACED, ERROR):
+            remove(partial / name)
+        for folder in (partial, self.path(run_id)):
+            for path in folder.glob(".*.*"):
+                if _HALF_WRITTEN.fullmatch(path.name):
+                    remove(path)
+
+    def close(self, run_id: str) -> None:
+        """The run has all that was asked: its working directory goes. Its lock is held."""
+        self.tidy(run_id)
+        remove(self.partial(run_id))
+
+    def close_all(self, run_ids: Iterable[str]) -> None:
+        """:meth:`close` where something is left to remove, and nobody works on the run."""
+        for run_id in run_ids:
+            if self.partial(run_id).exists():
+                try:
+                    with self.lock(run_id).acquire(timeout=0):
+                        self.close(run_id)
+                except Timeout:  # another process gives it more rows
+                    continue
+
+    def lock(self, run_id: str) -> FileLock:
+        """The lock of a run, not yet acquired. The system frees it when its holder dies."""
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / run_id)
+
+    def prepare(self) -> None:
+        """Make the directory. Raises BenchmarkError where a MiB cannot be written to it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
+            try:
+                probe.write_bytes(bytes(2**20))
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise BenchmarkError(
+                f"cannot write to the runs folder {self.root}: {error.strerror or error}. "
+                "Make room, or name another with --runs-dir; the same command goes on from there."
+            ) from None
+
+    def commit(
+        self,
+        spec: RunSpec,
+        environment: Mapping[str, Any],
+        history: pd.DataFrame,
+        checkpoint: bytes,
+        table: PredictionTable | None,
+        validation: PredictionTable | None = None,
+        inputs: InputForm | None = None,
+    ) -> RunRecord:
+        """Write a whole record under a temporary name, then rename it into place.
+
+        Args:
+            spec: what was run.
+            environment: :attr:`RunRecord.environment`.
+            history: one row per epoch.
+            checkpoint: the safetensors file.
+            table: predictions on test; None for a search's trial.
+            validation: predictions on the validation split, where they are wanted.
+            inputs: what new samples must look like.
+        """
+        partial = self.partial(spec.run_id)
+        staging, replaced = partial / _STAGING, partial / _REPLACED
+        self.tidy(spec.run_id)
+        staging.mkdir(parents=True)
+        files = record_files(spec, environment, history, checkpoint)
+        files |= later_files(table, validation, inputs)
+        for name, content in files.items():
+            replace_file(staging / name, content)
+        final = self.path(spec.run_id)
+        if final.exists():  # files of it were deleted, edited or damaged
+            final.rename(replaced)
+        staging.rename(final)
+        self.close(spec.run_id)
+        return RunRecord(final)
+
+    def extend(
+        self,
+        run_id: str,
+        table: PredictionTable | None,
+        validation: PredictionTable | None = None,
+        inputs: InputForm | None = None,
+    ) -> RunRecord:
+        """Give a record tables with more rows than it has, and the metrics read off them.
+
+        Everything is worked out before anything is replaced. The metrics follow the table; where a
+        kill comes between the two, they are found to be out of date and are made again.
+
+        Args:
+            run_id: the run.
+            table: predictions on test; None leaves what is there.
+            validation: the same of the validation split.
+            inputs: what new samples must look like; likewise.
+        """
+        for name, content in later_files(table, validation, inputs).items():
+            path = self.path(run_id) / name
+            if path.is_dir():  # damage that a file cannot be renamed onto
+                remove(path)
+            replace_file(path, content)
+        return RunRecord(self.path(run_id))

@@ -1,0 +1,43 @@
+"""Content that carries its own hash: what was changed after it was written is not believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SEAL = "sha256"
+"""The key that the hash stands under."""
+
+
+class UnsealedError(ValueError):
+    """There is no hash: what wrote it was an older version."""
+
+
+def hash_of(values: Mapping[str, Any]) -> str:
+    """The SHA-256 of the canonical JSON of plain values."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values with their hash."""
+    return {**values, SEAL: hash_of(values)}
+
+
+def unsealed(values: Any) -> dict[str, Any]:
+    """The values that :func:`sealed` was given.
+
+    Raises:
+        ValueError: they are no mapping, or have another hash than they say.
+        UnsealedError: they say none.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"it holds a {type(values).__name__}, not keys with values")
+    if SEAL not in values:
+        raise UnsealedError("it has no hash of its content")
+    content = {key: value for key, value in values.items() if key != SEAL}
+    if hash_of(content) != values[SEAL]:
+        raise ValueError("it was edited or damaged after the run: its content has another hash")
+    return content

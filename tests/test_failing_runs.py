@@ -1,0 +1,209 @@
+"""A failing run ends no plan: whatever its model does, with one worker and with several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import benchmark
+
+MODEL = """
+import os, signal, torch
+from pydantic import Field
+from benchmark.interface import ModelCard, ModelConfig, MultimodalModel, Output, task_loss
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def leave():
+    raise SystemExit(0)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def unspeakable():
+    raise Unspeakable
+
+
+def base():
+    raise type("Odd", (BaseException,), {})("odd")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def swallow():  # one interrupt, at the first batch of all
+    if "swallowed" in WAYS:
+        return
+    WAYS["swallowed"] = nothing
+    try:
+        print("training", flush=True)
+        while True:
+            torch.ones(4).sum()
+    except BaseException:
+        pass
+
+
+def nothing():
+    pass
+
+
+WAYS = {f.__name__: f for f in (leave, interrupt, unspeakable, base, die, swallow, nothing)}
+
+
+class BadConfig(ModelConfig):
+    way: str = Field("nothing", description="what it does in its loss")
+
+
+class Bad(MultimodalModel):
+    Config = BadConfig
+    card = ModelCard(title="Bad", citation="a test, 2026", source="official code read")
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.task, self.way = spec.task, config.way
+        self.out = torch.nn.Linear(spec.widths["text"], spec.classes)
+
+    def forward(self, batch):
+        return Output(self.out(batch.features["text"].mean(1))[:, 0])
+
+    def loss(self, output, batch, progress):
+        WAYS[self.way]()
+        return task_loss(output, batch.label, self.task, "l1"), {}
+"""
+PLAN = """
+dataset: tiny
+seeds: [1]
+protocol: clean
+training: {epochs: 1}
+runs:
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "bad_model.py").write_text(MODEL)
+    metadata = folder / "bad_model-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-model\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[benchmark.models]\nbad = bad_model:Bad\n")
+    return folder
+
+
+def plan_of(path: Path, *ways: str) -> Path:
+    products = [f"  - {{models: [bad], regimes: [clean], model: {{way: {way}}}}}" for way in ways]
+    path.write_text(PLAN + "\n".join(products) + "\n")
+    return path
+
+
+def arguments(plan: Path, data_dir: Path, runs: Path, workers: int) -> list[str]:
+    options = ["--data-dir", data_dir, "--runs-dir", runs, "--workers", workers]
+    return list(map(str, ["run", "--config", plan, *options, "--tracking-uri", "none"]))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whatever_a_model_raises_fails_its_run_alone(site, data_dir, tmp_path, workers) -> None:
+    bad = ["leave", "interrupt", "unspeakable", "base", *(["die"] if workers > 1 else [])]
+    plan = plan_of(tmp_path / "plan.yaml", *bad, "nothing")
+    done = benchmark(
+        *arguments(plan, data_dir, tmp_path / "runs", workers), env={"PYTHONPATH": str(site)}
+    )
+    assert done.returncode == 1, done.stderr
+    said = " ".join(done.stdout.split())
+    assert said.count("FAILED ") == 2 * len(bad)  # when it happens, and in the summary
+    for why in ("SystemExit: 0", "KeyboardInterrupt", "Unspeakable", "Odd: odd"):
+        assert why in said
+    assert "Traceback" not in done.stderr
+    errors = list((tmp_path / "runs" / ".partial").glob("*/error.txt"))
+    assert len(errors) == len(bad)
+    assert all(path.read_text().strip() for path in errors)
+    if workers > 1:
+        assert "ended by signal 9" in said
+    listed = benchmark("list", "runs", "--runs-dir", tmp_path / "runs").stdout
+    assert (listed.count("failed: "), listed.count("finished")) == (len(bad), 1)
+
+
+DOOMED = """
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+from benchmark.execution import executor
+
+def doomed(channel, how):
+    if not (flag := how.runs_dir / "died").exists():
+        flag.touch()
+        import os, time
+        time.sleep(1.0)  # the task lies in the pipe, unread
+        os._exit(3)
+    executor._worker(channel, how)
+"""
+
+
+def test_a_worker_that_dies_before_it_reads_its_task(data_dir, tmp_path, monkeypatch) -> None:
+    """The pipe is then reset, not ended."""
+    from benchmark.data.registry import load_dataset
+    from benchmark.execution import executor
+    from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_runs
+
+    (tmp_path / "doomed_worker.py").write_text(DOOMED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import doomed_worker
+
+    request = PlanConfig(
+        dataset="tiny",
+        models=("qamoe",),
+        regimes=("clean",),
+        protocol="clean",
+        seeds=(1, 2, 3),
+        model={"width": 16, "encoder_heads": 2},
+        training={"epochs": 1},
+    )
+    tiny = load_dataset("tiny", data_dir)
+    conditions = plan_conditions(request, tiny)
+    plan = [Planned(spec, conditions) for spec in plan_runs(request, tiny)]
+    monkeypatch.setattr(executor, "_worker", doomed_worker.doomed)
+    (tmp_path / "runs").mkdir()
+    how = executor.Execution("tiny", data_dir, tmp_path / "runs", "cpu", 2)
+    events = []
+    outcomes = executor.run_plan(plan, how, events.append)
+    assert sorted(outcomes.values()) == ["done", "done", "failed"]
+    (message,) = [event.message for event in events if event.kind == "failed"]
+    assert "ended by exit code 3" in message
+
+
+def test_the_users_interrupt_ends_the_plan_even_if_a_model_swallows_it(
+    site, data_dir, tmp_path
+) -> None:
+    plan = plan_of(tmp_path / "plan.yaml", "swallow", "nothing")
+    command = arguments(plan, data_dir, tmp_path / "runs", 1)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "training":
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert (
+        len(list((tmp_path / "runs").glob("[0-9a-f]*"))) == 1
+    )  # its run was whole; no other began
