@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.hiding import draw_shown, incomplete_patterns
 from baselines.imagination import Head, Imagination, RecurrentMaximum, TextConvolutions
 from baselines.pretraining import first_stage_epochs
 from benchmark.interface import (
@@ -139,7 +140,7 @@ class MMIN(BranchedModel):
         self.imagination = Imagination(width, config.blocks)
         self.back = Imagination(width, config.blocks)
         self.classifier = Head(config.blocks * (width // 2), width, out, config.dropout)
-        self.register_buffer("patterns", _incomplete(spec.present), persistent=False)
+        self.register_buffer("patterns", incomplete_patterns(spec.present), persistent=False)
 
     def _encoders(self) -> nn.ModuleDict:
         config, widths = self.config, self.spec.widths
@@ -238,9 +239,7 @@ class MMIN(BranchedModel):
         A sample with all that the data set has keeps one of the incomplete patterns, all equally
         likely; the others stay as they are. The draw is from torch's global generator.
         """
-        draw = torch.randint(len(self.patterns), (len(available),), device=available.device)
-        complete = available.sum(1, keepdim=True) == len(self.spec.present)
-        return available & torch.where(complete, self.patterns[draw], True)
+        return draw_shown(available, self.patterns)
 
     @torch.no_grad()
     def targets(self, clean: Modalities, hidden: Tensor) -> Tensor:
@@ -258,11 +257,3 @@ def _with_only(batch: Modalities, kept: Tensor) -> Modalities:
     weights = dict(zip(MODALITIES, kept.to(batch.features["text"].dtype).unbind(1), strict=True))
     features = {m: x * weights[m][:, None, None] for m, x in batch.features.items()}
     return replace(batch, features=features, available=batch.available & kept)
-
-
-def _incomplete(present: Sequence[Modality]) -> Tensor:
-    """The (P, 3) subsets of the present modalities, in the order t, a, v: not all, not none."""
-    there = torch.tensor([m in present for m in MODALITIES])
-    subsets = torch.cartesian_prod(*[torch.tensor([False, True])] * 3)
-    within = subsets[(subsets <= there).all(1)]
-    return within[within.any(1) & (within != there).any(1)]

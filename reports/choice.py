@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmark.errors import BenchmarkError, unknown
-from benchmark.plans import named_plan, plan_names
+from benchmark.planfile import named_plan, plan_names
 from benchmark.records import RunStore
 from benchmark.tracking.parents import plans
 

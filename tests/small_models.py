@@ -22,7 +22,15 @@ SMALL: dict[str, dict[str, object]] = {
         **{"kernel_vision": 2, "text_dropout": 0.1, "output_dropout": 0.0},
     },
     "c_mib": {"width": 16, "layers": 1, "hidden": 64, "residual_dropout": 0.0},
+    "mm_boosting": {"width": 8, "heads": 2, "layers": 1, "dropout": 0.0},
     "momke": {"width": 16, "layers": 2, "dropout": 0.0},
+    "mctn": {"hidden": 16},
+    "mma": {
+        **{"width": 16, "heads": 2, "layers": 2, "rank": 4},
+        "top_k": 6,  # with fewer, an adapter that no step chose has no gradient
+        **{"dropout": 0.0, "adapter_dropout": 0.0, "head_dropout": 0.0},
+    },
+    "smil": {"priors": 4, "dropout": 0.0},
     "mmin": {
         **{"width": 16, "blocks": 2},
         **{"text_dropout": 0.0, "teacher_dropout": 0.0, "dropout": 0.0},

@@ -303,7 +303,7 @@ def test_what_each_stage_of_a_run_changes() -> None:
         start.update({name: x.clone() for name, x in model.state_dict().items()})
         return model
 
-    fitted = fit(build, data.training_data(), config, Regime("spectrum"), 1, callbacks)
+    fitted = fit(build, data.training_data(), config, Regime(kind="spectrum"), 1, callbacks)
 
     def changed(one: dict[str, Tensor], other: dict[str, Tensor]) -> set[str]:
         return {name.split(".")[0] for name in one if not torch.equal(one[name], other[name])}

@@ -11,7 +11,7 @@ from benchmark.commands.run import find_plan, read_request
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.plan import PlanConfig, make_plan, plan_conditions, regime_named
-from benchmark.plans import named_plan, plan_names
+from benchmark.planfile import named_plan, plan_names
 from benchmark.registry import model_class, model_names
 from benchmark.systems import run_title, run_titles, systems
 from benchmark.tracking.parents import Plan

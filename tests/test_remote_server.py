@@ -22,7 +22,7 @@ from benchmark.execution.executor import Execution
 from benchmark.execution.session import Session
 from benchmark.plan import PlanConfig
 from benchmark.records import RunStore
-from benchmark.search.plan import plan_search
+from benchmark.search.request import plan_search
 from benchmark.search.session import SearchSession
 from benchmark.tracking.place import default_uri
 from benchmark.tracking.server import _wait_until_up

@@ -12,7 +12,7 @@ from benchmark.execution.execute import execute
 from benchmark.plan import plan_conditions, plan_runs
 from benchmark.predict import predict
 from benchmark.records import PREDICTIONS, VALIDATION, RunStore
-from benchmark.search import plan as search_module
+from benchmark.search import search as search_module
 from tests.searches import SMALL, planned, searched
 
 
@@ -95,7 +95,7 @@ def test_the_test_split_is_never_touched(data_dir, tmp_path, monkeypatch) -> Non
 
     expected = searched(planned(data_dir), data_dir, tmp_path / "plain").trials()
     monkeypatch.setattr("benchmark.execution.executor.load_dataset", poisoned)
-    monkeypatch.setattr("benchmark.search.plan.load_dataset", poisoned)
+    monkeypatch.setattr("benchmark.search.request.load_dataset", poisoned)
     found = searched(planned(data_dir), data_dir, tmp_path / "poisoned").trials()
     assert [t.value for t in found] == [t.value for t in expected]
     assert all(t.state == "done" for t in found)

@@ -13,7 +13,7 @@ from benchmark.execution.executor import Execution
 from benchmark.execution.resume import load_state, origin_of
 from benchmark.plan import PlanConfig, plan_runs
 from benchmark.records import VALIDATION, RunStore
-from benchmark.search import plan as search_module
+from benchmark.search import search as search_module
 from benchmark.search.report import best_yaml, ranked
 from benchmark.search.session import SearchSession
 from benchmark.search.study import Study

@@ -17,7 +17,7 @@ from benchmark.execution.executor import Execution
 from benchmark.plan import PlanConfig, plan_conditions
 from benchmark.records import CHECKPOINT, RunStore
 from benchmark.search.objective import Objective
-from benchmark.search.plan import SearchPlan, plan_search
+from benchmark.search.request import SearchRequest, plan_search
 from benchmark.search.session import SearchSession
 from benchmark.tracking.sync import sync
 from benchmark.tracking.tracked import NOTE
@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 
 @pytest.fixture(scope="module")
-def plan(data_dir: Path, store: RunStore) -> SearchPlan:
+def plan(data_dir: Path, store: RunStore) -> SearchRequest:
     """A study of four trials, searched and tracked."""
     request = PlanConfig(
         dataset="tiny",

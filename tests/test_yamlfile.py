@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmark.commands.run import parse_setting, read_request
 from benchmark.errors import BenchmarkError
-from benchmark.plans import read_plan
+from benchmark.planfile import read_plan
 from benchmark.yamlfile import parse_yaml, read_yaml, to_yaml
 from tests.tiny import benchmark
 

@@ -69,7 +69,7 @@ def protocols() -> None:
 @app.command()
 def plans() -> None:
     """Named plans, for `benchmark run --plan NAME`."""
-    from benchmark.plans import named_plan, plan_names
+    from benchmark.planfile import named_plan, plan_names
     from benchmark.plugins import broken_rows
 
     table = _table("name", "what")

@@ -105,7 +105,7 @@ def run(
 
 def find_plan(name: str | None, config: Path | None) -> dict[str, Any]:
     """The content of a named plan or of a file; nothing where neither is given."""
-    from benchmark.plans import named_plan, read_plan
+    from benchmark.planfile import named_plan, read_plan
 
     if name and config:
         raise BenchmarkError("--plan and --config are both plans: give one of them")

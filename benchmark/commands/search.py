@@ -84,7 +84,7 @@ def search(
     }
     if model is None and config is None:
         raise BenchmarkError("name the model to tune: --model qamoe, say")
-    from benchmark.plans import read_plan
+    from benchmark.planfile import read_plan
 
     where = str(config) if config else "the request"
     request = read_request(find_plan(None, config), given, settings or [], epochs, where)
@@ -92,7 +92,7 @@ def search(
     from benchmark.environment import choose_device
     from benchmark.execution.executor import Execution, default_workers  # torch: not for --help
     from benchmark.search.objective import objective_named
-    from benchmark.search.plan import plan_search
+    from benchmark.search.request import plan_search
     from benchmark.search.session import SearchSession
 
     chosen = choose_device(device)

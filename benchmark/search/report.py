@@ -18,8 +18,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.files import replace_file
 from benchmark.hygiene import csv_cell
 from benchmark.records import DamagedError, RunStore
-from benchmark.search.plan import SearchPlan
-from benchmark.search.study import Settings, Trial
+from benchmark.search.request import SearchRequest
+from benchmark.search.study import Point, Trial
 from benchmark.spec import RunSpec
 from benchmark.tracking.parents import ARTIFACTS, Plan
 from benchmark.yamlfile import to_yaml
@@ -46,12 +46,12 @@ def ranked(trials: Sequence[Trial], minimise: bool) -> list[Trial]:
     return [t for t in counted if first[tuple(sorted(t.settings.items()))] is t]
 
 
-def settings_text(settings: Settings) -> str:
+def settings_text(settings: Point) -> str:
     """For people: "learning_rate 0.0005, topk 3"."""
     return ", ".join(f"{_short(name)} {value}" for name, value in settings.items())
 
 
-def trial_title(spec: RunSpec, settings: Settings) -> str:
+def trial_title(spec: RunSpec, settings: Point) -> str:
     """The name of a trial's run: model, regime, what was searched, seed."""
     point = ", ".join(f"{_short(name)}={value}" for name, value in settings.items())
     return f"{spec.title} · {spec.regime.name} ({point}) · seed {spec.seed}"
@@ -61,7 +61,7 @@ def _short(name: str) -> str:
     return name.split(".", 1)[1]
 
 
-def rows_of(plan: SearchPlan, trials: Sequence[Trial], store: RunStore) -> list[dict[str, Any]]:
+def rows_of(plan: SearchRequest, trials: Sequence[Trial], store: RunStore) -> list[dict[str, Any]]:
     """A row for each ranked trial: rank, settings, objective, kept epoch's validation, state."""
     rows = []
     for rank, trial in enumerate(ranked(trials, plan.objective.minimise), start=1):
@@ -74,7 +74,7 @@ def rows_of(plan: SearchPlan, trials: Sequence[Trial], store: RunStore) -> list[
     return rows
 
 
-def _curves(plan: SearchPlan, trial: Trial, store: RunStore) -> Mapping[str, Any]:
+def _curves(plan: SearchRequest, trial: Trial, store: RunStore) -> Mapping[str, Any]:
     """Where the first seed's best epoch was, and its validation metric under the regime."""
     name = f"valid_{plan.objective.metric}"
     if trial.state != "done" or not store.is_trained(trial.run_ids[0]):
@@ -106,7 +106,7 @@ def _cell(value: Any) -> str:
 
 
 def write_results(
-    plan: SearchPlan, trials: Sequence[Trial], rows: Sequence[Mapping[str, Any]], folder: Path
+    plan: SearchRequest, trials: Sequence[Trial], rows: Sequence[Mapping[str, Any]], folder: Path
 ) -> Path | None:
     """Write ``trials.csv``, and ``best.yaml`` where a trial has a value; the latter's path.
 
@@ -132,7 +132,7 @@ def write_results(
     return folder / BEST
 
 
-def best_yaml(plan: SearchPlan, best: Trial) -> str:
+def best_yaml(plan: SearchRequest, best: Trial) -> str:
     """The request that trains the best trial: a file for ``benchmark run --config``."""
     request = plan.with_settings(best.settings).model_dump(mode="json", exclude_defaults=True)
     request |= {"dataset": plan.request.dataset, "seeds": list(plan.request.seeds)}
@@ -145,7 +145,7 @@ def best_yaml(plan: SearchPlan, best: Trial) -> str:
 
 
 def tracked_search(
-    plan: SearchPlan,
+    plan: SearchRequest,
     experiment: str,
     trials: Sequence[Trial],
     rows: Sequence[Mapping[str, Any]],
@@ -197,7 +197,9 @@ def tracked_search(
     )
 
 
-def _description(plan: SearchPlan, rows: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
+def _description(
+    plan: SearchRequest, rows: Sequence[Mapping[str, Any]], files: Sequence[str]
+) -> str:
     """Markdown: what was searched, the first trials, the figures."""
     states = Counter(row["state"] for row in rows)
     counts = ", ".join(f"{number} {state}" for state, number in states.items())

@@ -9,7 +9,6 @@ from benchmark.execution.progress import Display
 from benchmark.execution.session import open_tracker
 from benchmark.hygiene import terminal
 from benchmark.records import RunStore
-from benchmark.search.plan import DEFAULT_TRIALS, Search, SearchPlan
 from benchmark.search.report import (
     FOLDER,
     rows_of,
@@ -19,6 +18,8 @@ from benchmark.search.report import (
     trial_title,
     write_results,
 )
+from benchmark.search.request import DEFAULT_TRIALS, SearchRequest
+from benchmark.search.search import Search
 from benchmark.search.space import grid_of
 from benchmark.search.study import Study, Trial
 from benchmark.spec import RunSpec
@@ -33,7 +34,7 @@ class SearchSession:
 
     def __init__(
         self,
-        plan: SearchPlan,
+        plan: SearchRequest,
         how: Execution,
         trials: int | None,
         storage: str | None,
@@ -169,6 +170,6 @@ class SearchSession:
             self.console.print(f"no figures of this study: {error}", style="yellow", markup=False)
 
 
-def plan_epochs(plan: SearchPlan) -> int:
+def plan_epochs(plan: SearchRequest) -> int:
     """The epochs of a trial where they are not searched."""
     return plan.specs({})[0].training.epochs

@@ -29,7 +29,7 @@ from benchmark.search.optuna_store import (
 from benchmark.search.space import Space, Value, grid_of
 
 State = Literal["waiting", "running", "done", "pruned", "failed"]
-Settings = Mapping[str, Value]
+Point = Mapping[str, Value]
 
 _STATES: Mapping[str, State] = {
     "WAITING": "waiting",
@@ -59,7 +59,7 @@ class Trial:
 
     number: int
     state: State
-    settings: Settings
+    settings: Point
     value: float | None
     reason: str
     run_ids: tuple[str, ...]
@@ -148,7 +148,7 @@ class Study:
             for point in points[: max(0, count - len(known))]:
                 self._queue(point)
 
-    def _queue(self, settings: Settings, replaces: int | None = None) -> None:
+    def _queue(self, settings: Point, replaces: int | None = None) -> None:
         self._study.enqueue_trial(dict(settings), {_REPLACES: replaces})
 
     def recover(self) -> None:
