@@ -74,8 +74,11 @@ class SMIL(BranchedModel):
             "Gradients stop at the inner step, whose rate is constant; second_order brings the "
             "original's back.",
             "The full samples' error counts too (full_weight), since clean accuracy is reported.",
-            "Predictions have no noise; the original's have the noise of a draw of 0, whatever "
-            "number of passes it is asked for (eval_noise_mean).",
+            "Predictions have the noise of a draw of 0, as the original's, whatever number of "
+            "passes it is asked for. Without any (eval_noise_mean false) features are shifted "
+            "against those of training: on MOSI, clean, seed 1111, the validation MAE then rises "
+            "from 0.92 after pre-training to 1.17, and the epoch kept is the first of "
+            "meta-training; with it, it falls to 0.88.",
             "Validation selects among the epochs of meta-training; the original keeps the epoch "
             "that is best on the test set.",
             "One set of encoders for all batches; pre-training is a share of the run's epochs.",

@@ -36,7 +36,8 @@ class SMILConfig(ModelConfig):
         "multiplicative)",
     )
     eval_noise_mean: bool = Field(
-        False, description=f"predictions have the noise of a draw of 0 ({_CODE}) or none ({_OURS})"
+        True,
+        description=f"predictions have the noise of a draw of 0 ({_CODE}), or none ({_OURS})",
     )
     inner_lr: float = Field(
         1e-3, ge=0, description=f"of the inner step; {_CODE}, where it falls; 0: no inner step, "

@@ -216,10 +216,18 @@ def to_bytes(table: PredictionTable) -> bytes:
 
 
 def seal_of(source: PredictionTable | Path) -> str:
-    """The hash of a table's content, of a file as the file states it. Raises BenchmarkError."""
+    """The hash of a table's content; of a file the one that it states.
+
+    Raises:
+        BenchmarkError: where the file is no archive of arrays.
+        UnsealedError: where it states none.
+    """
     if isinstance(source, PredictionTable):
         return _hash_of(_arrays(source))
-    return str(read_npz(source, SEAL).get(SEAL, ""))
+    found = read_npz(source, SEAL)
+    if SEAL not in found:
+        raise UnsealedError("it has no hash of its content")
+    return str(found[SEAL])
 
 
 def load(path: Path) -> PredictionTable:

@@ -195,7 +195,7 @@ def test_a_run_end_to_end_and_its_list(invoke, tmp_path) -> None:
     assert listed.count("finished") == 2
     (broken,) = list((tmp_path / "runs").glob("*/metrics.json"))[:1]
     broken.unlink()
-    assert "broken: no metrics.json" in invoke("list", "runs")[1]
+    assert "broken: metrics.json: it is missing" in invoke("list", "runs")[1]
     code, out, _ = invoke(
         "run", *QUICK, "--regime", "clean", "--seeds", "1,2", "--epochs", "1", "--workers", "1"
     )

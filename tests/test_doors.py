@@ -23,7 +23,7 @@ from benchmark.files import child, is_inside, replace_file
 from benchmark.hygiene import csv_cell, message, one_line, printable, terminal
 from benchmark.records import RunStore
 from benchmark.tracking import sync as syncing
-from benchmark.tracking.plan import Plan
+from benchmark.tracking.parents import Plan
 from reports.build import build
 from reports.command import content_of
 from reports.results import load

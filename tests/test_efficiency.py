@@ -14,6 +14,7 @@ from benchmark.efficiency.flops import count_flops
 from benchmark.efficiency.kept import Efficiency, kept, save
 from benchmark.efficiency.measure import measure
 from benchmark.interface import ModelConfig, MultimodalModel, Output
+from benchmark.plan import Product, plan_runs
 from benchmark.records import RunStore
 from qamoe.model import QAMoE
 from reports.published import published
@@ -130,9 +131,9 @@ def tiny(data_dir):
 
 
 def measured(tiny, **settings) -> Efficiency:
-    config = QAMoE.Config(width=16, encoder_heads=2, **settings)
-    names = ("qamoe", "paper", config.model_dump(mode="json"))
-    return measure(QAMoE(config, tiny.spec), tiny, torch.device("cpu"), names, passes=20)
+    small = {"width": 16, "encoder_heads": 2, **settings}
+    (spec,) = plan_runs(Product(models=("qamoe",), regimes=("clean",), model=small), tiny)
+    return measure(QAMoE(spec.config, tiny.spec), tiny, torch.device("cpu"), spec, passes=20)
 
 
 def test_the_saving_of_the_experts_is_their_share(tiny) -> None:
@@ -174,6 +175,6 @@ def test_the_command_measures_and_the_report_needs_no_model(tmp_path: Path, data
     common = ("--dataset", "tiny", "--data-dir", data_dir, "--runs-dir", tmp_path)
     done = benchmark("efficiency", *common, "--models", "lmf", "--passes", "20", "--threads", "1")
     assert done.returncode == 0, done.stderr
-    assert "lmf" in done.stdout
+    assert "LMF" in done.stdout
     (found,) = kept(RunStore(tmp_path))
-    assert (found.model, found.threads) == ("lmf", 1)
+    assert (found.identity, found.threads) == ({"name": "lmf", "version": 1}, 1)

@@ -13,7 +13,6 @@ from benchmark.execution.executor import Execution
 from benchmark.execution.resume import load_state, origin_of
 from benchmark.plan import PlanConfig, plan_runs
 from benchmark.records import VALIDATION, RunStore
-from benchmark.search import search as search_module
 from benchmark.search.report import best_yaml, ranked
 from benchmark.search.session import SearchSession
 from benchmark.search.study import Study
@@ -23,15 +22,14 @@ from tests.searches import planned, searched
 def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, monkeypatch) -> None:
     space = {"training.learning_rate": [1e-3, 1e30], "model.topk": [2, 3, 99]}
     plan = planned(data_dir, space)
-    real = search_module.run_supply.__globals__["execute"]
 
     def short_of_memory(spec, *rest):
         if spec.setting("model.topk") == 3 and spec.training.learning_rate == 1e-3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(spec, *rest)
+        return execute(spec, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.execution.executor.execute", short_of_memory)
+        patch.setattr("benchmark.execution.attempt.execute", short_of_memory)
         trials = searched(plan, data_dir, tmp_path).trials()
     reasons = {tuple(t.settings.values()): t.reason for t in trials if t.state == "failed"}
     assert reasons.keys() == {(1e-3, 3), (1e30, 2), (1e30, 3), (1e-3, 99), (1e30, 99)}

@@ -305,18 +305,22 @@ def test_noise_is_drawn_in_meta_training_and_never_at_evaluation() -> None:
     assert len(losses) == 3
     first = {float(model.pretrain_loss(batch, PRETRAINING)[0].detach()) for _ in range(3)}
     assert len(first) == 1
-    model.eval()
-    with torch.no_grad():
-        for noise in (model.fusion.joint_noise, model.fusion.hidden_noise):
-            before = model(batch).prediction
-            noise.bias.add_(1.0)
-            assert torch.equal(model(batch).prediction, before)
-    meant = make(eval_noise_mean=True).eval()
-    assert torch.equal(meant(batch).prediction, meant(batch).prediction)
-    before = meant(batch).prediction
-    with torch.no_grad():
-        meant.fusion.joint_noise.bias.add_(1.0)
-    assert not torch.allclose(meant(batch).prediction, before)
+    for noisy in (True, False):
+        model = make(eval_noise_mean=noisy).eval()
+        before = model(batch).prediction
+        assert torch.equal(model(batch).prediction, before)
+        with torch.no_grad():
+            model.fusion.joint_noise.bias.add_(1.0)
+            model.fusion.hidden_noise.bias.add_(1.0)
+        assert torch.equal(model(batch).prediction, before) is not noisy
+
+
+def test_a_prediction_has_the_noise_of_a_draw_of_zero() -> None:
+    model, batch = make().eval(), make_batch(6)
+    z, there = model._states(batch)
+    zeros = torch.zeros(6, 24), torch.zeros(6, 8)
+    expected = model.fusion(z, there, zeros).answer[:, 0]
+    torch.testing.assert_close(model(batch).prediction, expected)
 
 
 def test_the_first_stage_has_zeros_for_what_is_missing() -> None:
@@ -471,7 +475,7 @@ def test_completion_beats_zeros_where_another_modality_determines_the_missing_on
 def test_nothing_is_built_on_another_device() -> None:
     """The path of accelerators, with shapes only: a tensor left on the CPU would raise."""
     batch = make_batch(3).to("meta")
-    for model in (make(), make(encoder="mean", eval_noise_mean=True, second_order=True)):
+    for model in (make(), make(encoder="mean", noise="off", second_order=True)):
         model.to("meta").train()
         sum(phase.loss(batch, META)[0] for phase in model.phases()).backward()
         model.pretrain_loss(batch, Progress(1, 10, 0, 4))  # fills the reservoir

@@ -39,7 +39,6 @@ JSON_BYTES = 64 * 2**20
 FILES = "files"
 """Of ``env.json``: the size and hash of the files that have none within them."""
 
-_ANEW = "The same `benchmark run` {}."
 _OLDER = "it was made by an older version, in a form that is not read any more"
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ class DamagedError(BenchmarkError):
     def __init__(self, path: Path, why: str, remedy: str = "") -> None:
         makes = "makes it anew from the checkpoint" if path.name in REBUILT else "trains it again"
         self.path, self.why = path, why
-        self.remedy = remedy or _ANEW.format(makes)
+        self.remedy = remedy or f"The same `benchmark run` {makes}."
         super().__init__(f"{path}: {why}. {self.remedy}")
 
     @property
@@ -118,13 +117,7 @@ def read_table(path: Path) -> PredictionTable:
 
 def read_seal(path: Path) -> str:
     """The hash that a prediction table states, without reading it. Raises DamagedError."""
-
-    def stated(path: Path) -> str:
-        if not (seal := seal_of(path)):
-            raise UnsealedError
-        return seal
-
-    return read(path, stated)
+    return read(path, seal_of)
 
 
 def file_facts(content: bytes) -> dict[str, Any]:
