@@ -6,7 +6,6 @@ settings of one model are two systems, so that their numbers never share a cell.
 
 from __future__ import annotations
 
-import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,16 +25,6 @@ from protocols.regimes import REGIME_KINDS, Regime
 from protocols.rules import MissingRule
 from reports.comparable import require_one_content, require_one_source
 from reports.worked import Worked
-
-_UNREADABLE = (
-    BenchmarkError,
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    zipfile.BadZipFile,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,8 +184,9 @@ def load(
         BenchmarkError: where there are no records, or runs on data of one name but different
             content.
     """
-    records, problems = _readable(store)
-    problems |= {k: f"incomplete: {', '.join(v)} missing" for k, v in store.broken().items()}
+    survey = store.survey(tables=True)
+    records = [record for record in survey.records if record.is_evaluated()]
+    problems = {run_id: error.brief for run_id, error in survey.problems.items()}
     problems |= store.unfinished()
     if only is not None:
         records = [record for record in records if record.run_id in only]
@@ -229,19 +219,6 @@ def _by_name(
         wanted = asked is not None and (asked in names[content] or content == asked_sha256)
         found[asked if wanted and asked else min(names[content])].append(record)
     return found
-
-
-def _readable(store: RunStore) -> tuple[list[RunRecord], dict[str, str]]:
-    """The records whose files can be read, and what is wrong with the others."""
-    sound, problems = [], {}
-    for record in store.records():
-        try:
-            _ = record.spec, record.environment, record.metrics, record.table
-        except (*_UNREADABLE, BenchmarkError) as error:
-            problems[record.run_id] = f"unreadable: {type(error).__name__}: {error}"
-        else:
-            sound.append(record)
-    return sound, problems
 
 
 def _nothing(

@@ -213,7 +213,7 @@ def test_what_could_not_be_used_is_on_it(store: RunStore) -> None:
     (half.path / METRICS).unlink()
     root = small(store)
     (item,) = [node.whole for node in root.all("li") if node.whole.startswith(half.run_id)]
-    assert item == f"{half.run_id} incomplete: metrics.json missing"
+    assert item == f"{half.run_id} metrics.json: it is missing"
     assert "Synthetic data." in root.whole
 
 

@@ -90,9 +90,9 @@ def test_what_cannot_be_used_is_told(store: RunStore, tmp_path: Path) -> None:
     store.partial("e" * 12).mkdir()
     results = one(store)
     assert [system.label for system in results.systems] == ["Alpha · clean"]
-    assert results.problems[runs["half"].run_id] == "incomplete: metrics.json missing"
-    assert results.problems[runs["bad"].run_id].startswith("unreadable: ")
-    assert results.problems[runs["json"].run_id].startswith("unreadable: ")
+    assert results.problems[runs["half"].run_id] == "metrics.json: it is missing"
+    assert results.problems[runs["bad"].run_id].startswith("predictions.npz: ")
+    assert results.problems[runs["json"].run_id].startswith("metrics.json: ")
     assert results.problems["f" * 12] == "failed: ValueError: boom"
     assert results.problems["e" * 12] == "interrupted"
     (built,) = build(store, None, tmp_path / "out")
