@@ -52,7 +52,10 @@ MISTAKES = [
     (["run", "--set", "topk"], ["section.name=value"]),
     (["run", "--regime", "missing"], ["regime missing needs its rate"]),
     (["run", "--regime", "noise"], ["regime noise needs its intensity"]),
-    (["run", "--regime", "missing", "--set", "regime.rate=3"], ["regime.rate", "less than or equal to 1", "got 3"]),
+    (
+        ["run", "--regime", "missing", "--set", "regime.rate=3"],
+        ["regime.rate", "less than or equal to 1", "got 3"],
+    ),
     (["run", "--seeds", "1,x"], ["--seeds 1,x", "integers"]),
     (["run", "--device", "tpu"], ["unknown device 'tpu'"]),
     (["run", "--config", "no-such.yaml"], ["cannot read no-such.yaml"]),

@@ -184,5 +184,5 @@ def test_fresh_noise_follows_its_generator() -> None:
     [{"kind": "foggy"}, {"rate": 1.5}, {"noise_rule": "x"}, {"missing_rule": "y"}, {"scope": "z"}],
 )
 def test_a_regime_refuses_what_does_not_exist(settings) -> None:
-    with pytest.raises(ValueError, match=r"regime\."):
+    with pytest.raises(ValueError, match=next(iter(settings))):
         Regime(**settings)

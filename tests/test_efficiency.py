@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -159,7 +160,8 @@ def test_a_measurement_is_kept_and_told_again(tiny, tmp_path: Path) -> None:
     (tmp_path / ".efficiency" / "broken.json").write_text("{")
     assert kept(store) == [first]
     assert store.records() == []
-    sources = Sources(None, (), published("toy"), kept(store))  # type: ignore[arg-type]
+    answers = SimpleNamespace(paper=published("toy"), floors=())
+    sources = Sources(answers, None, kept(store))  # type: ignore[arg-type]
     (table,) = efficiency_tables(sources)
     label = next(name for name in labels_of(table.rows) if name.startswith("QA-MoE"))
     total = cell(table, label, "Total, M", "With BERT-base")

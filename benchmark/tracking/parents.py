@@ -13,7 +13,7 @@ import pandas as pd
 from filelock import Timeout
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import replace_file
+from benchmark.files import is_inside, replace_file
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.questions import Headline, overview
 from benchmark.readouts import answers_in, headline_value, questions_in, spread
@@ -134,7 +134,7 @@ class Plan:
         """Its files that are there. One outside the runs folder is none of them."""
         root = store.root.resolve()
         found = ((root / name).resolve() for name in self.files)
-        return [path for path in found if path.is_relative_to(root) and path.is_file()]
+        return [path for path in found if is_inside(path, root) and path.is_file()]
 
     def all_tags(self) -> dict[str, str]:
         """The tags of the parent run, except its description."""
