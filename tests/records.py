@@ -41,6 +41,7 @@ def make_run_spec(
         task=task,
         model=model,
         version=1,
+        changes={f"model.{key}": value for key, value in model_config.items()},
         title=card.title,
         source=card.source,
         config=AnySettings(**(model_config or {"width": 8, "topk": 2})),
@@ -132,6 +133,7 @@ def make_record(
     table: PredictionTable | None = None,
     epochs: int = 3,
     error: float = 0.5,
+    **model_config: object,
 ) -> RunRecord:
     """Commit a record of a run that was never trained.
 
@@ -144,7 +146,7 @@ def make_record(
         table: another table than :func:`make_table`'s.
         error: standard deviation of the predictions' error.
     """
-    spec = make_run_spec(model, regime, seed, dataset, task, epochs)
+    spec = make_run_spec(model, regime, seed, dataset, task, epochs, **model_config)
     mixed = 100_003 * rng_seed + seed
     if table is None:
         table = make_table(task, n, draws, seed=mixed, error=error)

@@ -399,7 +399,7 @@ def test_two_processes_on_one_plan(data_dir, tmp_path) -> None:
     second = subprocess.Popen(both, stdout=subprocess.PIPE, text=True)
     outputs = [process.communicate(timeout=200)[0] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
-    trained = sum(output.count("done    qamoe") for output in outputs)
+    trained = sum(output.count("done    QA-MoE") for output in outputs)
     assert trained == 2, outputs  # each run once, by one of the two
     subprocess.run(
         command(data_dir, tmp_path / "one", "--seeds", "1,2", "--epochs", "6"),

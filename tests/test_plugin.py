@@ -66,7 +66,7 @@ def test_a_model_from_outside_the_tree(tmp_path: Path, data_dir: Path) -> None:
         env=env,
     )
     assert done.returncode == 0, done.stderr
-    assert "bag · spectrum · seed 1111" in done.stdout
+    assert "Bag of Means · spectrum · seed 1111" in done.stdout
     report = benchmark(
         "report",
         "--runs-dir",
@@ -81,6 +81,15 @@ def test_a_model_from_outside_the_tree(tmp_path: Path, data_dir: Path) -> None:
     pages = [p.read_text() for p in (tmp_path / "report").rglob("*.md")]
     assert any("Bag of Means" in page for page in pages)
     assert "Bag of Means" not in benchmark("list", "models").stdout
+    # Its card has no version: rows of another file's content do not join those of the first.
+    (site / "bag_of_means.py").write_text(MODEL + "# mended\n")
+    more = benchmark(
+        *("run", "--dataset", "tiny", "--data-dir", data_dir, "--models", "bag", "--epochs", "2"),
+        *("--runs-dir", runs, "--tracking-uri", "none", "--set", "evaluation.draws=2"),
+        env=env,
+    )
+    assert more.returncode == 1, more.stdout
+    assert "another content of the file that defines bag" in more.stdout
 
 
 def test_a_model_that_cannot_be_imported_is_said(tmp_path: Path, data_dir: Path) -> None:

@@ -26,7 +26,7 @@ from benchmark.readouts import (
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable, load, merge, restrict, to_bytes, to_make
 from benchmark.tracking.parents import describe_plan
-from benchmark.tracking.tracked import summary
+from benchmark.tracking.summary import summary
 from protocols import rules
 from protocols.conditions import (
     PROTOCOL_VERSIONS,
