@@ -8,7 +8,9 @@ import torch
 from benchmark.contract import CHECKS, check_declaration
 from benchmark.contract_cases import Case, cases, total_loss
 from benchmark.data.small import make_batch, make_spec
+from benchmark.interface import MultimodalModel
 from benchmark.registry import model_class, model_names
+from protocols.modalities import Modalities
 from tests.small_models import PRESETS, small_config
 
 every_model = pytest.mark.parametrize("name", model_names())
@@ -39,16 +41,23 @@ def test_it_can_overfit_one_batch(name: str, data: str) -> None:
     model, batch = case.model(), make_batch(8, case.spec)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     torch.manual_seed(0)
-    for _ in range(250):
+    for step in range(250):
+        if step % 25 == 0 and fits(model, batch):
+            return
+        model.train()
         optimizer.zero_grad()
         total_loss(model, batch).backward()
         optimizer.step()
+    assert fits(model, batch)
+
+
+def fits(model: MultimodalModel, batch: Modalities) -> bool:
+    """Whether most of the batch is answered rightly, or to a quarter of a constant's error."""
     prediction = model.eval()(batch).prediction
-    if case.spec.task == "regression":
-        constant = (batch.label - batch.label.median()).abs().mean()
-        assert (prediction - batch.label).abs().mean() < 0.25 * constant
-    else:
-        assert (prediction.argmax(1) == batch.label).float().mean() >= 7 / 8
+    if batch.label.dtype == torch.long:
+        return bool((prediction.argmax(1) == batch.label).float().mean() >= 7 / 8)
+    constant = (batch.label - batch.label.median()).abs().mean()
+    return bool((prediction - batch.label).abs().mean() < 0.25 * constant)
 
 
 @every_model
