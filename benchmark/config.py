@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from benchmark.errors import BenchmarkError, unknown
-from benchmark.hygiene import one_line
 from protocols.conditions import Joint
 from protocols.rules import NoiseRule
 from protocols.settings import Settings
@@ -93,8 +92,8 @@ def build(kind: type[S], values: Mapping[str, Any], where: str) -> S:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         problems = "; ".join(
-            f"{where}.{'.'.join(map(str, e['loc']))}: {one_line(e['msg'])}"
-            f" (got {one_line(repr(e['input']), 80)})"
+            f"{'.'.join((where, *map(str, e['loc'])))}: {e['msg'].removeprefix('Value error, ')}"
+            f" (got {e['input']!r})"
             for e in error.errors()
         )
         raise BenchmarkError(f"the settings do not fit: {problems}") from None

@@ -87,17 +87,25 @@ def plans() -> None:
 def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     """Runs: finished, trials of a search, running, interrupted, failed, broken."""
     from benchmark.records import RunStore
+    from benchmark.systems import systems
 
     store = RunStore(runs_dir)
-    table = _table("run", "data set", "model", "regime", "seed", "clean", "state")
+    table = _table("run", "data set", "model", "training", "seed", "clean", "state")
     survey = store.survey()
+    specs = [record.spec for record in survey.records]
+    names = {
+        spec.run_id: name
+        for data in {spec.data_sha256 for spec in specs}
+        for name, runs in systems([s for s in specs if s.data_sha256 == data]).items()
+        for spec in runs
+    }
     for record in survey.records:
         spec = record.spec
         table.add_row(
             spec.run_id,
             spec.dataset,
-            spec.model if spec.preset == "paper" else f"{spec.model} ({spec.preset})",
-            spec.regime.name,
+            names[spec.run_id].model,
+            names[spec.run_id].training,
             str(spec.seed),
             _clean_value(record),
             "finished" if record.is_evaluated() else "search trial, not evaluated on test",
