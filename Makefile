@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The main job on the embedded data; about five minutes on two cores.
+# The main job on the embedded data; five to ten minutes on two cores.
 run: install
 	$(BIN)/benchmark run --dataset synthetic --models qamoe,mult --regime clean,spectrum \
 		--protocol all --seeds 1111,1112 --epochs 6 \

@@ -192,7 +192,7 @@ def plan_id(specs: Sequence[RunSpec]) -> str:
 
 def plan_title(specs: Sequence[RunSpec]) -> str:
     """For people: models, regimes and the number of seeds."""
-    models = "+".join(dict.fromkeys(spec.model for spec in specs))
+    models = "+".join(dict.fromkeys(spec.title for spec in specs))
     regimes = "+".join(dict.fromkeys(spec.regime.name for spec in specs))
     seeds = len({spec.seed for spec in specs})
     return f"{models} · {regimes} · {seeds} seed{'s' if seeds > 1 else ''}"
