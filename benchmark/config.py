@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.hygiene import one_line
 from protocols.conditions import Joint
 from protocols.rules import NoiseRule
 from protocols.settings import Settings
@@ -92,8 +93,9 @@ def build(kind: type[S], values: Mapping[str, Any], where: str) -> S:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join((where, *map(str, e['loc'])))}: {e['msg'].removeprefix('Value error, ')}"
-            f" (got {e['input']!r})"
+            f"{'.'.join((where, *map(str, e['loc'])))}: "
+            f"{one_line(e['msg'].removeprefix('Value error, '))}"
+            f" (got {one_line(repr(e['input']), 80)})"
             for e in error.errors()
         )
         raise BenchmarkError(f"the settings do not fit: {problems}") from None
