@@ -24,7 +24,6 @@ from benchmark.tracking.parents import (
     Plan,
     plans,
     summary_of_plan,
-    under_way,
 )
 from benchmark.tracking.stored import Point, StoredModel, StoredRun
 from benchmark.tracking.tracked import (
@@ -183,7 +182,7 @@ class Mirror:
             message: why it failed, where that is known.
         """
         run = self.find(run_id)
-        if run is None or under_way(self.store, run_id):
+        if run is None or self.store.is_running(run_id):
             return False
         error = self.store.partial(run_id) / ERROR
         if error.is_file() and not message:

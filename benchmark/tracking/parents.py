@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
-from filelock import Timeout
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import is_inside, replace_file
@@ -119,7 +118,7 @@ class Plan:
     def status(self, store: RunStore) -> Status:
         """Whether it is under way, and how it ended: what the records and the locks say."""
         lacking = [run_id for run_id in self.run_ids if not store.has(run_id)]
-        if any(under_way(store, run_id) for run_id in lacking):
+        if any(store.is_running(run_id) for run_id in lacking):
             return "RUNNING"
         if self.finished if self.kind != PLAN else not lacking:
             return "FINISHED"
@@ -167,19 +166,6 @@ def _read(path: Path) -> Plan | None:
         return Plan(**{**values, **listed})
     except UNREADABLE:
         return None
-
-
-def under_way(store: RunStore, run_id: str) -> bool:
-    """Whether a living process works on a run."""
-    if not (store.root / ".locks" / run_id).exists():
-        return False
-    lock = store.lock(run_id)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
 
 
 def _plans(store: RunStore) -> Path:
