@@ -256,7 +256,7 @@ def _spec(
     seed: int,
     dataset: Dataset,
 ) -> RunSpec:
-    preset = _preset(name, kind, product.preset)
+    preset = preset_named(name, kind, product.preset)
     plain = _model_config(name, kind, preset.model)
     config = _model_config(name, kind, {**preset.model, **product.model})
     training = build(TrainingConfig, {**preset.training, **product.training}, "training")
@@ -297,7 +297,8 @@ def _in_section(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{section}.{key}": value for key, value in values.items()}
 
 
-def _preset(name: str, kind: type[MultimodalModel], preset: str) -> Preset:
+def preset_named(name: str, kind: type[MultimodalModel], preset: str) -> Preset:
+    """A preset of a model; "paper" is the defaults. Raises BenchmarkError for an unknown one."""
     presets = {"paper": Preset(), **kind.presets}
     if preset not in presets:
         raise unknown(f"preset of {name}", preset, presets)

@@ -44,15 +44,12 @@ def model(
     from benchmark.contract import findings
     from benchmark.contract_cases import case_on, cases
     from benchmark.data.registry import load_dataset
-    from benchmark.errors import unknown
-    from benchmark.interface import Preset
+    from benchmark.plan import preset_named
     from benchmark.registry import model_class
 
     kind = model_class(name)
-    presets = {"paper": Preset(), **kind.presets}
-    if (preset or "paper") not in presets:
-        raise unknown(f"preset of {name}", str(preset), presets)
-    config = build(kind.Config, presets[preset or "paper"].model, f"model {name}")
+    chosen = preset_named(name, kind, preset or "paper")
+    config = build(kind.Config, chosen.model, f"model {name}")
     tried = cases(kind, config)
     if dataset is not None:
         tried = {dataset: case_on(kind, config, load_dataset(dataset, data_dir))}
