@@ -145,6 +145,7 @@ class CMIB(BranchedModel):
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "official": Preset(

@@ -82,6 +82,7 @@ class LMF(BranchedModel):
             "the MMSA package settled on for MOSI, with the rank weights trained.",
         ),
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "official": Preset(

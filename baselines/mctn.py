@@ -94,6 +94,7 @@ class MCTN(BranchedModel):
             "Classification (not in the original): cross-entropy in place of the absolute error.",
         ),
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "official": Preset(

@@ -85,6 +85,7 @@ class MMBoosting(BranchedModel):
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {"paper": Preset()}
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
         "training.learning_rate": (1e-3, 5e-4, 1e-4),

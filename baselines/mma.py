@@ -106,6 +106,7 @@ class MMA(MultimodalModel):
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "official": Preset(

@@ -118,6 +118,7 @@ class MulT(MultimodalModel):
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(training={"clip_norm": 0.8}),
         "official": Preset(

@@ -98,6 +98,7 @@ class SAMLML(BranchedModel):
         ),
         reads_availability=True,
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "official": Preset(

@@ -85,6 +85,7 @@ class SMIL(BranchedModel):
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
+    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {"paper": Preset(training={"weight_decay": 1e-4})}
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
         "training.learning_rate": (1e-3, 5e-4, 1e-4),

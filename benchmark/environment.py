@@ -36,6 +36,21 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def has_streams(device: torch.device) -> bool:
+    """Whether work there can be put on streams and recorded: on CUDA itself, not on a stand-in."""
+    return device.type == "cuda" and torch.backends.cuda.is_built()
+
+
+def compute_with(threads: int) -> None:
+    """CPU threads of this process; and full single precision on a GPU, which torch leaves to cuDNN.
+
+    By default cuDNN rounds the factors of a product to TF32, with 10 bits of mantissa.
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def describe(device: torch.device) -> dict[str, Any]:
     """Commit, package versions, device, threads, interpreter and operating system."""
     commit, dirty = source_commit()

@@ -147,6 +147,13 @@ class MultimodalModel(nn.Module, ABC):
 
     Config: ClassVar[type[ModelConfig]]
     card: ClassVar[ModelCard]
+    recordable: ClassVar[bool] = False
+    """Whether a GPU may record a training step, once per phase and epoch, and replay it.
+
+    True promises that the losses wait for nothing on the device, give the same terms at every step,
+    and after an epoch's first neither read ``progress.step`` nor change anything but tensors, in
+    place.
+    """
     presets: ClassVar[Mapping[str, Preset]] = {"paper": Preset()}
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
         "training.learning_rate": (1e-3, 5e-4, 1e-4)

@@ -21,10 +21,15 @@ def make_optimizer(phase: Phase, config: TrainingConfig) -> torch.optim.Adam:
         scale = group.get("lr_scale", 1.0)
         rest = {key: value for key, value in group.items() if key != "lr_scale"}
         groups.append({"lr": config.learning_rate * scale, **rest})
-    if not any(len(list(group["params"])) for group in groups):
+    parameters = [p for group in groups for p in group["params"]]
+    if not parameters:
         raise BenchmarkError(f"phase '{phase.name}' has no parameters to train")
     return torch.optim.Adam(
-        groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        groups,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+        capturable=all(p.is_cuda for p in parameters),  # a step may be recorded there
     )
 
 

@@ -174,20 +174,22 @@ def _rows(
     conditions: Sequence[Condition],
 ) -> dict[str, NDArray[np.floating]]:
     """Every condition for one chunk of samples: name -> (R, B, ...), routing summed over B."""
-    answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model)
+    device, levels = samples.device, sorted({c.intensity for c in conditions})
+    answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model, device)
+    level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
     noise = {}
     for (rule, draw, intensity, joint), group in groupby(conditions, key=_level_of):
         if rule == NO_RULE:
             noisy = samples
         else:
-            if (rule, draw) not in noise:  # drawn once, scaled for every level
-                noise = {(rule, draw): keyed_noise(rule, draw, split, sample_ids, samples)}
-            drawn = noise[rule, draw].to(samples.device)
-            level: Tensor | float = intensity
+            if (rule, draw) not in noise:  # drawn and moved once, scaled for every level
+                drawn = keyed_noise(rule, draw, split, sample_ids, samples).to(device)
+                noise = {(rule, draw): drawn}
+            level = level_of[intensity]
             if intensity == JOINT_LEVEL:
-                level = joint_levels(joint, draw, split, sample_ids)[0].to(samples.device)
-            noisy = degrade(samples, level, samples.available, drawn, sigma_ref)
+                level = joint_levels(joint, draw, split, sample_ids)[0].to(device)
+            noisy = degrade(samples, level, samples.available, noise[rule, draw], sigma_ref)
         asked = list(group)
         outputs = answer(noisy, [c.mask for c in asked])
         for condition, output in zip(asked, outputs, strict=True):
@@ -235,12 +237,13 @@ Answer = Callable[[Modalities, Sequence[int]], list[Output]]
 """(noisy samples, availability masks) -> the output under each mask."""
 
 
-def _whole(model: MultimodalModel) -> Answer:
+def _whole(model: MultimodalModel, device: torch.device) -> Answer:
     """A forward pass for each mask."""
+    available = torch.stack([as_bools(mask) for mask in range(8)]).to(device)
+    no_noise = torch.zeros((), device=device)
 
     def answer(noisy: Modalities, masks: Sequence[int]) -> list[Output]:
-        available = (as_bools(mask).to(noisy.device) for mask in masks)
-        return [model(degrade(noisy, 0.0, s, NO_NOISE, {})) for s in available]
+        return [model(degrade(noisy, no_noise, available[mask], NO_NOISE, {})) for mask in masks]
 
     return answer
 

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from benchmark.config import TrainingConfig, selection_metric
 from benchmark.data.dataset import TrainingData
+from benchmark.environment import has_streams
 from benchmark.errors import BenchmarkError
 from benchmark.interface import MultimodalModel, Phase, Progress
 from benchmark.metrics import LOWER_IS_BETTER, evaluate
 from benchmark.optimizers import make_optimizer, make_schedule
 from benchmark.predict import batch_size_for, predict
+from benchmark.replay import Replayed, Step, beside_the_default_stream
 from protocols.modalities import Modalities
 from protocols.regimes import Regime
 from protocols.training import degrade_training_batch, degrade_validation_split
@@ -198,12 +200,13 @@ class _Loop:
         self.model.train()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         sums: dict[str, Tensor] = {}
-        for step, batch in enumerate(self._batches()):
+
+        def train_on(batch: Modalities, progress: Progress) -> None:
             degraded = degrade_training_batch(
                 batch, self.regime, self.corruption, self.data.sigma_ref, self.data.spec.present
             )
             clean = {"clean": batch} if phase.needs_clean else {}
-            loss, terms = phase.loss(degraded, self._progress(step), **clean)
+            loss, terms = phase.loss(degraded, progress, **clean)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self.config.clip_norm is not None:
@@ -213,8 +216,14 @@ class _Loop:
             optimizer.step()
             for name, value in {"loss": loss, **terms}.items():
                 weighted = value.detach() * len(batch)
-                sums[name] = sums[name] + weighted if name in sums else weighted
-            self._report_step(step, sums["loss"])
+                sums[name] = sums[name].add_(weighted) if name in sums else weighted
+
+        replays = has_streams(self.device) and self.model.recordable
+        run: Step = Replayed(train_on, self.corruption) if replays else train_on
+        with beside_the_default_stream(self.device):
+            for step, batch in enumerate(self._batches()):
+                run(batch, self._progress(step))
+                self._report_step(step, sums["loss"])
         values = torch.stack(list(sums.values())).div(len(self.data.train)).tolist()
         means = dict(zip(sums, values, strict=True))
         if not math.isfinite(means["loss"]):

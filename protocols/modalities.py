@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -55,23 +55,40 @@ class Modalities:
         """The memory that the features and masks take."""
         return sum(x.nbytes for x in (*self.features.values(), *self.masks.values()))
 
-    def select(self, index: Tensor | slice) -> Modalities:
-        """The samples at ``index``: a (K,) long tensor on the batch's device, or a slice."""
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the batch; those without a label are one fewer."""
+        label = [] if self.label is None else [self.label]
+        return [*self.features.values(), *self.masks.values(), self.available, *label]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Modalities:
+        """The batch with every tensor changed alike."""
         return Modalities(
-            {m: x[index] for m, x in self.features.items()},
-            {m: x[index] for m, x in self.masks.items()},
-            self.available[index],
-            None if self.label is None else self.label[index],
+            {m: change(x) for m, x in self.features.items()},
+            {m: change(x) for m, x in self.masks.items()},
+            change(self.available),
+            None if self.label is None else change(self.label),
         )
 
-    def to(self, device: torch.device | str) -> Modalities:
+    def select(self, index: Tensor | slice) -> Modalities:
+        """The samples at ``index``: a (K,) long tensor on the batch's device, or a slice."""
+        return self._each(lambda x: x[index])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Modalities:
         """The same batch on ``device``."""
-        return Modalities(
-            {m: x.to(device) for m, x in self.features.items()},
-            {m: x.to(device) for m, x in self.masks.items()},
-            self.available.to(device),
-            None if self.label is None else self.label.to(device),
-        )
+        return self._each(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin(self) -> Modalities:
+        """The same batch in host memory that a device copies from without the host's help."""
+        return self._each(lambda x: x.pin_memory())
+
+    def clone(self) -> Modalities:
+        """The same batch in memory of its own."""
+        return self._each(lambda x: x.clone())
+
+    def copy_(self, other: Modalities) -> None:
+        """Overwrite this batch, in place, with another of the same shapes."""
+        for own, theirs in zip(self.tensors(), other.tensors(), strict=True):
+            own.copy_(theirs)
 
     def as_float32(self) -> Modalities:
         """The same batch in single precision, as models compute; data at rest may be half."""

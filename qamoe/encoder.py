@@ -42,16 +42,21 @@ class SequenceEncoder(nn.Module):
         return x * keep
 
     def _recurrent(self, x: Tensor, mask: Tensor) -> Tensor:
-        # Valid steps first, so that packing leaves padding out on whichever side it stood.
-        order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[..., None].expand_as(x)
-        lengths = mask.sum(dim=1).clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x.gather(1, order), lengths, batch_first=True, enforce_sorted=False
-        )
-        out, _ = nn.utils.rnn.pad_packed_sequence(
-            self.temporal(packed)[0], batch_first=True, total_length=x.shape[1]
-        )
-        return torch.zeros_like(x).scatter(1, order, out)
+        """Either direction over the valid steps alone, without a length that the host must know.
+
+        The valid steps come first, wherever the padding stood; what a direction gives behind the
+        last of them is never read.
+        """
+        steps = torch.arange(mask.shape[1], device=x.device)
+        last = (mask.sum(dim=1, keepdim=True) - 1).clamp(min=0)
+        order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[..., None]
+        back = torch.where(steps <= last, last - steps, steps)[..., None]
+        front = x.gather(1, order.expand_as(x))
+        forwards, backwards = self.temporal.children()
+        along = forwards(front)[0]
+        against = backwards(front.gather(1, back.expand_as(x)))[0]
+        out = torch.cat([along, against.gather(1, back.expand_as(against))], dim=-1)
+        return torch.zeros_like(x).scatter(1, order.expand_as(out), out)
 
 
 def _temporal_layer(config: QAMoEConfig) -> nn.Module:
@@ -60,10 +65,9 @@ def _temporal_layer(config: QAMoEConfig) -> nn.Module:
         return nn.TransformerEncoderLayer(
             d, config.encoder_heads, 2 * d, config.dropout, batch_first=True, norm_first=True
         )
-    if config.encoder == "bigru":
-        return nn.GRU(d, d // 2, bidirectional=True, batch_first=True)
-    if config.encoder == "bilstm":
-        return nn.LSTM(d, d // 2, bidirectional=True, batch_first=True)
+    if config.encoder in ("bigru", "bilstm"):
+        kind = nn.GRU if config.encoder == "bigru" else nn.LSTM
+        return nn.ModuleList(kind(d, d // 2, batch_first=True) for _ in range(2))
     if config.encoder == "conv1d_k3":
         return nn.Conv1d(d, d, kernel_size=3, padding=1)
     return nn.Identity()

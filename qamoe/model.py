@@ -44,6 +44,7 @@ class QAMoE(BranchedModel):
             "quality_supervision=unimodal, off by default, is an extension of ours",
         ),
     )
+    recordable = True
     search_space: ClassVar = {
         "training.learning_rate": (1e-3, 5e-4, 1e-4),
         "model.topk": (1, 2, 3, 4, 8),

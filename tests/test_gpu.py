@@ -8,7 +8,8 @@ import torch
 from benchmark.config import TrainingConfig
 from benchmark.data import dataset as datasets
 from benchmark.predict import fill_table
-from benchmark.train import Callbacks, fit
+from benchmark.registry import model_class
+from benchmark.train import Callbacks, Fitted, fit, stream_seed
 from protocols.conditions import PROTOCOLS, conditions_of
 from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
@@ -76,20 +77,41 @@ def test_the_table_is_that_of_the_cpu(name: str) -> None:
     )
 
 
-@every_model
-def test_a_run_trains_on_the_gpu(name: str) -> None:
-    data = make_dataset().to("cuda")
+def fitted_on_the_gpu(name: str, regime: Regime) -> tuple[Fitted, list]:
+    """Three epochs of four steps, the last of them smaller."""
     rows: list = []
     fitted = fit(
         lambda: small_model(name),
-        data.training_data(),
-        TrainingConfig(epochs=3, learning_rate=5e-3, select_on="mae"),
-        Regime(kind="clean"),
+        make_dataset().to("cuda").training_data(),
+        TrainingConfig(epochs=3, learning_rate=1e-3, batch_size=5, select_on="mae"),
+        regime,
         0,
         Callbacks(lambda done, loss: None, lambda done, row: rows.append(row), lambda s: None),
     )
-    assert next(fitted.model.parameters()).is_cuda
-    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    return fitted, rows
+
+
+@every_model
+def test_a_run_trains_on_the_gpu(name: str) -> None:
+    fitted, rows = fitted_on_the_gpu(name, Regime(kind="clean"))
+    torch.manual_seed(stream_seed(0, "weights and dropout"))
+    untrained = small_model(name).state_dict()
+    assert len(rows) == 3
+    assert all(x.is_cuda and x.isfinite().all() for x in fitted.model.state_dict().values())
+    moved = [not torch.equal(x.cpu(), untrained[k]) for k, x in fitted.model.state_dict().items()]
+    assert any(moved)
+
+
+@every_model
+def test_replayed_steps_train_as_steps_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not model_class(name).recordable:
+        pytest.skip("its steps are not recorded")
+    found = []
+    for recordable in (True, False):
+        monkeypatch.setattr(model_class(name), "recordable", recordable)
+        found.append(fitted_on_the_gpu(name, Regime(kind="spectrum"))[1])
+    for replayed, launched in zip(*found, strict=True):
+        assert replayed == pytest.approx(launched, rel=1e-3, abs=1e-4)
 
 
 def test_data_that_do_not_fit_stream_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,6 +214,22 @@ def test_padding_does_not_reach_the_encoding(kind, left: bool) -> None:
     torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize(("name", "kind"), [("bigru", nn.GRU), ("bilstm", nn.LSTM)])
+def test_recurrent_encoders_are_torchs_over_the_valid_steps(name, kind) -> None:
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(5, QAMoEConfig(**SMALL, encoder=name)).eval()
+    whole = kind(16, 8, bidirectional=True, batch_first=True)
+    whole.load_state_dict(dict(zip(whole.state_dict(), encoder.temporal.parameters(), strict=True)))
+    x, mask = torch.randn(6, 9, 5), torch.rand(6, 9) > 0.4  # padding anywhere
+    mask[0], mask[1] = True, False
+    encoded = encoder(x, mask)
+    inner = encoder.norm(encoder.project(x))
+    assert not encoded[1].any()
+    for own, steps, valid in zip(encoded, inner, mask, strict=True):
+        if valid.any():
+            torch.testing.assert_close(own[valid], whole(steps[valid][None])[0][0])
+
+
 @pytest.mark.parametrize("kind", ["mean", "attention", "cls", "last_valid"])
 def test_pooling(kind) -> None:
     torch.manual_seed(0)

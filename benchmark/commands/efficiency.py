@@ -30,13 +30,12 @@ def efficiency(
 
     Example: benchmark efficiency --dataset mosi --data-dir data --models qamoe,mult
     """
-    import torch
 
     from benchmark.commands.run import read_request
     from benchmark.data.registry import load_dataset
     from benchmark.efficiency.kept import save
     from benchmark.efficiency.measure import measure
-    from benchmark.environment import choose_device
+    from benchmark.environment import choose_device, compute_with
     from benchmark.execution.execute import make_model
     from benchmark.execution.executor import available_cores
     from benchmark.hygiene import terminal
@@ -44,7 +43,7 @@ def efficiency(
     from benchmark.records import RunStore
 
     chosen = choose_device(device)
-    torch.set_num_threads(threads or available_cores())
+    compute_with(threads or available_cores())
     given = {"models": tuple(n.strip() for n in models.split(",")), "preset": preset}
     request = read_request(
         {}, {**given, "regimes": ("clean",)}, settings or [], None, "the request"

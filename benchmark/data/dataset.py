@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.standardise import Scale
+from benchmark.data.transfer import to_device, used_here
 from benchmark.interface import DataSpec
 from protocols.modalities import Modalities, Modality
 
@@ -64,6 +65,7 @@ class Split:
             coming = second.submit(self._fetch, pieces[0])
             for following in (*pieces[1:], None):
                 chunk = coming.result()
+                used_here(chunk)
                 if following is not None:
                     coming = second.submit(self._fetch, following)
                 for start in range(0, len(chunk), size):
@@ -71,7 +73,7 @@ class Split:
 
     def _fetch(self, index: Tensor) -> Modalities:
         """The samples at ``index``, from the host to the device, as they are stored."""
-        return self.samples.select(index).to(self.device)
+        return to_device(self.samples.select(index), self.device)
 
 
 @dataclass(frozen=True)

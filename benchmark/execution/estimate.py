@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from benchmark.data.dataset import Dataset
+from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution
 from benchmark.interface import BranchedModel, Progress
@@ -27,7 +28,7 @@ def estimate_seconds(
     training = spec.training
     key = (spec.model, spec.config.model_dump_json(), training.batch_size)
     if key not in _MEASURED:
-        torch.set_num_threads(how.threads)
+        compute_with(how.threads)
         _MEASURED[key] = _measure(spec, dataset, training.batch_size, torch.device(how.device))
     per_step, per_sample = _MEASURED[key]
     sizes = {name: len(split) for name, split in dataset.splits.items()}

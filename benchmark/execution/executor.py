@@ -25,6 +25,7 @@ import torch
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.registry import load_dataset
+from benchmark.environment import compute_with
 from benchmark.execution.attempt import attempt, interrupts, write_down
 from benchmark.execution.events import Event, Listener
 from benchmark.execution.execute import Outcome, Stopped
@@ -112,7 +113,7 @@ def run_supply(supply: Supply, how: Execution, listen: Listener) -> None:
 
 
 def _run_here(supply: Supply, how: Execution, listen: Listener) -> None:
-    torch.set_num_threads(how.threads)
+    compute_with(how.threads)
     dataset = _load(how)
     store = RunStore(how.runs_dir)
     busy: deque[Planned] = deque()
@@ -151,7 +152,7 @@ def _worker(channel: Connection, how: Execution) -> None:
     """Take runs from the parent until it says None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
-    torch.set_num_threads(how.threads)
+    compute_with(how.threads)
     dataset = _load(how)
     store = RunStore(how.runs_dir)
 

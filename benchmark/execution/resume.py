@@ -12,10 +12,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmark.environment import versions
 from benchmark.files import remove, replace_file
@@ -51,10 +53,36 @@ def save_state(path: Path, state: State, origin: dict[str, Any]) -> None:
     It is made in memory first: a full disk is then an OSError that says so, not torch's own.
     """
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(on_the_host(state), buffer)
     content = buffer.getbuffer()
     facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     replace_file(path, b"".join([json.dumps({**origin, **facts}).encode(), b"\n", content]))
+
+
+def on_the_host(state: Any) -> Any:
+    """The same nested values with every tensor on the CPU: one copy for each type of number.
+
+    A copy waits for the device, whatever its size, and a state has hundreds of tensors.
+    """
+    tensors: dict[int, Tensor] = {}
+    _map_tensors(state, lambda x: tensors.setdefault(id(x), x))
+    away = [x for x in tensors.values() if x.device.type != "cpu"]
+    moved: dict[int, Tensor] = {}
+    for kind in {x.dtype for x in away}:
+        own = [x for x in away if x.dtype == kind]
+        parts = torch.cat([x.detach().flatten() for x in own]).cpu().split([x.numel() for x in own])
+        moved |= {id(x): part.view(x.shape) for x, part in zip(own, parts, strict=True)}
+    return _map_tensors(state, lambda x: moved.get(id(x), x))
+
+
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _map_tensors(inner, change) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_map_tensors(inner, change) for inner in value)
+    return value
 
 
 def load_state(path: Path, origin: dict[str, Any], device: torch.device) -> State:

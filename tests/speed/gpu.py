@@ -1,0 +1,101 @@
+"""What a GPU does with every model at MOSI's size: ``python -m tests.speed.gpu``.
+
+Milliseconds per training step, its kernels launched one by one and replayed as one graph
+(benchmark/replay.py), and seconds for the table of 57 conditions x 686 samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from benchmark.config import TrainingConfig
+from benchmark.data.dataset import Dataset
+from benchmark.environment import compute_with
+from benchmark.interface import Progress
+from benchmark.optimizers import make_optimizer
+from benchmark.predict import fill_table
+from benchmark.registry import model_class, model_names
+from benchmark.replay import Replayed, beside_the_default_stream
+from protocols.conditions import conditions_of
+from protocols.modalities import MODALITIES, Modalities
+from protocols.regimes import Regime
+from protocols.training import degrade_training_batch
+from tests.speed.harness import mosi_sized
+
+BATCH, STEPS, EPOCHS = 16, 30, 20
+
+
+def milliseconds(action: Callable[[], object], times: int) -> float:
+    """Of one call, the device's work included, after one that is not counted."""
+    action()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        action()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times * 1000
+
+
+def measure(name: str, data: Dataset) -> list[float]:
+    """Launched and replayed step (ms; the second NaN where it may not be recorded), table (s)."""
+    kind = model_class(name)
+    model = kind(kind.Config(), data.spec).cuda().train()
+    generator = torch.Generator("cuda").manual_seed(0)
+    phase = list(model.phases())[-1]
+    optimizer = make_optimizer(phase, TrainingConfig(select_on="mae"))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    progress = Progress(EPOCHS - 1, EPOCHS, STEPS, STEPS)
+    regime = Regime(kind="spectrum")
+    order = torch.arange(BATCH, device="cuda")
+
+    def step(batch: Modalities, progress: Progress) -> None:
+        degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
+        clean = {"clean": batch} if phase.needs_clean else {}
+        loss, _ = phase.loss(degraded, progress, **clean)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
+        optimizer.step()
+
+    def timed(run: Callable[[Modalities, Progress], None]) -> float:
+        samples = data.splits["train"].samples
+        with beside_the_default_stream(torch.device("cuda")):
+            for _ in range(2):
+                run(samples.select(order), progress)
+            return milliseconds(lambda: run(samples.select(order), progress), STEPS)
+
+    launched = timed(step)
+    replayed = timed(Replayed(step, generator)) if kind.recordable else float("nan")
+    conditions = conditions_of(("grid",), MODALITIES, ("seed_a1",), 1, "uniform_0.7")
+    table = milliseconds(
+        lambda: fill_table(
+            model.eval(), data.splits["test"], data.spec, data.sigma_ref, conditions
+        ),
+        1,
+    )
+    return [launched, replayed, table / 1000]
+
+
+def main() -> None:
+    """Print a line per model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", default=",".join(model_names()))
+    compute_with(1)
+    data = mosi_sized().to("cuda")
+    print(torch.cuda.get_device_name())
+    print(f"{'model':<12} {'launched ms':>12} {'replayed ms':>12} {'factor':>7} {'table s':>8}")
+    for name in parser.parse_args().models.split(","):
+        launched, replayed, table = measure(name, data)
+        factor = launched / replayed
+        print(
+            f"{name:<12} {launched:12.2f} {replayed:12.2f} {factor:7.1f} {table:8.2f}", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
