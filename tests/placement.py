@@ -1,0 +1,70 @@
+"""A GPU's stand-in that every machine has: torch's meta device, made to refuse what a GPU would.
+
+A tensor there has a shape and no content, so whatever reads one fails by itself; the two modes
+here refuse tensors of two devices in one operator, and copies from or to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+THERE = "meta"
+_MADE_OF_NUMBERS = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
+
+
+class PlacementError(Exception):
+    """A GPU would refuse it, or wait for the host."""
+
+
+class _OneDevice(TorchDispatchMode):
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        # a CPU tensor without dimensions is a number, which goes along with the launch
+        places = {x.device.type for x in given if x.device.type == THERE or x.dim()}
+        to = kwargs.get("device")
+        if to is not None and given:
+            places.add(torch.device(to).type)
+        if len(places) > 1:
+            raise PlacementError(f"{function} has tensors on {' and '.join(sorted(places))}")
+        return function(*args, **kwargs)
+
+
+class _NoNumbers(TorchFunctionMode):
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in _MADE_OF_NUMBERS:
+            source = kwargs.get("device") or (
+                args[0].device if function is Tensor.new_tensor else torch.get_default_device()
+            )
+            if torch.device(source).type == THERE and not isinstance(args[-1], Tensor):
+                raise PlacementError(f"{function.__name__} copies Python numbers to the device")
+        if function is Tensor.__getitem__ and args[0].device.type == THERE:
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            if any(isinstance(part, list) for part in index):
+                raise PlacementError("an index that is a list is copied to the device")
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Refuse, for tensors on :data:`THERE`, what a GPU refuses or has to wait for.
+
+    Raises:
+        PlacementError: from the operator that does it. What reads a tensor's content raises
+            torch's own error.
+    """
+    with _OneDevice(), _NoNumbers():
+        yield
