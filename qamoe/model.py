@@ -195,6 +195,7 @@ class QAMoE(BranchedModel):
             encoded["own"] = self.own_predict[modality](mu)
         if config.load_balance:
             encoded["kept"] = (routing > 0).to(routing.dtype)
+            assert isinstance(router, Router)
             encoded["probability"] = router.probabilities(z)
         if config.moe_level == "token":
             averages = {name: masked_mean(x, mask) for name, x in encoded.items() if name != "y"}

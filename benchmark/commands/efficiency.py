@@ -62,6 +62,7 @@ def efficiency(
 def show(found: list[Efficiency], console: object) -> None:
     """The measurements as a table."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     assert isinstance(console, Console)
@@ -80,7 +81,7 @@ def show(found: list[Efficiency], console: object) -> None:
     for one in found:
         memory = "–" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}"
         table.add_row(
-            one.name,
+            escape(one.name),
             f"{one.parameters / 1e6:.2f} ({one.active / 1e6:.2f})",
             f"{one.flops / 1e6:.1f} ({one.sparse_flops / 1e6:.1f})",
             f"{one.latency_ms:.1f} ({one.latency_p95_ms:.1f})",
