@@ -55,11 +55,6 @@ class System:
         return tuple(record.spec.seed for record in self.records)
 
     @property
-    def reconstruction(self) -> bool:
-        """Whether the method was rebuilt without its source, which every number must say."""
-        return self.source == "reconstruction"
-
-    @property
     def plain(self) -> bool:
         """Whether every setting is its preset's; else no published number is about it."""
         return not self.changes
