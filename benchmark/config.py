@@ -29,7 +29,10 @@ class TrainingConfig(Settings):
     epochs: int = Field(30, ge=1, description="A.3")
     batch_size: int = Field(16, ge=1, description="A.3")
     learning_rate: float = Field(5e-4, gt=0, description="the middle of A.3's grid")
-    weight_decay: float = Field(1e-5, ge=0, description="A.3; Adam's L2 form")
+    weight_decay: float = Field(1e-5, ge=0, description="A.3; in Adam's L2 form, or AdamW's")
+    optimizer: Literal["adam", "adamw"] = Field(
+        "adam", description="A.3; adamw decays the weights apart from the gradient"
+    )
     schedule: Literal["cosine", "plateau", "step", "constant"] = Field(
         "cosine", description="A.3: cosine annealing per epoch to zero"
     )

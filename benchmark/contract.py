@@ -142,9 +142,9 @@ def check_reach(case: Case) -> Problems:
     """
     if len(case.spec.present) < len(MODALITIES):
         return
-    reached = set()
-    for now in (FIRST, LAST):
-        model = case.model()
+    model, reached = case.model(), set()
+    for now in (FIRST, LAST):  # of one model: the last step sees what the first has left
+        model.zero_grad()
         total_loss(model, case.samples, now).backward()
         reached |= {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     for name, p in model.named_parameters():

@@ -77,16 +77,12 @@ class ModelConfig(Settings):
     """
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A named set of departures from the defaults of the model and of the training."""
-
-    model: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-
 SourceQuality = Literal[
-    "official code read", "re-implementation read", "paper read", "reconstruction"
+    "official code read",
+    "re-implementation read",
+    "paper read",
+    "seen through a third party",
+    "reconstruction",
 ]
 
 
@@ -97,7 +93,8 @@ class ModelCard:
     Attributes:
         title: the name as the tables print it.
         citation: authors, title, venue, year.
-        source: how well the original is known. "reconstruction" is shown wherever a number is.
+        source: how well the original is known. "reconstruction" and "seen through a third party"
+            are shown wherever a number is.
         version: raised whenever the same settings and weights would give another prediction, loss
             or training; part of a run's identity. None counts as 1, and the hash of the class's
             source file then stands for what the number would say.
@@ -114,6 +111,19 @@ class ModelCard:
     deviations: tuple[str, ...] = ()
     reads_availability: bool = False
     reads_clean: bool = False
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of departures from the defaults of the model and of the training.
+
+    ``card`` stands in place of the model's where the preset is another one's version of the
+    method, with another source; its version is the model's.
+    """
+
+    model: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    card: ModelCard | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Adam and its learning-rate schedules: where ``training.learning_rate`` is used."""
+"""Adam, AdamW and their learning-rate schedules: where ``training.learning_rate`` is used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from benchmark.interface import Phase
 from benchmark.metrics import LOWER_IS_BETTER
 
 
-def make_optimizer(phase: Phase, config: TrainingConfig) -> torch.optim.Adam:
-    """Adam over a phase's groups: the learning rate times each group's ``lr_scale``.
+def make_optimizer(phase: Phase, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam(W) over a phase's groups: the learning rate times each group's ``lr_scale``.
 
     Raises:
         BenchmarkError: where the phase has nothing to train.
@@ -24,7 +24,8 @@ def make_optimizer(phase: Phase, config: TrainingConfig) -> torch.optim.Adam:
     parameters = [p for group in groups for p in group["params"]]
     if not parameters:
         raise BenchmarkError(f"phase '{phase.name}' has no parameters to train")
-    return torch.optim.Adam(
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(
         groups,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,

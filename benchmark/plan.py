@@ -257,6 +257,7 @@ def _spec(
     dataset: Dataset,
 ) -> RunSpec:
     preset = preset_named(name, kind, product.preset)
+    card = preset.card or kind.card
     plain = _model_config(name, kind, preset.model)
     config = _model_config(name, kind, {**preset.model, **product.model})
     training = build(TrainingConfig, {**preset.training, **product.training}, "training")
@@ -274,8 +275,8 @@ def _spec(
         seed=seed,
         preset=product.preset,
         changes={**_changes(config, plain), **_in_section("regime", regime.changes())},
-        title=kind.card.title,
-        source=kind.card.source,
+        title=card.title,
+        source=card.source,
     )
 
 

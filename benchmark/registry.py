@@ -64,12 +64,15 @@ def model_class(name: str) -> type[MultimodalModel]:
     return found
 
 
-def model_facts(name: str) -> dict[str, Any]:
+def model_facts(name: str, preset: str = "") -> dict[str, Any]:
     """What a record keeps of a model: its card, and the hash of the file that defines its class.
+
+    The card is the preset's, where that has one of its own.
 
     The hash stands for the version of a model whose card has none.
     """
     kind = model_class(name)
     source = inspect.getsourcefile(kind)
     content = Path(source).read_bytes() if source else b""
-    return {**asdict(kind.card), "source_sha256": hashlib.sha256(content).hexdigest()}
+    card = kind.presets[preset].card if preset in kind.presets else None
+    return {**asdict(card or kind.card), "source_sha256": hashlib.sha256(content).hexdigest()}

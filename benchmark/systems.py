@@ -1,7 +1,7 @@
 """Systems: runs that differ in nothing but their seed, and the one name each has everywhere.
 
-A name is the model (with its preset where that is not the paper's, and "(reconstruction)" where the
-method was rebuilt without its source) and the training: the regime, every setting of model or
+A name is the model (with its preset where that is not the paper's, and a word of its source where
+the method was rebuilt without it) and the training: the regime, every setting of model or
 regime that departs, and, where two systems beside each other would read alike, where they differ.
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 from benchmark.spec import RunSpec
 
 DEFAULT_PRESET = "paper"
+_SAID_SOURCES = ("reconstruction", "seen through a third party")
+"""The sources that a name says: what stands beside it is no number of the original's."""
 
 
 @dataclass(frozen=True, order=True)
@@ -68,9 +70,9 @@ def run_title(spec: RunSpec) -> str:
 
 
 def model_name(title: str, source: str, preset: str = DEFAULT_PRESET) -> str:
-    """A model's title, saying its preset and, wherever a number may stand, a reconstruction."""
+    """A model's title, saying its preset and, wherever a number may stand, a doubtful source."""
     shown = "" if preset == DEFAULT_PRESET else f" [{preset}]"
-    return title + shown + (" (reconstruction)" if source == "reconstruction" else "")
+    return title + shown + (f" ({source})" if source in _SAID_SOURCES else "")
 
 
 def shown(settings: Mapping[str, Any]) -> str:

@@ -58,6 +58,29 @@ def draw_availability(
     return torch.stack([available[:, i] & (m in present) for i, m in enumerate(MODALITIES)], dim=1)
 
 
+def draw_incomplete(rate: float, uniforms: Tensor, present: tuple[Modality, ...]) -> Tensor:
+    """With probability ``rate`` one of the incomplete patterns, each as likely; else all there.
+
+    A pattern keeps at least one modality: of three modalities there are six.
+
+    Args:
+        rate: the probability that a sample is incomplete.
+        uniforms: (N, 4) in [0, 1), of which the choice is used.
+        present: the modalities that the data set has.
+
+    Returns:
+        (N, 3) bool on the uniforms' device; a modality that the data set lacks is never available.
+    """
+    full = 2 ** len(present) - 1  # patterns as bits over the present ones: 1 to full - 1
+    choice = uniforms[:, _CHOICE]
+    pattern = (1 + (choice / rate * (full - 1)).long()).clamp(max=full)
+    columns = [
+        (pattern >> present.index(m)) % 2 == 1 if m in present else torch.zeros_like(choice).bool()
+        for m in MODALITIES
+    ]
+    return torch.stack(columns, dim=1)
+
+
 def share_over_batches(uniforms: Tensor, batch_size: int) -> Tensor:
     """Give every sample of a run of ``batch_size`` the uniforms of its first: (N, 4) -> (N, 4)."""
     index = torch.arange(len(uniforms), device=uniforms.device)

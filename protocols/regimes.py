@@ -2,6 +2,8 @@
 
 ``clean``: none. ``spectrum`` (A.1, Eq. 11): λ, η ~ U(0, 1) anew for each batch. ``missing``:
 missing rate η fixed, no noise (Table 3). ``noise``: intensity λ fixed, nothing missing (Table 4).
+``released``: what a public QA-MoE trains under, seen through a third party: λ = 0.1 for every
+sample, and with probability 0.1 one of the incomplete patterns, each as likely.
 :mod:`protocols.training` applies them.
 """
 
@@ -14,7 +16,7 @@ from pydantic import Field
 from protocols.rules import MissingRule, NoiseRule
 from protocols.settings import Settings
 
-RegimeKind = Literal["clean", "spectrum", "missing", "noise"]
+RegimeKind = Literal["clean", "spectrum", "missing", "noise", "released"]
 REGIME_KINDS: tuple[RegimeKind, ...] = get_args(RegimeKind)
 Scope = Literal["batch", "sample"]
 
@@ -26,9 +28,13 @@ _USED: dict[RegimeKind, tuple[str, ...]] = {
     "spectrum": ("noise_rule", "missing_rule", "rate_max", "intensity_max", "scope"),
     "missing": ("rate", "missing_rule"),
     "noise": ("intensity", "noise_rule"),
+    "released": ("noise_rule",),
 }
 LEVEL_OF: dict[RegimeKind, str] = {"missing": "rate", "noise": "intensity"}
 """Kind -> the setting that the regime's name carries."""
+
+RELEASED_LEVEL = 0.1
+"""Of ``released``: the intensity λ, and the probability that a sample is incomplete."""
 
 
 class Regime(Settings):
@@ -37,7 +43,7 @@ class Regime(Settings):
     kind: RegimeKind = "clean"
     rate: float = Field(0.0, ge=0, le=1, description="the missing rate η of missing")
     intensity: float = Field(0.0, ge=0, le=1, description="the noise intensity λ of noise")
-    noise_rule: NoiseRule = Field("seed_a1", description="of spectrum and noise")
+    noise_rule: NoiseRule = Field("seed_a1", description="of spectrum, noise and released")
     missing_rule: MissingRule = Field("bernoulli", description="of spectrum and missing")
     rate_max: float = Field(1.0, ge=0, le=1, description="spectrum draws η up to it (A16)")
     intensity_max: float = Field(1.0, ge=0, le=1, description="spectrum draws λ up to it (A16)")

@@ -13,9 +13,14 @@ from torch import Tensor
 
 from protocols.degradation import degrade, fresh_noise, keyed_noise
 from protocols.draws import NO_NOISE, intensity_uniforms, missing_uniforms
-from protocols.missing import UNIFORMS_PER_SAMPLE, draw_availability, share_over_batches
+from protocols.missing import (
+    UNIFORMS_PER_SAMPLE,
+    draw_availability,
+    draw_incomplete,
+    share_over_batches,
+)
 from protocols.modalities import Modalities, Modality
-from protocols.regimes import Regime
+from protocols.regimes import RELEASED_LEVEL, Regime
 
 VALIDATION_DRAW_SEED = 0
 
@@ -50,7 +55,7 @@ def degrade_training_batch(
         intensity, rate = _fixed_levels(regime, size, batch.device)
     rows = 1 if regime.missing_rule == "imder_batch" else size
     uniforms = uniform(rows, UNIFORMS_PER_SAMPLE).expand(size, UNIFORMS_PER_SAMPLE)
-    available = draw_availability(regime.missing_rule, rate, uniforms, present)
+    available = _available(regime, rate, uniforms, present)
     noise = NO_NOISE
     if regime.kind != "missing":
         noise = fresh_noise(regime.noise_rule, batch, generator)
@@ -81,14 +86,25 @@ def degrade_validation_split(
     uniforms = missing_uniforms(VALIDATION_DRAW_SEED, "valid", sample_ids)
     if regime.missing_rule == "imder_batch":
         uniforms = share_over_batches(uniforms, batch_size)
-    available = draw_availability(regime.missing_rule, rate, uniforms, present).to(device)
+    available = _available(regime, rate, uniforms, present).to(device)
     noise = NO_NOISE
     if regime.kind != "missing":
         noise = keyed_noise(regime.noise_rule, VALIDATION_DRAW_SEED, "valid", sample_ids, split)
     return degrade(split, intensity.to(device), available, noise.to(device), sigma_ref)
 
 
+def _available(
+    regime: Regime, rate: Tensor, uniforms: Tensor, present: tuple[Modality, ...]
+) -> Tensor:
+    if regime.kind == "released":
+        return draw_incomplete(RELEASED_LEVEL, uniforms, present)
+    return draw_availability(regime.missing_rule, rate, uniforms, present)
+
+
 def _fixed_levels(regime: Regime, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    intensity = regime.intensity if regime.kind == "noise" else 0.0
+    if regime.kind == "released":
+        intensity = RELEASED_LEVEL
+    else:
+        intensity = regime.intensity if regime.kind == "noise" else 0.0
     rate = regime.rate if regime.kind == "missing" else 0.0
     return torch.full((size,), intensity, device=device), torch.full((size,), rate, device=device)

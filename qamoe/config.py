@@ -16,7 +16,7 @@ Pool = Literal["mean", "attention", "cls", "last_valid"]
 Head = Literal["affine", "mlp2"]
 Expert = Literal["glu_proj", "glu_plain", "swiglu"]
 Sharing = Literal["shared", "per_modality"]
-Fusion = Literal["concat_mlp", "sum", "mean", "gated_sum", "transformer"]
+Fusion = Literal["concat_mlp", "sum", "mean", "gated_sum", "transformer", "precision"]
 Prior = Literal["shared", "per_modality", "zeros_frozen"]
 Ablation = Literal["none", "no_gate", "no_variance", "no_prior"]
 
@@ -40,7 +40,16 @@ class QAMoEConfig(ModelConfig):
     expert_bank: Sharing = Field("shared", description="A6: 'a bank of N experts'")
     router: Sharing = Field("shared", description="A6: one W_g")
     modality_embedding: bool = Field(False, description="A6: added to mu before a shared bank")
-    fusion: Fusion = Field("concat_mlp", description="A8: 'standard fusion layer'")
+    fusion: Fusion = Field(
+        "concat_mlp",
+        description="A8: 'standard fusion layer'; precision is our extension: each modality is a "
+        "Gaussian of variance mean_k sigma2_m, the answer their product with a prior",
+    )
+    uncertainty_head: Literal["plain", "reads_variance"] = Field(
+        "plain",
+        description="A31: s from h alone (Eq. 9), or with log mean_k sigma2_m of each modality "
+        "added, so that s and sigma2 rise together as the end of Sec. 3.5 says",
+    )
     prior: Prior = Field("shared", description="A9: 'global static embedding'")
     sample_latent: bool = Field(False, description="A10: draw z ~ N(mu, sigma2) in training")
     classification_loss: Literal["attenuated_ce", "plain_ce", "mc_logit"] = Field(
@@ -48,11 +57,18 @@ class QAMoEConfig(ModelConfig):
     )
     beta_nll: float = Field(0.0, ge=0, le=1, description="off; weighs Eq. 10 by sigma^(2 beta)")
     ablation: Ablation = Field("none", description="A27: Table 6")
-    quality_supervision: Literal["none", "unimodal"] = Field(
+    quality_supervision: Literal["none", "unimodal", "availability"] = Field(
         "none",
-        description="our extension, not the paper's: sigma2_m is the variance of a unimodal NLL",
+        description="not the paper's. unimodal, ours: sigma2_m is the variance of a unimodal NLL; "
+        "availability, as released: r_m is the probability that m is there",
     )
-    quality_supervision_weight: float = Field(0.5, gt=0, description="our extension")
+    quality_supervision_weight: float = Field(0.5, gt=0, description="ours, and as released")
+    missing_flags: bool = Field(
+        False, description="as released: u_m is told whether m is missing, read off its features"
+    )
+    load_balance: float = Field(
+        0.0, ge=0, description="as released 0.01: weight of N sum_i f_i P_i over the experts"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> QAMoEConfig:
@@ -60,8 +76,39 @@ class QAMoEConfig(ModelConfig):
             raise ValueError(f"topk={self.topk} is more than the {self.experts} experts")
         if self.width % self.encoder_heads or self.width % 2:
             raise ValueError("width must be even and divisible by encoder_heads")
-        if self.quality_supervision != "none" and self.ablation in ("no_gate", "no_variance"):
-            raise ValueError(f"quality_supervision needs sigma2, which {self.ablation} removes")
-        if self.sample_latent and self.ablation in ("no_gate", "no_variance"):
-            raise ValueError(f"sample_latent needs sigma2, which {self.ablation} removes")
+        without_variance = self.ablation in ("no_gate", "no_variance")
+        if without_variance and (readers := self._readers_of_variance()):
+            raise ValueError(f"{readers[0]} needs sigma2, which {self.ablation} removes")
+        if self.quality_supervision == "availability" and self.ablation == "no_gate":
+            raise ValueError("quality_supervision=availability needs r, which no_gate removes")
+        by_modality = self.fusion == "precision" or self.uncertainty_head == "reads_variance"
+        if by_modality and self.moe_level == "token":
+            raise ValueError("a modality's variance is not that of its steps: moe_level=utterance")
+        if self.load_balance and "per_modality" in (self.expert_bank, self.router):
+            raise ValueError("load_balance is of one bank with one router, shared by modalities")
+        if self.fusion == "precision":
+            self._fits_precision()
         return self
+
+    def _readers_of_variance(self) -> list[str]:
+        """The settings that need sigma2 beyond Eq. 6."""
+        reads = {
+            "quality_supervision=unimodal": self.quality_supervision == "unimodal",
+            "sample_latent": self.sample_latent,
+            "uncertainty_head=reads_variance": self.uncertainty_head == "reads_variance",
+            "fusion=precision": self.fusion == "precision",
+        }
+        return [name for name, read in reads.items() if read]
+
+    def _fits_precision(self) -> None:
+        """The product of Gaussians has its own variance and prior, and no gate."""
+        if self.uncertainty_head != "plain":
+            raise ValueError("fusion=precision has no uncertainty head: its variance is computed")
+        if self.ablation == "no_prior":
+            raise ValueError("fusion=precision has no y_prior for no_prior to remove")
+        if self.quality_supervision == "unimodal":
+            raise ValueError("fusion=precision supervises each modality's own answer already")
+
+    def idle(self) -> frozenset[str]:
+        """What has no effect beside the other settings: y_prior where nothing is gated by it."""
+        return frozenset({"prior"} if self.fusion == "precision" else ())

@@ -22,6 +22,10 @@ class Router(nn.Module):
         self.topk = topk
         self.renormalise = renormalise
 
+    def probabilities(self, mu: Tensor) -> Tensor:
+        """(..., N) softmax over all experts, before any is left out."""
+        return self.gate(mu).softmax(dim=-1)
+
     def forward(self, mu: Tensor) -> Tensor:
         """The routing weights; renormalised, they equal a softmax over the kept logits."""
         logits = self.gate(mu)

@@ -1,4 +1,4 @@
-"""Eq. 10 and its classification form, and the extension that supervises quality."""
+"""Eq. 10 and its classification form, and the terms that supervise quality and routing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, nll_loss
+from torch.nn.functional import binary_cross_entropy, cross_entropy, nll_loss
 
 MC_DRAWS = 10
 
@@ -73,3 +73,25 @@ def unimodal_quality_loss(
         return (errors.reshape_as(mean_variance) / mean_variance + 0.5 * log_variance).mean()
     errors = (own_prediction - label[:, None]).square()
     return (0.5 * errors / mean_variance + 0.5 * log_variance).mean()
+
+
+def availability_loss(reliability: Tensor, missing: Tensor) -> Tensor:
+    """As released, by what is known of it: r_m as the probability that modality m is there.
+
+    The binary cross-entropy of (B, M) r_m against (B, M) flags, 1 = missing; the mean of all.
+    """
+    return binary_cross_entropy(reliability, 1.0 - missing)
+
+
+def load_balance_loss(kept: Tensor, probability: Tensor) -> Tensor:
+    """N sum_i f_i P_i, which even routing makes k, its least where f follows P.
+
+    Fedus, Zoph, Shazeer: "Switch Transformers", JMLR 2022, Eq. 4, for top-k routing.
+
+    Args:
+        kept: (..., N) 1 where an input's top k hold expert i; f_i is its mean.
+        probability: (..., N) softmax over all experts; P_i is its mean.
+    """
+    experts = kept.shape[-1]
+    share, mean = kept.flatten(0, -2).mean(dim=0), probability.flatten(0, -2).mean(dim=0)
+    return experts * (share * mean).sum()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmark.metrics import METRIC_VERSION
 from benchmark.questions import Question
+from benchmark.systems import model_name
 from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import MODALITIES
 from protocols.rules import RULE_VERSIONS
@@ -27,6 +28,10 @@ INTERVAL_OF = (
 INTERVALS = f"[low, high]: 95 % interval. {INTERVAL_OF}"
 ONE_SYSTEM = "One system only, so nothing is marked as best."
 
+_DOUBTFUL = {
+    "reconstruction": "Reconstructed without the authors' source",
+    "seen through a third party": "Rebuilt from what a third party shows of the source",
+}
 _SELECTION = {
     "mae": "the epoch with the lowest validation MAE",
     "acc": "the epoch with the highest validation accuracy",
@@ -69,9 +74,16 @@ def common(results: Results, questions: Iterable[Question]) -> tuple[str, ...]:
         f"Selected: {chosen}.",
         *_rules(results, list(questions)),
     ]
-    rebuilt = sorted({s.title for s in results.systems if s.reconstruction})
-    if rebuilt:
-        sentences.append(f"Reconstructed without the authors' source: {', '.join(rebuilt)}.")
+    for source, meaning in _DOUBTFUL.items():
+        titles = sorted(
+            {
+                model_name(s.title, "", s.records[0].spec.preset)
+                for s in results.systems
+                if s.source == source
+            }
+        )
+        if titles:
+            sentences.append(f"{meaning}: {', '.join(titles)}.")
     return tuple(sentences)
 
 

@@ -21,7 +21,7 @@ from benchmark.readouts import questions_in, summarise, with_missing_rules
 from benchmark.records import RunRecord, RunStore
 from benchmark.systems import systems
 from protocols.modalities import Modality, Task
-from protocols.regimes import REGIME_KINDS, Regime
+from protocols.regimes import LEVEL_OF, REGIME_KINDS, Regime
 from protocols.rules import MissingRule
 from reports.comparable import require_one_content, require_one_source
 from reports.worked import Worked
@@ -53,11 +53,6 @@ class System:
     def seeds(self) -> tuple[int, ...]:
         """The seeds, ascending."""
         return tuple(record.spec.seed for record in self.records)
-
-    @property
-    def reconstruction(self) -> bool:
-        """Whether the method was rebuilt without its source, which every number must say."""
-        return self.source == "reconstruction"
 
     @property
     def plain(self) -> bool:
@@ -148,7 +143,7 @@ class Results:
         A specialist was trained for one level (``missing-0.3``); without any system trained for
         all inputs the specialists are what there is to compare.
         """
-        general = [s for s in self.systems if s.regime.kind in ("clean", "spectrum")]
+        general = [s for s in self.systems if s.regime.kind not in LEVEL_OF]
         systems = tuple(
             s for s in general or self.systems if not any(map(s.is_variant_of, self.systems))
         )

@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, object]] = {
     "c_mib": {"width": 16, "layers": 1, "hidden": 64, "residual_dropout": 0.0},
     "mm_boosting": {"width": 8, "heads": 2, "layers": 1, "dropout": 0.0},
     "momke": {"width": 16, "layers": 2, "dropout": 0.0},
+    "pase": {"width": 16, "layers": 2, "dropout": 0.0, "sinkhorn_iterations": 20},
     "mctn": {"hidden": 16},
     "mma": {
         **{"width": 16, "heads": 2, "layers": 2, "rank": 4},

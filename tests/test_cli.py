@@ -112,6 +112,13 @@ def test_a_config_file_and_flags_join(invoke, tmp_path) -> None:
     assert "minutes" in out
 
 
+def test_a_plan_shows_the_preset_and_its_doubtful_source(invoke) -> None:
+    asked = ("--models", "qamoe", "--preset", "released", "--regime", "released")
+    code, out, error = invoke("run", "--dataset", "tiny", *asked, "--dry-run")
+    assert code == 0, error
+    assert "QA-MoE [released] (seen through a third party)" in out
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80\x04junk", b"no pickle at all"])
 def test_a_broken_package(invoke, tmp_path, content) -> None:
     path = tmp_path / "broken.pkl"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from protocols.degradation import degrade, fresh_noise, keyed_noise
 from protocols.draws import NO_NOISE, gaussian_noise, missing_uniforms, token_uniforms
-from protocols.missing import as_bools
+from protocols.missing import as_bools, draw_incomplete
 from protocols.modalities import MODALITIES, Modalities
 from protocols.regimes import Regime
 from protocols.rules import NOISE_RULES
@@ -159,6 +161,40 @@ def test_missing_training_hits_the_rate_without_noise(rule) -> None:
         here = degraded.available[:, 1]
         assert torch.equal(degraded.features["audio"][here], batch.features["audio"][here])
     assert torch.stack(rates).mean() == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("present", [MODALITIES, ("text", "vision"), ("audio",)])
+def test_released_training_has_each_incomplete_pattern_alike(present) -> None:
+    uniforms = (torch.arange(60_000) + 0.5)[:, None].expand(-1, 4) / 60_000
+    available = draw_incomplete(0.1, uniforms, present)
+    counts: dict[tuple[bool, ...], int] = {}
+    for row in available.tolist():
+        counts[tuple(row)] = counts.get(tuple(row), 0) + 1
+    there = tuple(m in present for m in MODALITIES)
+    patterns = {
+        p for p in itertools.product([False, True], repeat=3)
+        if any(p) and p != there and not any(x and not y for x, y in zip(p, there, strict=True))
+    }  # fmt: skip
+    expected = dict.fromkeys(patterns, 6_000 / max(1, len(patterns)))
+    assert counts == {**expected, there: 54_000 if patterns else 60_000}
+
+
+def test_released_training_is_at_one_level() -> None:
+    batch = make_batch(64)
+    generator = torch.Generator().manual_seed(0)
+    errors, dropped, complete = [], [], []
+    for _ in range(300):
+        degraded = degrade_training_batch(
+            batch, Regime(kind="released"), generator, SIGMA, MODALITIES
+        )
+        audio = degraded.available[:, 1][:, None] & batch.masks["audio"]
+        errors.append((degraded.features["audio"] - batch.features["audio"])[audio].std())
+        text = degraded.available[:, 0][:, None] & batch.masks["text"]
+        dropped.append((~degraded.features["text"].any(-1))[text].float().mean())
+        complete.append(degraded.available.all(1).float().mean())
+    assert torch.stack(errors).mean() == pytest.approx(0.1, rel=0.02)
+    assert torch.stack(dropped).mean() == pytest.approx(0.1, abs=0.01)
+    assert torch.stack(complete).mean() == pytest.approx(0.9, abs=0.01)
 
 
 def test_validation_corruption_is_fixed_and_spread() -> None:

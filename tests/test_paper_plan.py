@@ -46,7 +46,7 @@ def folder(tmp_path_factory) -> Path:
     done = benchmark(*plan)
     assert done.returncode == 0, done.stderr
     again = benchmark(*plan, "--dry-run")
-    assert "0 of 53 runs are missing" in again.stdout, again.stderr
+    assert "0 of 32 runs are missing" in again.stdout, again.stderr
     cost = benchmark("efficiency", *data, *models, "--passes", "20", "--threads", "1")
     assert cost.returncode == 0, cost.stderr
     report = ("report", *data, "--out", root / "report", "--tracking-uri", "none")

@@ -16,6 +16,7 @@ from benchmark.registry import model_class, model_names
 from benchmark.systems import run_title, run_titles, systems
 from benchmark.tracking.parents import Plan
 from protocols.regimes import Regime
+from reports.published import read_paper
 from tests.tiny import benchmark
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -91,7 +92,7 @@ def test_table_3_trains_a_model_for_each_rate_and_one_for_all(tiny) -> None:
     assert {r.missing_rule for r in regimes if r.kind == "missing"} == {"at_least_one"}
     assert [r.kind for r in regimes].count("spectrum") == 1
     everybody = planned(tiny, "paper/table3", seeds=(1,))
-    assert len(everybody) == 8 * len(model_names())
+    assert len(everybody) == 8 * len({p.spec.model for p in everybody})
 
 
 def test_all_plans_together_train_each_run_once(tiny) -> None:
@@ -104,9 +105,27 @@ def test_all_plans_together_train_each_run_once(tiny) -> None:
     for part in parts:
         for p in part:
             assert set(p.conditions) <= asked[p.spec.run_id]
-    names = len(model_names())
-    # clean and spectrum, 7 rates, 7 intensities under two rules; 3 ablations, 4 further k.
-    assert len(run_ids) == 3 * (names * (2 + 7 + 14) + 3 + 4)
+    rates, intensities = (len(named_plan(f"paper/table{number}")["models"]) for number in (3, 4))
+    # clean and spectrum of all, 7 rates, 7 intensities under two rules; 3 ablations, 4 further k.
+    assert len(run_ids) == 3 * (2 * len(model_names()) + 7 * rates + 14 * intensities + 3 + 4)
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_the_papers_tables_have_its_systems(number: int) -> None:
+    """Whose title stands in the printed table, on any data set; "lite" is a lighter form."""
+    table = read_paper("qa_moe")[f"table{number}"]
+    parts = table["datasets"].values() if "datasets" in table else [table["models"]]
+    printed = {title for models in parts for title in models}
+    titles = {model_class(n).card.title for n in named_plan(f"paper/table{number}")["models"]}
+    built = {model_class(name).card.title.removesuffix("-lite") for name in model_names()}
+    assert {title.removesuffix("-lite") for title in titles} == printed & built
+    assert printed - built <= {"IMDer"}
+
+
+def test_a_model_of_ones_own_joins_a_papers_table(tiny) -> None:
+    plan = planned(tiny, "paper/table4", models=("qamoe", "lmf"), seeds=(1,))
+    assert {p.spec.model for p in plan} == {"qamoe", "lmf"}
+    assert len(plan) == 2 * (14 + 2)
 
 
 def test_the_command_line_overrides_every_product(tiny) -> None:
@@ -167,7 +186,7 @@ def test_titles_tell_settings_apart(tiny) -> None:
 
 
 def test_a_reconstruction_is_called_one_in_every_title(tiny) -> None:
-    everything = [p.spec for p in planned(tiny, "paper/table1")]
+    everything = [p.spec for p in planned(tiny, "paper/figure6")]
     assert {spec.model for spec in everything} >= {"sam_lml", "qamoe"}
     for spec in everything:
         rebuilt = model_class(spec.model).card.source == "reconstruction"

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def efficiency(
     dataset: Annotated[str, typer.Option(help="Whose shapes the inputs have.")] = "synthetic",
-    models: Annotated[str, typer.Option(help="Names with commas, or all.")] = "all",
+    models: Annotated[
+        str | None, typer.Option(help="Names with commas, or all (default: the plan's, or all).")
+    ] = None,
+    plan: Annotated[str | None, typer.Option(help="A named plan: paper/table9.")] = None,
     preset: Annotated[str, typer.Option(help="paper, official, ...")] = "paper",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="model.topk=4, say. Repeatable.")
@@ -31,7 +34,7 @@ def efficiency(
     Example: benchmark efficiency --dataset mosi --data-dir data --models qamoe,mult
     """
 
-    from benchmark.commands.run import read_request
+    from benchmark.commands.run import find_plan, read_request
     from benchmark.data.registry import load_dataset
     from benchmark.efficiency.kept import save
     from benchmark.efficiency.measure import measure
@@ -44,14 +47,13 @@ def efficiency(
 
     chosen = choose_device(device)
     compute_with(threads or available_cores())
-    given = {"models": tuple(n.strip() for n in models.split(",")), "preset": preset}
-    request = read_request(
-        {}, {**given, "regimes": ("clean",)}, settings or [], None, "the request"
-    )
+    named = tuple(n.strip() for n in models.split(",")) if models else None
+    given = {"models": named, "preset": preset, "regimes": ("clean",), "seeds": (1111,)}
+    request = read_request(find_plan(plan, None), given, settings or [], None, "the request")
     data, store = load_dataset(dataset, data_dir), RunStore(runs_dir)
     store.prepare()
     console, found = terminal(highlight=False), []
-    for spec in plan_runs(request, data):
+    for spec in [spec for product in request.products for spec in plan_runs(product, data)]:
         found.append(measure(make_model(spec, data), data, chosen, spec, passes))
         save(store, found[-1])
         console.print(f"measured {found[-1].name}", style="dim")
@@ -61,6 +63,7 @@ def efficiency(
 def show(found: list[Efficiency], console: object) -> None:
     """The measurements as a table."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     assert isinstance(console, Console)
@@ -79,7 +82,7 @@ def show(found: list[Efficiency], console: object) -> None:
     for one in found:
         memory = "–" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}"
         table.add_row(
-            one.name,
+            escape(one.name),
             f"{one.parameters / 1e6:.2f} ({one.active / 1e6:.2f})",
             f"{one.flops / 1e6:.1f} ({one.sparse_flops / 1e6:.1f})",
             f"{one.latency_ms:.1f} ({one.latency_p95_ms:.1f})",

@@ -182,6 +182,8 @@ def _narrowed(
 ) -> tuple[Product, ...]:
     """The part of the products that is about some of their models and regimes.
 
+    An installed model that no product names joins those that have no settings of a model.
+
     Raises:
         BenchmarkError: for one that no product has.
     """
@@ -191,6 +193,14 @@ def _narrowed(
         named = {*wanted, *(name for name in found if name.partition("-")[0] in wanted)}
         return tuple(name for name in found if not wanted or name in named)
 
+    named = {name for product in products for name in product.models}
+    guests = tuple(name for name in models if name not in named and name in _every_model(()))
+    products = [
+        product
+        if product.model
+        else product.model_copy(update={"models": (*product.models, *guests)})
+        for product in products
+    ]
     wanted = {"models": () if models == ("all",) else models, "regimes": regimes}
     for key, names in wanted.items():
         known = {name for product in products for name in getattr(product, key)}

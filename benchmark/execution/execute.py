@@ -205,7 +205,7 @@ def _train_and_commit(
     environment = {
         **describe(dataset.splits["train"].device),
         **_data_facts(dataset),
-        "model": model_facts(spec.model),
+        "model": model_facts(spec.model, spec.preset),
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "seconds_training": round(trained - started, 3),
         "seconds_table": round(time.perf_counter() - trained, 3),

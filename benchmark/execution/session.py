@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmark.data.registry import load_dataset
@@ -87,8 +88,8 @@ class Session:
             cost = sum(estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo)
             seconds += cost
             table.add_row(
-                name.model,
-                name.training,
+                escape(name.model),
+                escape(name.training),
                 ", ".join(str(planned.spec.seed) for planned in members),
                 str(max(len(planned.conditions) for planned in members)),
                 str(len(members) - len(todo)),
@@ -209,7 +210,8 @@ class Session:
                     tables = [r.validation for r in records]
                     values = [objective.value(t) for t in tables if t is not None]
                     cells.append(spread(values, digits=4))
-                table.add_row(name.model, name.training, str(len(records)), *cells)
+                row = (escape(name.model), escape(name.training), str(len(records)), *cells)
+                table.add_row(*row)
         if table.row_count:
             self.console.print(table)
         titles = run_titles(self.specs)
