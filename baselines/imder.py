@@ -302,7 +302,7 @@ def noise_bank(config: IMDerConfig, length: int) -> Tensor:
     K steps and that of the steps, each drawn as (d, L).
     """
     shape = (len(MODALITIES), 2 * config.steps + 1, config.width, length)
-    random = np.random.RandomState(config.noise_seed)  # noqa: NPY002, a stream that stays as it is
+    random = np.random.RandomState(config.noise_seed)
     drawn = [random.standard_normal(shape).astype(np.float32) for _ in range(config.noise_paths)]
     return torch.from_numpy(np.stack(drawn)).transpose(-1, -2).contiguous()
 

@@ -7,6 +7,7 @@ NeurIPS 2023. Sequences are (B, L, d) throughout, so a convolution is one matrix
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ LEVELS = 4
 _FREQUENCIES, _FREQUENCY_SCALE = 128, 30.0
 _ATTENTION_LAYERS = 2
 _TAPS = 3
+_SQUEEZED = 4
 
 
 class Convolution(nn.Module):
@@ -129,7 +131,7 @@ class ScoreNetwork(nn.Module):
         widths = [width * 2**level for level in range(LEVELS)]
         first = Stage(Convolution(width, width), None, width, heads, e, width // 8)
         self.down = nn.ModuleList([first])
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             convolutions = Convolution(a, b, 2), Convolution(a, b, 2)
             self.down.append(Stage(*convolutions, b, heads, e, width))
         self.up = nn.ModuleList()
@@ -197,7 +199,7 @@ class RefinerBlock(nn.Module):
         super().__init__()
         self.inner = Convolution(width, width, bias=True)
         self.outer = Convolution(width, width, bias=True)
-        self.squeeze, self.weigh = nn.Linear(width, width // 16), nn.Linear(width // 16, width)
+        self.squeeze, self.weigh = nn.Linear(width, _SQUEEZED), nn.Linear(_SQUEEZED, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, width) to the same."""
