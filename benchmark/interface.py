@@ -102,6 +102,8 @@ class ModelCard:
         reads_availability: whether the method uses ``batch.available`` (COMMON's fairness rule).
         reads_clean: whether its training sees the clean batch beside the degraded one: cleaner
             targets than other methods get.
+        dear: what an answer costs, of a method whose answers to degraded inputs are too dear for a
+            CPU: there it is asked for Protocol I alone, unless ``evaluation.dear`` is set.
     """
 
     title: str
@@ -111,6 +113,7 @@ class ModelCard:
     deviations: tuple[str, ...] = ()
     reads_availability: bool = False
     reads_clean: bool = False
+    dear: str = ""
 
 
 @dataclass(frozen=True)
