@@ -98,7 +98,6 @@ class IMDer(MultimodalModel):
             "Dropout rates are exact to 1/65536 on a CPU.",
         ),
     )
-    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "20_steps": Preset(model={"sampler": "geometric", "steps": 20}),

@@ -98,7 +98,6 @@ class SAMLML(BranchedModel):
         ),
         reads_availability=True,
     )
-    recordable = True
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "official": Preset(

@@ -164,8 +164,8 @@ class MultimodalModel(nn.Module, ABC):
     """Whether a GPU may record a training step, once per phase and epoch, and replay it.
 
     True promises that the losses wait for nothing on the device, give the same terms at every step,
-    and after an epoch's first neither read ``progress.step`` nor change anything but tensors, in
-    place.
+    draw nothing on the CPU, and after an epoch's first step neither read ``progress.step`` nor
+    change anything but tensors, in place.
     """
     presets: ClassVar[Mapping[str, Preset]] = {"paper": Preset()}
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
