@@ -70,6 +70,11 @@ class EvaluationConfig(Settings):
         3, ge=1, le=1000, description="corruption draws, seeded 0, 1, ...; COMMON: at least 3"
     )
     joint: Joint = Field("uniform_0.7", description="Protocol III's P_env (A17)")
+    dear: bool = Field(
+        False,
+        description="ask methods whose answers are dear (their card) for every protocol on a CPU "
+        "too, not for Protocol I alone",
+    )
     objective: ObjectiveName | None = Field(
         None, description="a search's objective, to be read off the validation split as well"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from baselines.imder import IMDer
 from benchmark.config import build
 from benchmark.data.small import make_spec
 from benchmark.interface import ModelConfig, MultimodalModel
@@ -32,11 +33,7 @@ SMALL: dict[str, dict[str, object]] = {
         **{"dropout": 0.0, "adapter_dropout": 0.0, "head_dropout": 0.0},
     },
     "smil": {"priors": 4, "dropout": 0.0},
-    "imder": {
-        **{"width": 8, "heads": 2, "layers": 1, "refiner_blocks": 1},
-        **{"sampler": "geometric", "steps": 2},
-        **{"attention_dropout_audio": 0.0, "embedding_dropout": 0.0},
-    },
+    "imder": {**IMDer.trial, "attention_dropout_audio": 0.0, "embedding_dropout": 0.0},
     "mmin": {
         **{"width": 16, "blocks": 2},
         **{"text_dropout": 0.0, "teacher_dropout": 0.0, "dropout": 0.0},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from baselines.imder import IMDer
 from benchmark.cli import main
 from tests.tiny import QUICK, benchmark
 
@@ -109,7 +110,20 @@ def test_a_config_file_and_flags_join(invoke, tmp_path) -> None:
     assert code == 0, error
     assert "2 runs on tiny, 2 to do" in out
     assert "6, 7" in out
-    assert "minutes" in out
+    assert "at a time on cpu" in out
+
+
+def test_a_cpu_asks_a_dear_method_for_protocol_i_and_says_why(invoke) -> None:
+    small = [f"--set=model.{name}={value}" for name, value in IMDer.trial.items()]
+    plan = ("run", "--dataset", "tiny", "--models", "imder", "--regime", "clean", *small)
+    code, out, error = invoke(*plan, "--dry-run", "--device", "cpu")
+    assert code == 0, error
+    assert "up to 8 conditions" in out
+    assert "IMDer: Protocol I only" in out
+    assert "passes of a score network" in out.replace("\n", " ")
+    everything = invoke(*plan, "--dry-run", "--device", "cpu", "--set", "evaluation.dear=true")[1]
+    assert "up to 176 conditions" in everything
+    assert "Protocol I only" not in everything
 
 
 def test_a_plan_shows_the_preset_and_its_doubtful_source(invoke) -> None:

@@ -90,7 +90,7 @@ def test_a_complete_sample_is_mults_answer_and_runs_no_score_network() -> None:
     for m in MODALITIES:
         x = batch.features[m]
         x = F.pad(x, (0, 0, 0, max(0, 10 - x.shape[1]))).transpose(1, 2)
-        weight = model.project[m].weight.permute(2, 0, 1)
+        weight = model.project.convolutions[m].weight.permute(2, 0, 1)
         streams[m] = F.conv1d(x, weight).transpose(1, 2)
     steps = torch.ones(4, 8, dtype=torch.bool)
     assert isinstance(model.classifier, MulT)
@@ -112,7 +112,7 @@ def test_streams_have_one_length_a_multiple_of_8(lengths, wanted) -> None:
     features = {m: torch.randn(2, spec.lengths[m], spec.widths[m]) for m in MODALITIES}
     masks = {m: torch.ones(2, spec.lengths[m], dtype=torch.bool) for m in MODALITIES}
     batch = Modalities(features, masks, torch.ones(2, 3, dtype=torch.bool))
-    assert {x.shape for x in model.streams(batch).values()} == {(2, wanted, 8)}
+    assert {x.shape for x in model.project(batch).values()} == {(2, wanted, 8)}
     for mask in (1, 6):
         assert model.eval()(with_zeroed(batch, mask)).prediction.isfinite().all()
 
@@ -202,7 +202,7 @@ def test_what_is_recovered_on_padding_can_be_left_out() -> None:
     batch.masks["vision"][:] = torch.arange(18) < 5
     for masked in (False, True):
         model = make(spec, mask_recovered=masked).eval()
-        full = model.completed(model.streams(batch), batch.available, batch.masks, 0)["vision"][0]
+        full = model.completed(model.project(batch), batch.available, batch.masks, 0)["vision"][0]
         assert full[:5].any(-1).all()
         assert full[5:].any() != masked
 
@@ -256,7 +256,7 @@ def test_the_recovery_loss_is_a_mean_over_samples_of_what_each_lacks() -> None:
     torch.manual_seed(3)
     total, terms = model.recovery_loss(batch, NOW, clean=clean)
     with torch.no_grad():
-        truth, streams = model.streams(clean), model.streams(batch)
+        truth, streams = model.project(clean), model.project(batch)
         torch.manual_seed(3)
         torch.randperm(6)
         full = model.completed(streams, batch.available, batch.masks)

@@ -46,10 +46,13 @@ def model(
     from benchmark.data.registry import load_dataset
     from benchmark.plan import preset_named
     from benchmark.registry import model_class
+    from benchmark.systems import shown
 
     kind = model_class(name)
     chosen = preset_named(name, kind, preset or "paper")
-    config = build(kind.Config, chosen.model, f"model {name}")
+    config = build(kind.Config, {**chosen.model, **kind.trial}, f"model {name}")
+    if kind.trial:
+        print(f"note at its own size this would take hours: with {shown(kind.trial)}")
     tried = cases(kind, config)
     if dataset is not None:
         tried = {dataset: case_on(kind, config, load_dataset(dataset, data_dir))}

@@ -12,67 +12,117 @@ from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution
-from benchmark.interface import BranchedModel, Progress
+from benchmark.interface import BranchedModel, Phase, Progress
 from benchmark.predict import batch_size_for, predict
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
+from protocols.availability import mask_of, subsets
 from protocols.conditions import Condition
+from protocols.degradation import degrade
+from protocols.draws import NO_NOISE
+from protocols.missing import as_bools
 
 PROBE_BATCHES = 3
+SLOW = 1.0
+"""Seconds from which on an action is timed once, its warming up included."""
 
 
 def estimate_seconds(
     spec: RunSpec, dataset: Dataset, conditions: Sequence[Condition], how: Execution
 ) -> float:
     """Seconds for training and the prediction table of a run, from a short measurement."""
-    training = spec.training
-    key = (spec.model, spec.config.model_dump_json(), training.batch_size)
-    if key not in _MEASURED:
-        compute_with(how.threads)
-        _MEASURED[key] = _measure(spec, dataset, training.batch_size, torch.device(how.device))
-    per_step, per_sample = _MEASURED[key]
+    compute_with(how.threads)
+    training, device = spec.training, torch.device(how.device)
     sizes = {name: len(split) for name, split in dataset.splits.items()}
     steps = math.ceil(sizes["train"] / training.batch_size)
-    epoch = steps * per_step + sizes["valid"] * per_sample
-    passes = len(conditions)
+    whole = mask_of(dataset.spec.present)
+    missing = spec.regime.kind in ("spectrum", "missing")
+    valid = tuple(subsets(dataset.spec.present)) if missing else (whole,)
+    table = tuple(c.mask for c in conditions)
     if issubclass(model_class(spec.model), BranchedModel):  # its branches run once per level
-        passes = len({(c.noise_rule, c.draw, c.intensity, c.joint) for c in conditions})
-    return training.epochs * epoch + passes * sizes["test"] * per_sample
-
-
-_MEASURED: dict[tuple[str, str, int], tuple[float, float]] = {}
-
-
-def _measure(
-    spec: RunSpec, dataset: Dataset, batch_size: int, device: torch.device
-) -> tuple[float, float]:
-    """(seconds per training step, seconds per predicted sample)."""
-    model = make_model(spec, dataset).to(device)
-    train = dataset.splits["train"]
-    batch = train.part(slice(0, batch_size)).to(device)
-
-    def step() -> None:
-        for phase in model.phases():
-            model.zero_grad()
-            phase.loss(batch, Progress(0, 1, 0, 1))[0].backward()
-
-    model.train()
-    size = min(batch_size_for(device), len(train))
-    chunk = train.part(slice(0, size)).to(device)
+        levels = {(c.noise_rule, c.draw, c.intensity, c.joint) for c in conditions}
+        table = (whole,) * len(levels)
     return (
-        _seconds(step, device),
-        _seconds(lambda: predict(model, chunk, size), device) / size,
+        steps * _training_seconds(spec, dataset, device)
+        + training.epochs * sizes["valid"] * _seconds_a_sample(spec, dataset, valid, device)
+        + len(table) * sizes["test"] * _seconds_a_sample(spec, dataset, table, device)
     )
 
 
+def in_words(seconds: float) -> str:
+    """For people: "40 s", "12 min", "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+_MEASURED: dict[tuple[object, ...], float] = {}
+
+
+def _measured(key: tuple[object, ...], measure: Callable[[], float]) -> float:
+    if key not in _MEASURED:
+        _MEASURED[key] = measure()
+    return _MEASURED[key]
+
+
+def _training_seconds(spec: RunSpec, dataset: Dataset, device: torch.device) -> float:
+    """Seconds of all epochs if each had one step, without validation."""
+    model = make_model(spec, dataset)
+    size, epochs = spec.training.batch_size, spec.training.epochs
+    now = Progress(0, epochs, 0, 1)
+
+    def seconds_of(phase: Phase) -> float:
+        batch = dataset.splits["train"].part(slice(0, size)).to(device).as_float32()
+        clean = {"clean": batch} if phase.needs_clean else {}
+
+        def step() -> None:
+            model.zero_grad()
+            phase.loss(batch, now, **clean)[0].backward()
+
+        model.to(device).train()
+        return _seconds(step, device)
+
+    total = 0.0
+    for phase in model.phases():
+        active = sum(phase.active(Progress(epoch, epochs, 0, 1)) for epoch in range(epochs))
+        key = (spec.model, spec.config.model_dump_json(), size, phase.name)
+        if active:
+            total += active * _measured(key, lambda phase=phase: seconds_of(phase))  # type: ignore[misc]
+    return total
+
+
+def _seconds_a_sample(
+    spec: RunSpec, dataset: Dataset, masks: tuple[int, ...], device: torch.device
+) -> float:
+    """Seconds to predict a sample, on average over these availability masks.
+
+    What is missing matters: a method that recovers it has nothing to do for a complete sample.
+    """
+
+    def measure() -> float:
+        model, train = make_model(spec, dataset).to(device), dataset.splits["train"]
+        size = min(batch_size_for(device), len(train))
+        spread = [as_bools(masks[row * len(masks) // size]) for row in range(size)]
+        chunk = train.part(slice(0, size)).to(device).as_float32()
+        chunk = degrade(chunk, 0.0, torch.stack(spread).to(device), NO_NOISE, {})
+        return _seconds(lambda: predict(model, chunk, size), device) / size
+
+    if not masks:
+        return 0.0
+    return _measured((spec.model, spec.config.model_dump_json(), masks), measure)
+
+
 def _seconds(action: Callable[[], object], device: torch.device) -> float:
-    action()
-    _wait(device)
-    start = time.perf_counter()
-    for _ in range(PROBE_BATCHES):
+    def run() -> float:
+        start = time.perf_counter()
         action()
-    _wait(device)
-    return (time.perf_counter() - start) / PROBE_BATCHES
+        _wait(device)
+        return time.perf_counter() - start
+
+    first = run()
+    return first if first > SLOW else sum(run() for _ in range(PROBE_BATCHES)) / PROBE_BATCHES
 
 
 def _wait(device: torch.device) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
-from benchmark.execution.estimate import estimate_seconds
+from benchmark.execution.dear import affordable
+from benchmark.execution.estimate import estimate_seconds, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
 from benchmark.execution.progress import Display
@@ -51,7 +52,7 @@ class Session:
         self.store = RunStore(how.runs_dir)
         dataset = load_dataset(request.dataset, how.data_dir)
         self.dataset = dataset
-        self.plan = make_plan(request, dataset)
+        self.plan, self.left_out = affordable(make_plan(request, dataset), request, how)
         check_missing_rule(self.specs, dataset)
 
     @property
@@ -94,15 +95,20 @@ class Session:
                 str(max(len(planned.conditions) for planned in members)),
                 str(len(members) - len(todo)),
                 str(len(todo)),
-                f"{cost:.0f} s" if todo else "",
+                in_words(cost) if todo else "",
             )
         self.console.print(table)
+        self._say_left_out()
         workers = max(1, min(self.how.workers, len(pending)))
         self.console.print(
             f"{len(pending)} of {len(self.plan)} runs are missing: about "
-            f"{seconds / workers / 60:.1f} minutes with {workers} at a time on "
+            f"{in_words(seconds / workers)} with {workers} at a time on "
             f"{self.how.device}, timed just now on a few batches of each model"
         )
+
+    def _say_left_out(self) -> None:
+        for line in self.left_out:
+            self.console.print(line, style="yellow", markup=False)
 
     def _systems(self) -> dict[Name, list[Planned]]:
         """The plan by what the seeds share."""
@@ -118,6 +124,7 @@ class Session:
         pending = self.pending()
         self.store.close_all(planned.spec.run_id for planned in self.plan if planned not in pending)
         self.console.print(self._headline(len(pending)))
+        self._say_left_out()
         title = self.request.title or plan_title(self.specs)
         experiment = experiment or self.dataset.name
         plan = Plan.of(plan_id(self.specs), title, experiment, "", self.specs)
