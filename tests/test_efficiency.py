@@ -175,7 +175,8 @@ def test_a_measurement_is_kept_and_told_again(tiny, tmp_path: Path) -> None:
 
 def test_the_command_measures_and_the_report_needs_no_model(tmp_path: Path, data_dir: Path) -> None:
     common = ("--dataset", "tiny", "--data-dir", data_dir, "--runs-dir", tmp_path)
-    done = benchmark("efficiency", *common, "--models", "lmf", "--passes", "20", "--threads", "1")
+    chosen = ("--plan", "paper/table9", "--models", "lmf")
+    done = benchmark("efficiency", *common, *chosen, "--passes", "20", "--threads", "1")
     assert done.returncode == 0, done.stderr
     assert "LMF" in done.stdout
     (found,) = kept(RunStore(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from dataclasses import replace
@@ -15,10 +16,13 @@ from baselines.momke import EXPERTS
 from baselines.pase import PAIRS, PaSE, PaSEConfig
 from baselines.prototypes import Prototypes, batch_means, sinkhorn, transport
 from baselines.shapley import coalition_value, gradient_factors, shapley_values
+from benchmark.config import TrainingConfig
 from benchmark.contract import LARGEST_GRADIENT
 from benchmark.interface import DataSpec, Progress, count_parameters
+from benchmark.train import Callbacks, fit
 from protocols.modalities import MODALITIES, Modalities
-from tests.batches import make_batch, make_spec, with_zeroed
+from protocols.regimes import Regime
+from tests.batches import make_batch, make_dataset, make_spec, with_zeroed
 
 NOW, LATE = Progress(0, 10, 0, 4), Progress(9, 10, 0, 4)
 LENGTHS_50 = dict.fromkeys(MODALITIES, 50)
@@ -329,6 +333,27 @@ def test_evaluation_changes_nothing() -> None:
     model.loss(model(batch), batch, NOW)
     assert torch.equal(first, second)
     assert all(torch.equal(x, kept[name]) for name, x in model.state_dict().items())
+
+
+def test_a_resumed_run_is_the_uninterrupted_one() -> None:
+    data, saved = make_dataset().training_data(), []
+    settings = TrainingConfig(epochs=4, learning_rate=1e-3, select_on="mae")
+
+    def trained(resume: dict | None, kept: list) -> dict[str, Tensor]:
+        listen = Callbacks(
+            lambda done, loss: None,
+            lambda done, row: None,
+            lambda state: kept.append(copy.deepcopy(state)),
+        )
+        how = (settings, Regime(kind="spectrum"), 1, listen, resume)
+        return fit(lambda: make(switch_share=0.5), data, *how).model.state_dict()
+
+    whole = trained(None, saved)
+    again = trained(saved[1], resumed := [])  # modulation begins in the next epoch
+    assert all(torch.equal(x, again[name]) for name, x in whole.items())
+    phi = saved[-1]["model"]["phi"]
+    assert torch.equal(phi, resumed[-1]["model"]["phi"])
+    assert phi.min() < 1.0
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])

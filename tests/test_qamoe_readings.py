@@ -23,6 +23,7 @@ from qamoe.loss import availability_loss, load_balance_loss
 from qamoe.model import QAMoE
 from qamoe.precision import LEAST_VARIANCE, PrecisionFusion
 from tests.batches import make_batch, make_dataset, make_spec, with_zeroed
+from tests.test_replay import changes_python_state
 
 NOW = Progress(0, 1, 0, 1)
 SMALL = {"width": 16, "encoder_heads": 2}
@@ -275,6 +276,11 @@ def test_contract_of_the_readings(settings, check: str) -> None:
 def test_readings_that_exclude_each_other_are_refused(settings, message: str) -> None:
     with pytest.raises(BenchmarkError, match=message):
         build(QAMoEConfig, settings, "model qamoe")
+
+
+@pytest.mark.parametrize("settings", READINGS, ids=lambda s: "-".join(map(str, s.values())))
+def test_a_recorded_step_changes_tensors_alone(settings) -> None:
+    assert not changes_python_state(make(**settings))
 
 
 @pytest.mark.parametrize("settings", [{}, *READINGS], ids=lambda s: "-".join(map(str, s.values())))

@@ -15,6 +15,7 @@ from benchmark.data.dataset import TrainingData
 from benchmark.errors import BenchmarkError
 from benchmark.interface import ModelConfig, MultimodalModel, Output, Phase
 from benchmark.metrics import evaluate
+from benchmark.optimizers import make_optimizer
 from benchmark.train import Callbacks, DivergedError, fit, stream_seed
 from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
@@ -311,3 +312,18 @@ def test_divergence_is_an_error(data) -> None:
 
     with pytest.raises(DivergedError, match="learning_rate"):
         run(data, make=Exploding)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adamw_decays_weights_apart_from_the_gradient(decoupled: bool) -> None:
+    """One step at a constant gradient: Adam's own is the rate, whatever the gradient's size."""
+    weight = torch.nn.Parameter(torch.tensor([2.0]))
+    settings = config(
+        optimizer="adamw" if decoupled else "adam", learning_rate=0.1, weight_decay=0.5
+    )
+    phase = Phase("train", [{"params": [weight]}], lambda batch, progress: (weight.sum(), {}))
+    optimizer = make_optimizer(phase, settings)
+    (3.0 * weight.sum()).backward()
+    optimizer.step()
+    decayed = 2.0 * (1 - 0.1 * 0.5) if decoupled else 2.0
+    assert weight.item() == pytest.approx(decayed - 0.1, abs=1e-6)
