@@ -34,12 +34,12 @@ def attempt(
         return execute(spec, load(), rows[0], store, listen, wait_for_others, rows[1])
     except BaseException as error:  # noqa: BLE001 — whatever a model raises must not end the plan
         message = f"{type(error).__name__}: {one_line(error)}"
-        write_down(spec, store, traceback.format_exc(), message, listen)
+        write_down(spec, store, f"{traceback.format_exc()}\n{message}", message, listen)
         return "failed"
 
 
 def write_down(spec: RunSpec, store: RunStore, text: str, message: str, listen: Listener) -> None:
-    """Leave ``error.txt`` beside a failed run, and tell of it."""
+    """Leave ``error.txt`` beside a failed run, its last line the message; and tell of it."""
     folder = store.partial(spec.run_id)
     with contextlib.suppress(OSError):  # a full disk: the event below still tells
         folder.mkdir(parents=True, exist_ok=True)
