@@ -4,17 +4,33 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 REPORT ?= report
+TORCH := torch==2.13.0
 
-.PHONY: install run test lint
+.PHONY: install run test lint lock
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml requirements.lock Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python >= 3.11 is needed, $(PYTHON) is older: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	@touch $@
+
+# The versions and hashes again, where uv is installed: those that are there stay while they fit.
+# torch is not among them: which build of it there is (CPU, CUDA, for which GPU) the index decides,
+# each with files and requirements of its own. What all of them need is named here, and what builds
+# the project.
+lock:
+	echo "torch; sys_platform == 'never'" > .no-torch
+	printf 'networkx\nsetuptools\nsympy\n' | uv pip compile - pyproject.toml --extra dev \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+		--override .no-torch --no-emit-package torch \
+		--custom-compile-command 'make lock' --output-file requirements.lock
+	rm .no-torch
 
 # The main job on the embedded data; five to ten minutes on two cores.
 run: install

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 
 MAX_NAME = 128
+HALF_WRITTEN = re.compile(r"\..+\.[0-9]+")
+"""What :func:`replacing` leaves of a file when its process is killed."""
+ABANDONED_SECONDS = 60.0
+"""After which that is nobody's any more."""
 
 
 def check_regular(path: Path) -> None:
@@ -43,21 +52,42 @@ def read_text(path: Path, limit: int) -> str:
         raise BenchmarkError(f"{path} is no UTF-8 text (byte {error.start})") from None
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to make a file under, which then takes the place of ``path``: what is there is the old
+    file or the new one, whatever happens. What earlier tries left when they were killed goes.
+    """
+    for remains in path.parent.glob(f".{escape(path.name)}.*"):
+        # by ctime: a link has the mtime of its file; the young may be another process's
+        if HALF_WRITTEN.fullmatch(remains.name) and _age(remains) >= ABANDONED_SECONDS:
+            remains.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:  # also of a link to the very file that is there, which is not renamed
+        temporary.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_ctime
+    except FileNotFoundError:
+        return 0.0
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it has either its old content or its new one, whatever happens.
 
     What was half written goes where that fails: a full disk is not kept full. Raises OSError.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as stream:
+        with replacing(path) as temporary, temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a failed write names no file
+    except OSError as error:
+        if error.filename is None:  # a failed write names no file
             error.filename = str(path)
         raise
 

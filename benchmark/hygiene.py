@@ -68,6 +68,13 @@ def csv_cells(values: Iterable[Any]) -> list[Any]:
     return [csv_cell(value) for value in values]
 
 
+def escape_markdown(text: str) -> str:
+    """Text for Markdown, table cells included."""
+    for character in "\\|*_<>[]`":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
 def _is_number(text: str) -> bool:
     """Whether it is a number, or a mean with its spread ("-0.12 ± 0.03")."""
     try:

@@ -26,6 +26,7 @@ from benchmark.metrics import LOWER_IS_BETTER, evaluate
 from benchmark.optimizers import make_optimizer, make_schedule
 from benchmark.predict import batch_size_for, predict
 from benchmark.replay import Replayed, Step, beside_the_default_stream
+from benchmark.untouched import unwritten
 from protocols.modalities import Modalities
 from protocols.regimes import Regime
 from protocols.training import degrade_training_batch, degrade_validation_split
@@ -206,7 +207,8 @@ class _Loop:
                 batch, self.regime, self.corruption, self.data.sigma_ref, self.data.spec.present
             )
             clean = {"clean": batch} if phase.needs_clean else {}
-            loss, terms = phase.loss(degraded, progress, **clean)
+            with unwritten(batch, degraded):
+                loss, terms = phase.loss(degraded, progress, **clean)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self.config.clip_norm is not None:

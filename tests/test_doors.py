@@ -7,28 +7,29 @@ import errno
 import io
 import json
 import sys
-from dataclasses import replace
+import tempfile
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.table import Table as RichTable
 
 from benchmark import cli, files
 from benchmark.errors import BenchmarkError
 from benchmark.files import child, is_inside, replace_file
-from benchmark.hygiene import csv_cell, message, one_line, printable, terminal
+from benchmark.hygiene import csv_cell, escape_markdown, message, one_line, printable, terminal
 from benchmark.records import RunStore
-from benchmark.tracking.parents import Plan
+from benchmark.tracking.parents import Plan, plans
 from reports.build import build
 from reports.command import content_of
 from reports.results import load
-from reports.tables.render import escape_markdown
 from tests.records import make_run_spec, make_table
 from tests.report_records import add
 
+PLAN_KEYS = [field.name for field in fields(Plan)]
 OUTSIDE = ["../up", "/etc/x", "..", ".", "", "a/b", "a\\b", ".hidden", "a\0b", "a\nb", "x" * 300]
 
 
@@ -46,6 +47,40 @@ def test_a_name_that_is_taken_is_one_component(name: str) -> None:
         return
     assert path.parent == Path("/some/where")
     assert path.name == name
+
+
+@given(st.text(max_size=20) | st.sampled_from(OUTSIDE))
+def test_a_run_is_found_by_its_id_alone(name: str) -> None:
+    store = RunStore(Path("/some/where"))
+    for use in (store.path, store.partial, store.lock, store.has, store.is_running):
+        with pytest.raises(BenchmarkError, match="no run id"):
+            use(name)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=9),
+        lambda some: st.lists(some) | st.dictionaries(st.sampled_from(PLAN_KEYS) | st.text(), some),
+    ).map(lambda value: json.dumps(value).encode())
+)
+@settings(deadline=None)
+@example(b"[" * 100_000)
+@example(b"[]")
+def test_a_file_that_is_no_plan_is_passed_over(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(Path(folder))
+        mine = Plan.of("p", "t", "e", "", [make_run_spec()]).save(store)
+        (store.root / ".plans" / "other.json").write_bytes(content)
+        assert plans(store) == [mine]
+
+
+@pytest.mark.parametrize("run_ids", [["../../etc"], ["0" * 11], [1]])
+def test_a_plan_of_other_than_runs_is_none(store: RunStore, run_ids: list[object]) -> None:
+    mine = Plan.of("p", "t", "e", "", [make_run_spec()]).save(store)
+    edited = {**asdict(mine), "run_ids": run_ids}
+    (store.root / ".plans" / "other.json").write_text(json.dumps(edited))
+    assert plans(store) == [mine]
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped-report"])

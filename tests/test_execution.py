@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -331,10 +332,13 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "replace_file", fill_up)
-        assert attempt(Planned(spec, conditions), tiny, store, events.append, False) == "failed"
+        assert (
+            attempt(Planned(spec, conditions), lambda: tiny, store, events.append, False)
+            == "failed"
+        )
     assert "No space left on device" in events[-1].message
     events.clear()
-    assert attempt(Planned(spec, conditions), tiny, store, events.append, False) == "done"
+    assert attempt(Planned(spec, conditions), lambda: tiny, store, events.append, False) == "done"
     assert events[0].done == 2  # the two epochs before the disk was full are kept
 
 
@@ -344,14 +348,8 @@ def test_a_worker_that_dies_fails_its_run_only(tiny, data_dir, tmp_path) -> None
 
     def listen(event) -> None:
         if event.kind == "epoch" and not killed:
-            children = subprocess.run(
-                ["pgrep", "-P", str(os.getpid()), "-f", "spawn_main"],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.split()
             killed.append(event.run_id)
-            os.kill(int(children[0]), signal.SIGKILL)
+            active_children()[0].kill()
 
     planned = [Planned(spec, conditions) for spec in specs]
     results = run_plan(planned, execution(data_dir, tmp_path, 2), listen)

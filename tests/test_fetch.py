@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,30 @@ def test_a_record_that_the_store_has_not_whole_is_told(store: RunStore, tmp_path
     problems = fetch(uri_of(store), remote_runs(uri_of(store)), other, lambda _: None)
     assert list(problems.values()) == ["in the tracking store its record lacks metrics.json"]
     assert len(other.records()) == 1
+
+
+def test_what_is_fetched_is_checked_and_loses_nothing(store: RunStore, tmp_path: Path) -> None:
+    specs = specs_of("lmf")
+    track(store, specs)
+    (store.root / "mlartifacts").rename(store.root / "aside")  # links to the records
+    shutil.copytree(store.root / "aside", store.root / "mlartifacts")
+    for file in store.root.glob(f"mlartifacts/**/{CHECKPOINT}"):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+        (file.parent / "stray.txt").write_text("nobody asked for it")
+    other = RunStore(tmp_path / "other")
+    state = other.partial(specs[0].run_id) / "resume.pt"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"of an interrupted run")
+    with other.lock(specs[1].run_id):
+        problems = fetch(uri_of(store), remote_runs(uri_of(store)), other, lambda _: None)
+    assert CHECKPOINT in problems[specs[0].run_id]
+    assert "another hash" in problems[specs[0].run_id]
+    assert problems[specs[1].run_id] == "another process works on this run"
+    assert not other.trained_records()
+    assert [path.name for path in state.parent.iterdir()] == ["resume.pt"]
+    assert not list(other.root.rglob("stray.txt"))
 
 
 def test_no_store_is_one_line(tmp_path: Path) -> None:

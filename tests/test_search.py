@@ -8,6 +8,7 @@ import pytest
 from benchmark.commands.search import search
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
+from benchmark.execution import executor
 from benchmark.execution.execute import execute
 from benchmark.plan import plan_conditions, plan_runs
 from benchmark.predict import predict
@@ -87,19 +88,27 @@ class Untouchable:
         raise AssertionError("the test split was touched")
 
 
-def test_the_test_split_is_never_touched(data_dir, tmp_path, monkeypatch) -> None:
-    def poisoned(name, folder):
-        dataset = load_dataset(name, folder)
-        dataset.splits["test"] = Untouchable()
-        return dataset
+def poisoned(name, folder):
+    dataset = load_dataset(name, folder)
+    dataset.splits["test"] = Untouchable()
+    return dataset
 
+
+def poisoned_worker(channel, how) -> None:
+    executor.load_dataset = poisoned
+    (how.runs_dir / "poisoned").touch()
+    executor._worker(channel, how)
+
+
+def test_the_test_split_is_never_touched(data_dir, tmp_path, monkeypatch) -> None:
     expected = searched(planned(data_dir), data_dir, tmp_path / "plain").trials()
-    monkeypatch.setattr("benchmark.execution.executor.load_dataset", poisoned)
+    monkeypatch.setattr(executor, "_worker", poisoned_worker)
     monkeypatch.setattr("benchmark.search.request.load_dataset", poisoned)
     found = searched(planned(data_dir), data_dir, tmp_path / "poisoned").trials()
     assert [t.value for t in found] == [t.value for t in expected]
     assert all(t.state == "done" for t in found)
     assert not list(tmp_path.rglob(PREDICTIONS))
+    assert (tmp_path / "poisoned" / "poisoned").exists()  # the poison reached the worker
     with pytest.raises(AssertionError, match="touched"):  # the poison works
         poisoned("tiny", data_dir).to("cpu")
 

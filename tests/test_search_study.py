@@ -8,6 +8,7 @@ import yaml
 
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
+from benchmark.execution import attempt, executor
 from benchmark.execution.execute import execute
 from benchmark.execution.executor import Execution
 from benchmark.execution.resume import load_state, origin_of
@@ -19,17 +20,24 @@ from benchmark.search.study import Study
 from tests.searches import planned, searched
 
 
-def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, monkeypatch) -> None:
-    space = {"training.learning_rate": [1e-3, 1e30], "model.topk": [2, 3, 99]}
-    plan = planned(data_dir, space)
+def worker_short_of_memory(channel, how) -> None:
+    """A worker process that has no memory for one of the trials."""
 
     def short_of_memory(spec, *rest):
         if spec.setting("model.topk") == 3 and spec.training.learning_rate == 1e-3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return execute(spec, *rest)
 
+    attempt.execute = short_of_memory
+    executor._worker(channel, how)
+
+
+def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, monkeypatch) -> None:
+    space = {"training.learning_rate": [1e-3, 1e30], "model.topk": [2, 3, 99]}
+    plan = planned(data_dir, space)
+
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.execution.attempt.execute", short_of_memory)
+        patch.setattr(executor, "_worker", worker_short_of_memory)
         trials = searched(plan, data_dir, tmp_path).trials()
     reasons = {tuple(t.settings.values()): t.reason for t in trials if t.state == "failed"}
     assert reasons.keys() == {(1e-3, 3), (1e30, 2), (1e30, 3), (1e-3, 99), (1e30, 99)}

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.hygiene import escape_markdown
 from reports.tables.render import (
     RENDERERS,
     csv_text,
     escape_latex,
-    escape_markdown,
     html_page,
     html_table,
     latex,

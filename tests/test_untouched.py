@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 
+from benchmark.config import TrainingConfig
 from benchmark.errors import BenchmarkError
 from benchmark.interface import BranchedModel, ModelConfig, MultimodalModel, Output
 from benchmark.predict import fill_table, predict
+from benchmark.train import Callbacks, fit
 from protocols.conditions import conditions_of
 from protocols.modalities import MODALITIES, Modalities
+from protocols.regimes import Regime
 from tests.batches import make_dataset
 
 Write = Callable[[Modalities], object]
@@ -27,16 +32,18 @@ WRITES: dict[str, Write] = {
 class Writer(MultimodalModel):
     """Predicts a mean, after it has written."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, when: tuple[bool, ...] = (True, False)) -> None:
         torch.nn.Module.__init__(self)
         self.write, self.weight = write, torch.nn.Parameter(torch.ones(()))
+        self.when = when
 
     def forward(self, batch) -> Output:
-        self.write(batch)
+        if self.training in self.when:
+            self.write(batch)
         return Output(self.weight * batch.features["text"].mean((1, 2)))
 
     def loss(self, output, batch, progress):
-        raise NotImplementedError
+        return output.prediction.square().mean(), {}
 
 
 class BranchWriter(BranchedModel):
@@ -94,3 +101,32 @@ def test_who_writes_nothing_may_be_given_what_is_not_a_number() -> None:
     samples = make_dataset().splits["valid"].samples
     samples.features["text"][0, 0, 0] = torch.nan
     assert len(predict(Writer(lambda batch: None), samples, 4).prediction) == len(samples)
+
+
+@pytest.mark.parametrize("named", WRITES)
+@pytest.mark.parametrize("streams", [False, True])
+def test_training_is_told_too_and_the_data_stay_as_they_were(named: str, streams: bool) -> None:
+    data = make_dataset()
+    if streams:  # batches are views of a chunk then
+        split = data.splits["train"]
+        data.splits["train"] = replace(split, streams_to=split.device)
+    samples = data.splits["train"].samples
+    before = [x.clone() for x in tensors(samples)]
+
+    def train(regime: Literal["clean", "spectrum"]) -> None:
+        fit(
+            lambda: Writer(WRITES[named], when=(True,)),
+            data.training_data(),
+            TrainingConfig(epochs=1, select_on="mae"),
+            Regime(kind=regime),
+            1,
+            Callbacks(lambda done, loss: None, lambda done, row: None, lambda state: None),
+        )
+
+    for regime in ("clean", "spectrum"):
+        if named == "features of vision":  # through x.data, which only the contract sees
+            train(regime)
+        else:
+            with pytest.raises(BenchmarkError, match=f"writes into its batch .*{named}"):
+                train(regime)
+    assert all(map(torch.equal, before, tensors(samples)))

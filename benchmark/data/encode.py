@@ -185,7 +185,9 @@ def _open(work: Path, key: str, shape: tuple[int, int, int]) -> tuple[NDArray[np
     try:
         state = json.loads((work / STATE).read_text())
         if state["key"] == key:
-            return np.lib.format.open_memmap(path, mode="r+"), int(state["batches"])
+            states = np.lib.format.open_memmap(path, mode="r+")
+            if (states.shape, states.dtype) == (shape, np.float16):
+                return states, int(state["batches"])
     except (OSError, ValueError, LookupError, TypeError):  # none yet, or damaged: begin anew
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 from benchmark.data.dataset import Dataset
 from benchmark.execution.events import Event, Listener
@@ -21,53 +18,30 @@ from benchmark.spec import RunSpec
 
 def attempt(
     planned: Planned,
-    dataset: Dataset,
+    load: Callable[[], Dataset],
     store: RunStore,
     listen: Listener,
     wait_for_others: bool,
-    interrupted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Do one run; a failure is written down beside the run and told, not raised.
 
-    What a model raises is its run's failure, ``SystemExit`` and a ``KeyboardInterrupt`` of its own
-    too: ``interrupted`` says whether it is the user's, which is raised.
+    What a model raises is its run's failure, ``SystemExit`` and ``KeyboardInterrupt`` too: no
+    interrupt of the user's comes to a worker.
     """
     spec = planned.spec
     try:
         rows = planned.conditions, planned.validation
-        return execute(spec, dataset, rows[0], store, listen, wait_for_others, rows[1])
-    except BaseException as error:  # whatever a model raises must not end the plan
-        if isinstance(error, KeyboardInterrupt) and interrupted():
-            raise
+        return execute(spec, load(), rows[0], store, listen, wait_for_others, rows[1])
+    except BaseException as error:  # noqa: BLE001 — whatever a model raises must not end the plan
         message = f"{type(error).__name__}: {one_line(error)}"
-        write_down(spec, store, traceback.format_exc(), message, listen)
+        write_down(spec, store, f"{traceback.format_exc()}\n{message}", message, listen)
         return "failed"
 
 
 def write_down(spec: RunSpec, store: RunStore, text: str, message: str, listen: Listener) -> None:
-    """Leave ``error.txt`` beside a failed run, and tell of it."""
+    """Leave ``error.txt`` beside a failed run, its last line the message; and tell of it."""
     folder = store.partial(spec.run_id)
     with contextlib.suppress(OSError):  # a full disk: the event below still tells
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / ERROR, printable(text).encode())
     listen(Event(spec.run_id, "failed", message=message))
-
-
-@contextlib.contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Says whether the user has pressed Ctrl-C: what a model raises by itself is no such signal."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield lambda: False  # no signal comes here
-        return
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(came)
-    finally:
-        signal.signal(signal.SIGINT, before)

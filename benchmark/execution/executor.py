@@ -1,8 +1,9 @@
-"""Carry out a plan: one run after another here, or several at a time in worker processes.
+"""Carry out a plan: in worker processes, each with one run at a time.
 
 On a CPU the default is one run per core with one thread each: that does more runs per hour than
 all cores on one run, and a run's numbers then depend neither on the number of cores nor on what
-else is in the plan. One failing run never ends the plan.
+else is in the plan. One failing run never ends the plan, not even by taking its process along:
+a single worker is a process of its own too, which costs a plan its start (about 3 s).
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import lru_cache
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,7 +28,7 @@ import torch
 from benchmark.data.dataset import Dataset
 from benchmark.data.registry import load_dataset
 from benchmark.environment import compute_with
-from benchmark.execution.attempt import attempt, interrupts, write_down
+from benchmark.execution.attempt import attempt, write_down
 from benchmark.execution.events import Event, Listener
 from benchmark.execution.execute import Outcome, Stopped
 from benchmark.plan import Planned
@@ -106,28 +108,7 @@ def run_plan(plan: Sequence[Planned], how: Execution, listen: Listener) -> dict[
 
 def run_supply(supply: Supply, how: Execution, listen: Listener) -> None:
     """Do the runs of a supply until it has none and all are done."""
-    if how.workers <= 1:
-        _run_here(supply, how, listen)
-    else:
-        _Pool(how, listen).run(supply)
-
-
-def _run_here(supply: Supply, how: Execution, listen: Listener) -> None:
-    compute_with(how.threads)
-    dataset = _load(how)
-    store = RunStore(how.runs_dir)
-    busy: deque[Planned] = deque()
-    with interrupts() as interrupted:
-        while (planned := supply.take()) is not None or busy:
-            wait_for_others = planned is None
-            planned = planned or busy.popleft()
-            outcome = attempt(planned, dataset, store, listen, wait_for_others, interrupted)
-            if outcome == "busy":
-                busy.append(planned)
-            else:
-                supply.ended(planned.spec, outcome)
-            if interrupted():  # a model has swallowed it
-                raise KeyboardInterrupt
+    _Pool(how, listen).run(supply)
 
 
 def _load(how: Execution) -> Dataset:
@@ -142,36 +123,37 @@ class Job(NamedTuple):
     wait_for_others: bool
 
 
-STOP = "stop"
-"""Said to a worker whose run is to stop."""
+_GO_ON, _STOP = "go on", "stop"
+"""What a worker is told after each epoch."""
 _PATIENCE = 5.0
 """Seconds that a worker has to end."""
 
 
 def _worker(channel: Connection, how: Execution) -> None:
     """Take runs from the parent until it says None."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     compute_with(how.threads)
-    dataset = _load(how)
+    load = lru_cache(lambda: _load(how))
     store = RunStore(how.runs_dir)
 
     def tell(event: Event) -> None:
-        channel.send(event)
-        if event.kind == "epoch" and channel.poll():
-            channel.recv()
+        try:
+            channel.send(event)
+            answer = channel.recv() if event.kind == "epoch" else _GO_ON
+        except (EOFError, OSError):  # the parent is gone, which is no failure of the run
+            os._exit(1)
+        if answer == _STOP:
             raise Stopped
 
     while (job := channel.recv()) is not None:
-        if job == STOP:  # came too late: that run is over
-            continue
-        channel.send(attempt(job.planned, dataset, store, tell, job.wait_for_others))
+        channel.send(attempt(job.planned, load, store, tell, job.wait_for_others))
 
 
-def _die_with_parent(parent: int) -> None:
+def _die_with_parent() -> None:
     """End this process when its parent is gone, so that a killed plan leaves nothing running."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 
@@ -181,7 +163,10 @@ class _Pool:
     def __init__(self, how: Execution, listen: Listener) -> None:
         self.how, self.listen = how, listen
         self.store = RunStore(how.runs_dir)
-        self.context = get_context("spawn")
+        # Of a server that has imported what they need, workers are cheap to start and to replace.
+        linux = sys.platform == "linux"
+        self.context = get_context("forkserver") if linux else get_context("spawn")
+        self.context.set_forkserver_preload([__name__])
         self.processes: dict[Connection, BaseProcess] = {}
         self.current: dict[Connection, Job | None] = {}
         self.busy: deque[Planned] = deque()
@@ -214,7 +199,8 @@ class _Pool:
     def _start_worker(self) -> Connection:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_worker, args=(theirs, self.how), daemon=True)
-        process.start()
+        with _without_interrupts():
+            process.start()
         theirs.close()  # so that the pipe ends when the worker does
         self.processes[ours], self.current[ours] = process, None
         return ours
@@ -227,10 +213,13 @@ class _Pool:
             self._bury(channel, job, supply)
             return
         if isinstance(message, Event):
+            answer = _GO_ON
             try:
                 self.listen(message)
             except Stopped:
-                _send(channel, STOP)
+                answer = _STOP
+            if message.kind == "epoch":
+                _send(channel, answer)
             return
         assert job is not None
         self.current[channel] = None
@@ -238,6 +227,9 @@ class _Pool:
             self.busy.append(job.planned)
         else:
             supply.ended(job.planned.spec, message)
+        if message == "failed" and self.how.device != "cpu":
+            self.processes[channel].kill()  # an error of the device spoils its process for good
+            self._bury(channel, None, supply)
 
     def _bury(self, channel: Connection, job: Job | None, supply: Supply) -> None:
         process = self.processes.pop(channel)
@@ -246,7 +238,10 @@ class _Pool:
         if job is None:
             return
         code, spec = process.exitcode or 0, job.planned.spec
-        reason = f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
+        reason = f"exit code {code}"
+        if code < 0:
+            why = "out of memory?" if code == -signal.SIGKILL else signal.strsignal(-code)
+            reason = f"signal {-code} ({why})"
         message = f"the worker process of this run ended by {reason}"
         write_down(spec, self.store, message, message, self.listen)
         supply.ended(spec, "failed")
@@ -261,6 +256,16 @@ class _Pool:
             process.join(_PATIENCE)
             process.kill()  # one whose model does not let it end
             process.join()
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started meanwhile never sees Ctrl-C: the parent decides what an interrupt means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(channel: Connection, message: Job | str | None) -> None:

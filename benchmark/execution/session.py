@@ -17,6 +17,7 @@ from benchmark.execution.estimate import estimate_seconds, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
 from benchmark.execution.progress import Display
+from benchmark.hygiene import terminal
 from benchmark.metrics import PRIMARY
 from benchmark.plan import (
     PlanConfig,
@@ -48,7 +49,7 @@ class Session:
 
     def __init__(self, request: PlanConfig, how: Execution) -> None:
         self.request, self.how = request, how
-        self.console = Console(highlight=False)
+        self.console = terminal(highlight=False)
         self.store = RunStore(how.runs_dir)
         dataset = load_dataset(request.dataset, how.data_dir)
         self.dataset = dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import is_file, remove, replace_file
+from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
 from benchmark.records.reader import VALIDATION, DamagedError, last_line
 from benchmark.records.record import RECORD_FILES, TRAINED_FILES, RunRecord
 from benchmark.records.writer import later_files, record_files
@@ -28,8 +27,6 @@ RUN_ID = re.compile("[0-9a-f]{12}")
 
 _STAGING, _REPLACED = "record", "replaced"
 """Within a run's working directory: the record that is written, and what it takes the place of."""
-_HALF_WRITTEN = re.compile(r"\..+\.[0-9]+")
-"""What :func:`benchmark.files.replace_file` leaves of a file when its process is killed."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,14 @@ class RunStore:
     root: Path
 
     def path(self, run_id: str) -> Path:
-        """Where the record of a run is, or will be."""
+        """Where the record of a run is, or will be. Raises BenchmarkError where it is no run id."""
+        if not RUN_ID.fullmatch(run_id):
+            raise BenchmarkError(f"{run_id[:60]!r} is no run id: `benchmark list runs` shows them")
         return self.root / run_id
 
     def partial(self, run_id: str) -> Path:
         """The working directory of a run under way."""
-        return self.root / ".partial" / run_id
+        return self.root / ".partial" / self.path(run_id).name
 
     def has(self, run_id: str) -> bool:
         """Whether the run has a complete record."""
@@ -150,18 +149,22 @@ class RunStore:
         """
         state = {}
         for path in self._folder(self.root / ".partial"):
-            error = path / ERROR
             if self.is_running(path.name):
                 state[path.name] = "running"
-            elif error.is_file():
-                state[path.name] = f"failed: {last_line(error)}"
+            elif why := self.failure(path.name):
+                state[path.name] = f"failed: {why}"
             elif not self.is_trained(path.name):
                 state[path.name] = "interrupted"
         return state
 
+    def failure(self, run_id: str) -> str:
+        """Why a run failed, in one line; nothing where none of it failed."""
+        error = self.partial(run_id) / ERROR
+        return last_line(error) if is_file(error) else ""
+
     def is_running(self, run_id: str) -> bool:
         """Whether a living process works on a run."""
-        if not (self.root / ".locks" / run_id).exists():
+        if not (self.root / ".locks" / self.path(run_id).name).exists():
             return False
         try:
             with self.lock(run_id).acquire(timeout=0):
@@ -180,7 +183,7 @@ class RunStore:
             remove(partial / name)
         for folder in (partial, self.path(run_id)):
             for path in folder.glob(".*.*"):
-                if _HALF_WRITTEN.fullmatch(path.name):
+                if HALF_WRITTEN.fullmatch(path.name):
                     remove(path)
 
     def close(self, run_id: str) -> None:
@@ -202,13 +205,13 @@ class RunStore:
         """The lock of a run, not yet acquired. The system frees it when its holder dies."""
         folder = self.root / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / run_id)
+        return FileLock(folder / self.path(run_id).name)
 
     def prepare(self) -> None:
         """Make the directory. Raises BenchmarkError where a MiB cannot be written to it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
+            probe = self.root / ".probe"
             try:
                 probe.write_bytes(bytes(2**20))
             finally:

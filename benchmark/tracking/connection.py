@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from benchmark.files import remove
 from benchmark.tracking.background import Watch
 from benchmark.tracking.mlflow_store import (
     MODEL_FILE,
@@ -42,6 +43,8 @@ from benchmark.tracking.stored import (
 
 Say = Callable[[str], None]
 MODEL_TYPE = "checkpoint"
+MAKING_SECONDS = 60.0
+"""For another process to make the database."""
 # Without it the UI takes an experiment for one of language-model traces, and shows no runs.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -92,15 +95,22 @@ class Connection:
         """Make a database under a temporary name, then rename it: it is complete or absent."""
         if "?" in str(path):
             raise StoreError(f"MLflow cannot open a database with ? in its path: {path}")
-        say(f"making the tracking database {path} (once; takes a few seconds)")
+        folder = path.parent / ".mlflow-new"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
-                made = Path(folder) / path.name
-                make_database(made, (path.parent / ARTIFACTS).as_uri())
-                with self.lock():
-                    if not (path.exists() and path.stat().st_size):
-                        made.replace(path)
+            with self._watch.call():  # of several processes one makes it
+                making = FileLock(f"{path}.making", timeout=MAKING_SECONDS).acquire()
+            with making:
+                if path.exists() and path.stat().st_size:
+                    return
+                say(f"making the tracking database {path} (once; takes a few seconds)")
+                remove(folder)  # of a process that was killed
+                folder.mkdir()
+                try:
+                    make_database(folder / path.name, (path.parent / ARTIFACTS).as_uri())
+                    (folder / path.name).replace(path)
+                finally:
+                    remove(folder)
         except OSError as error:
             raise StoreError(reason(self._uri, error)) from error
 

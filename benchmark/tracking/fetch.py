@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from filelock import Timeout
+
 from benchmark.errors import unknown
-from benchmark.records import CHECKPOINT, RunRecord, RunStore
+from benchmark.files import remove
+from benchmark.records import (
+    CHECKPOINT,
+    INPUTS,
+    RECORD_FILES,
+    VALIDATION,
+    DamagedError,
+    RunRecord,
+    RunStore,
+)
 from benchmark.records import RUN_ID as RUN_ID_FORM
 from benchmark.tracking.background import LONG_PATIENCE, Watch, patiently
 from benchmark.tracking.mirror import MODEL_ID, PARENT, RECORD_FOLDER
@@ -18,7 +28,7 @@ from benchmark.tracking.mlflow_store import Client, fetch_model, load, pages
 from benchmark.tracking.parents import PLAN_ID
 from benchmark.tracking.place import check_uri
 from benchmark.tracking.stored import StoredRun, stored
-from benchmark.tracking.tracked import RUN_ID, UNREADABLE, VALIDATION_ONLY
+from benchmark.tracking.tracked import RUN_ID, VALIDATION_ONLY
 
 NAME = "mlflow.runName"
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -119,16 +129,35 @@ def _fetch(client: Client, absent: list[Remote], store: RunStore) -> dict[str, s
         if one.run.status != "FINISHED":
             problems[one.run_id] = f"in the tracking store it is {one.run.status.lower()}"
             continue
-        staging = store.partial(one.run_id) / "fetched"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        if client.list_artifacts(one.run.id, RECORD_FOLDER):
-            client.download_artifacts(one.run.id, RECORD_FOLDER, str(staging))
-            _fetch_checkpoint(client, one.run, staging / RECORD_FOLDER)
-        problem = _settle(one.run_id, store)
+        try:
+            with store.lock(one.run_id).acquire(timeout=0):
+                problem = _fetch_record(client, one, store)
+        except Timeout:
+            problem = "another process works on this run"
         if problem:
             problems[one.run_id] = problem
     return problems
+
+
+def _fetch_record(client: Client, one: Remote, store: RunStore) -> str:
+    """Bring one record, by the names that its files have; what is wrong with it, or nothing."""
+    staging = store.partial(one.run_id) / "fetched"
+    fetched = staging / one.run_id
+    remove(staging)
+    fetched.mkdir(parents=True)
+    try:
+        listed = {f.path for f in client.list_artifacts(one.run.id, RECORD_FOLDER)}
+        if not listed:
+            return "the tracking store has no record of it"
+        for name in (*RECORD_FILES, INPUTS, VALIDATION):
+            if (path := f"{RECORD_FOLDER}/{name}") in listed:
+                Path(client.download_artifacts(one.run.id, path, str(staging))).rename(
+                    fetched / name
+                )
+        _fetch_checkpoint(client, one.run, fetched)
+        return _settle(one.run_id, staging, store)
+    finally:
+        remove(staging)  # beside the resume state of a run that was interrupted here
 
 
 def _fetch_checkpoint(client: Client, run: StoredRun, folder: Path) -> None:
@@ -141,29 +170,21 @@ def _fetch_checkpoint(client: Client, run: StoredRun, folder: Path) -> None:
             path.rename(folder / CHECKPOINT)
 
 
-def _settle(run_id: str, store: RunStore) -> str:
-    """Rename a fetched record into place, if it is whole; else what is wrong with it."""
-    fetched = RunStore(store.partial(run_id) / "fetched")
-    folder = fetched.root / RECORD_FOLDER
+def _settle(run_id: str, staging: Path, store: RunStore) -> str:
+    """Rename a fetched record into place, if it is whole and sound; else what is wrong with it."""
+    record = RunRecord(staging / run_id)
+    missing = RunStore(staging).broken().get(run_id)
+    if missing:
+        return f"in the tracking store its record lacks {', '.join(missing)}"
     try:
-        if not folder.is_dir():
-            return "the tracking store has no record of it"
-        folder.rename(fetched.path(run_id))
-        missing = fetched.broken().get(run_id)
-        if missing:
-            return f"in the tracking store its record lacks {', '.join(missing)}"
-        try:
-            same = RunRecord(fetched.path(run_id)).spec.run_id == run_id
-        except UNREADABLE:
-            same = False
-        if not same:
-            return "in the tracking store its record is that of another run, or damaged"
-        if store.path(run_id).exists():  # a directory that is no record
-            shutil.rmtree(store.path(run_id))
-        fetched.path(run_id).rename(store.path(run_id))
-        return ""
-    finally:
-        shutil.rmtree(store.partial(run_id), ignore_errors=True)
+        record.look()
+        record.checkpoint()
+    except DamagedError as error:
+        return f"in the tracking store its record is unsound: {error.brief}"
+    remove(store.path(run_id))  # a directory that is no record
+    record.path.rename(store.path(run_id))
+    store.close(run_id)
+    return ""
 
 
 def addresses(uri: str, found: list[Remote]) -> Mapping[str, str]:

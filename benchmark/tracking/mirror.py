@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from benchmark.records import CHECKPOINT, ERROR, RunStore
+from benchmark.records import CHECKPOINT, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import run_title
 from benchmark.tracking.connection import Connection
@@ -52,7 +52,7 @@ class Mirror:
     """One experiment of a tracking store, and what of the records is to be in it.
 
     Every method raises :class:`benchmark.tracking.place.StoreError` where the store fails, and can
-    be called again.
+    be called again; :class:`benchmark.records.DamagedError` for a record that is not as it was.
     """
 
     def __init__(self, connection: Connection, store: RunStore) -> None:
@@ -121,6 +121,8 @@ class Mirror:
         """Bring a record into the store: whatever of it is not there, or not so."""
         spec, record, to = tracked.spec, tracked.record, self.connection
         run, made = self.child(spec, tracked.started)
+        if run.status != "FINISHED":
+            record.checkpoint()  # what was damaged since is not passed on
         links = self._links(spec.run_id)[1]
         if PARENT in links and self._is_elsewhere(run):
             del links[PARENT]
@@ -184,9 +186,7 @@ class Mirror:
         run = self.find(run_id)
         if run is None or self.store.is_running(run_id):
             return False
-        error = self.store.partial(run_id) / ERROR
-        if error.is_file() and not message:
-            message = error.read_text(errors="replace").strip().rpartition("\n")[2]
+        message = message or self.store.failure(run_id)
         if message:
             told = self.connection.log(run, tags={"error": message[-ERROR_CHARACTERS:]})
             return self.connection.end(run, "FAILED") or told

@@ -10,17 +10,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import is_inside, replace_file
+from benchmark.files import is_inside, read_text, replace_file
+from benchmark.hygiene import escape_markdown
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.questions import Headline, overview
 from benchmark.readouts import answers_in, headline_value, questions_in, spread
-from benchmark.records import ERROR, RunRecord, RunStore
+from benchmark.records import RUN_ID, RunRecord, RunStore
+from benchmark.records.reader import JSON_BYTES
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_title, run_titles, systems
 from benchmark.tracking.stored import Status
-from benchmark.tracking.tracked import UNREADABLE, Tracked, plain_name, read
+from benchmark.tracking.tracked import Tracked, plain_name, read
 from protocols.modalities import Task
 
 PLAN_ID = "plan_id"
@@ -122,8 +125,7 @@ class Plan:
             return "RUNNING"
         if self.finished if self.kind != PLAN else not lacking:
             return "FINISHED"
-        failed = any((store.partial(run_id) / ERROR).is_file() for run_id in lacking)
-        return "FAILED" if failed else "KILLED"
+        return "FAILED" if any(map(store.failure, lacking)) else "KILLED"
 
     def records(self, store: RunStore) -> list[RunRecord]:
         """The records that its runs have, evaluated on test."""
@@ -161,11 +163,10 @@ def plans(store: RunStore) -> list[Plan]:
 
 def _read(path: Path) -> Plan | None:
     try:
-        values = json.loads(path.read_text())
-        listed = {name: tuple(values.get(name, ())) for name in ("run_ids", "files")}
-        return Plan(**{**values, **listed})
-    except UNREADABLE:
+        plan = TypeAdapter(Plan).validate_json(read_text(path, JSON_BYTES))
+    except (BenchmarkError, ValueError):
         return None
+    return plan if all(map(RUN_ID.fullmatch, plan.run_ids)) else None
 
 
 def _plans(store: RunStore) -> Path:
@@ -222,11 +223,12 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     for name, members in groups.items():
         answers = [answers_in(run.record.metrics, metric) for run in members]
         cells = [spread([headline_value(one, column) for one in answers]) for column in columns]
-        lines.append(f"| {name.model} | {name.training} | {len(members)} | {' | '.join(cells)} |")
+        shown = escape_markdown(name.model), escape_markdown(name.training), str(len(members))
+        lines.append(f"| {' | '.join((*shown, *cells))} |")
     kind = " (**synthetic data**)" if synthetic else ""
     rules = ", ".join(sorted({run.spec.training.select_on for run in runs}))
     caption = (
-        f"Test split of `{dataset}`{kind}, mean ± standard deviation over seeds; "
+        f"Test split of {escape_markdown(dataset)}{kind}, mean ± standard deviation over seeds; "
         f"checkpoints selected on validation {rules}."
     )
     grids = [c for c in columns if c.questions[0].protocol == "grid"]
@@ -246,5 +248,5 @@ def _landscapes(groups: Mapping[Name, list[Tracked]], grid: Headline, metric: st
         means = [[answers[q] for answers in found if q in answers] for q in shown]
         cells = [spread(one).partition(" ")[0] for one in means]
         if any(cell != "–" for cell in cells):
-            lines.append(f"| {name.label} | {' | '.join(cells)} |")
+            lines.append(f"| {escape_markdown(name.label)} | {' | '.join(cells)} |")
     return lines

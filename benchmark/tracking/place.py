@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from benchmark.errors import BenchmarkError
+from benchmark.files import replacing
 
 LOCK_SECONDS = 5.0
 """For the lock that processes share, and for a database that another one writes to."""
@@ -110,11 +111,9 @@ def link(file: Path, to: Path) -> None:
     Files of a record are replaced, never written to, so the two names cannot come apart.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
-    temporary = to.with_name(f".{to.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(file, temporary)
-    except OSError:  # another disk, or one that knows no links
-        shutil.copyfile(file, temporary)
-    temporary.replace(to)
-    temporary.unlink(missing_ok=True)  # where both were the same file already, it stays
+    with replacing(to) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(file, temporary)
+        except OSError:  # another disk, or one that knows no links
+            shutil.copyfile(file, temporary)

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from benchmark.hygiene import csv_cells
+from benchmark.hygiene import csv_cells, escape_markdown
 from reports.tables.table import Line, Table, Text, lines, section_starts
 
 
@@ -47,13 +47,6 @@ def _text_md(text: Text, upright: bool) -> str:
     if text.mark == "second":
         return f"<ins>{text.text}</ins>"
     return text.text if upright else f"*{text.text}*"
-
-
-def escape_markdown(text: str) -> str:
-    """Text for Markdown, table cells included."""
-    for character in "\\|*_<>[]`":
-        text = text.replace(character, "\\" + character)
-    return text
 
 
 _LATEX: Mapping[str, str] = {
