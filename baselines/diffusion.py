@@ -98,7 +98,7 @@ def sample(
     mean = x
     for number, step in enumerate(steps, 1):
         seen = condition + step.deviation * noise(number)
-        mean = x + step.gain * score(x, x.new_tensor([step.time]), seen)
+        mean = x + step.gain * score(x, torch.full((1,), step.time, device=x.device), seen)
         if number < len(steps):
             x = mean + step.spread * noise(len(steps) + number)
     return mean

@@ -37,7 +37,7 @@ def draw_shown(available: Tensor, patterns: Tensor) -> Tensor:
 
 def balanced_shown(available: Tensor, patterns: Tensor) -> Tensor:
     """:func:`draw_shown`, but the patterns are as many of each as the size of the batch allows."""
-    order = torch.randperm(len(available), device=available.device)
+    order = torch.rand(len(available), device=available.device).argsort()
     return _dealt(available, patterns, order % len(patterns))
 
 

@@ -130,7 +130,7 @@ class IMDer(MultimodalModel):
         self.project = Streams(spec, d, unit=2 ** (LEVELS - 1))
         length = self.project.length
         self.classifier = MulT(*_classifier_settings(config, spec, length))
-        targets = spec.present if len(spec.present) > 1 else ()
+        self.targets = targets = spec.present if len(spec.present) > 1 else ()
         self.score = nn.ModuleDict({m: ScoreNetwork(d, config.heads) for m in targets})
         self.refiner = nn.ModuleDict({m: Refiner(d, config.refiner_blocks) for m in targets})
         pairs = targets if len(targets) == len(MODALITIES) else ()
@@ -167,16 +167,29 @@ class IMDer(MultimodalModel):
             path: of the bank's noise; None: noise is drawn from torch's global generator.
         """
         full = dict(streams)
-        for m in self.score:
-            rows = _lacking(m, available)
+        for m in self.targets:
+            rows, lacks = self._rows(m, available)
             if not len(rows):
                 continue
             drawn = self._sample(m, self._condition(m, streams, available, rows), path)
             refined = self.refiner[m](drawn)
             if self.config.mask_recovered:
                 refined = refined * self.project.real(masks[m][rows])
+            refined = torch.where(lacks[:, None, None], refined, streams[m][rows])
             full[m] = streams[m].index_copy(0, rows, refined)
         return full
+
+    def _rows(self, target: Modality, available: Tensor) -> tuple[Tensor, Tensor]:
+        """(K,) rows of (B, 3) to work on, and which of these lack the target and have another.
+
+        They are the rows that do. A training step on a GPU works on every row instead: it must not
+        wait to hear how many there are.
+        """
+        lacks = ~available[:, MODALITIES.index(target)] & available.any(1)
+        if self.training and available.device.type != "cpu":
+            return torch.arange(len(lacks), device=lacks.device), lacks
+        rows = lacks.nonzero()[:, 0]
+        return rows, lacks[rows]
 
     def _condition(
         self, target: Modality, streams: Mapping[Modality, Tensor], available: Tensor, rows: Tensor
@@ -187,9 +200,9 @@ class IMDer(MultimodalModel):
         # a stream that is not available is zero: with one of them the sum is the other
         condition = one + other
         if target in self.pair:
-            both = available[rows][:, [MODALITIES.index(m) for m in (first, second)]].all(1)
+            both = available[:, MODALITIES.index(first)] & available[:, MODALITIES.index(second)]
             joined = self.pair[target](torch.cat([one, other], -1))
-            condition = torch.where(both[:, None, None], joined, condition)
+            condition = torch.where(both[rows][:, None, None], joined, condition)
         return condition
 
     def _sample(self, target: Modality, condition: Tensor, path: int | None) -> Tensor:
@@ -256,14 +269,14 @@ class IMDer(MultimodalModel):
         full = self.completed(seen, shown, batch.masks)
         total, terms = self.loss(Output(self._answer(full)), batch, progress)
         denoising, distance = total.new_zeros(()), total.new_zeros(())
-        for m in self.score:
-            rows = _lacking(m, shown)
-            known = clean.available[rows, MODALITIES.index(m)]
-            rows = rows[known]  # of what a sample never had there is no truth
+        for m in self.targets:
+            rows, lacks = self._rows(m, shown)
             if len(rows):
-                condition = self._condition(m, seen, shown, rows)
-                denoising = denoising + score_error(self.score[m], truth[m][rows], condition).sum()
-                distance = distance + (full[m][rows] - truth[m][rows]).square().mean((1, 2)).sum()
+                # of what a sample never had there is no truth
+                known = (lacks & clean.available[rows, MODALITIES.index(m)]).float()
+                condition, wanted = self._condition(m, seen, shown, rows), truth[m][rows]
+                denoising = denoising + known @ score_error(self.score[m], wanted, condition)
+                distance = distance + known @ (full[m][rows] - wanted).square().mean((1, 2))
             terms[f"deviation_{m}"] = truth[m].std(correction=0)
         denoising, distance = denoising / len(batch), distance / len(batch)
         total = total + self.config.generation_weight * (denoising + distance)
@@ -292,21 +305,10 @@ def _classifier_settings(
     config: IMDerConfig, spec: DataSpec, length: int
 ) -> tuple[MulTConfig, DataSpec]:
     """MulT over three streams of one shape, which it has no need to project."""
-    settings = MulTConfig(
-        width=config.width,
-        heads=config.heads,
-        layers=config.layers,
-        attention_dropout_text=0.0,
-        attention_dropout_audio=config.attention_dropout_audio,
-        embedding_dropout=config.embedding_dropout,
-        output_dropout=0.0,
-        text_dropout=0.0,
+    own = {"width", "heads", "layers", "attention_dropout_audio", "embedding_dropout"}
+    none = ("attention_dropout_text", "output_dropout", "text_dropout")
+    settings = MulTConfig.model_validate(
+        {**config.model_dump(include=own), **dict.fromkeys(none, 0.0)}
     )
     widths, lengths = (dict.fromkeys(MODALITIES, size) for size in (config.width, length))
     return settings, DataSpec(widths, lengths, MODALITIES, spec.task, spec.classes)
-
-
-def _lacking(modality: Modality | str, available: Tensor) -> Tensor:
-    """The rows of (B, 3) that lack a modality and have another."""
-    place = [*MODALITIES].index(modality)  # type: ignore[arg-type]
-    return (~available[:, place] & available.any(1)).nonzero()[:, 0]
