@@ -168,28 +168,15 @@ class IMDer(MultimodalModel):
         """
         full = dict(streams)
         for m in self.targets:
-            rows, lacks = self._rows(m, available)
+            rows = _lacking(m, available)
             if not len(rows):
                 continue
             drawn = self._sample(m, self._condition(m, streams, available, rows), path)
             refined = self.refiner[m](drawn)
             if self.config.mask_recovered:
                 refined = refined * self.project.real(masks[m][rows])
-            refined = torch.where(lacks[:, None, None], refined, streams[m][rows])
             full[m] = streams[m].index_copy(0, rows, refined)
         return full
-
-    def _rows(self, target: Modality, available: Tensor) -> tuple[Tensor, Tensor]:
-        """(K,) rows of (B, 3) to work on, and which of these lack the target and have another.
-
-        They are the rows that do. A training step on a GPU works on every row instead: it must not
-        wait to hear how many there are.
-        """
-        lacks = ~available[:, MODALITIES.index(target)] & available.any(1)
-        if self.training and available.device.type != "cpu":
-            return torch.arange(len(lacks), device=lacks.device), lacks
-        rows = lacks.nonzero()[:, 0]
-        return rows, lacks[rows]
 
     def _condition(
         self, target: Modality, streams: Mapping[Modality, Tensor], available: Tensor, rows: Tensor
@@ -270,10 +257,10 @@ class IMDer(MultimodalModel):
         total, terms = self.loss(Output(self._answer(full)), batch, progress)
         denoising, distance = total.new_zeros(()), total.new_zeros(())
         for m in self.targets:
-            rows, lacks = self._rows(m, shown)
+            rows = _lacking(m, shown)
             if len(rows):
                 # of what a sample never had there is no truth
-                known = (lacks & clean.available[rows, MODALITIES.index(m)]).float()
+                known = clean.available[rows, MODALITIES.index(m)].float()
                 condition, wanted = self._condition(m, seen, shown, rows), truth[m][rows]
                 denoising = denoising + known @ score_error(self.score[m], wanted, condition)
                 distance = distance + known @ (full[m][rows] - wanted).square().mean((1, 2))
@@ -312,3 +299,11 @@ def _classifier_settings(
     )
     widths, lengths = (dict.fromkeys(MODALITIES, size) for size in (config.width, length))
     return settings, DataSpec(widths, lengths, MODALITIES, spec.task, spec.classes)
+
+
+def _lacking(modality: Modality, available: Tensor) -> Tensor:
+    """The rows of (B, 3) that lack a modality and have another.
+
+    A GPU waits here for their number, which is worth it: each is worth its sampler's steps.
+    """
+    return (~available[:, MODALITIES.index(modality)] & available.any(1)).nonzero()[:, 0]

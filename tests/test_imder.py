@@ -176,22 +176,6 @@ def test_the_bank_is_numpys_noise_of_the_seed() -> None:
     assert torch.equal(twice[:1], bank)
 
 
-def test_working_on_every_row_recovers_the_same(monkeypatch) -> None:
-    """As a GPU does in training, which must not wait to hear how many rows lack something."""
-    model, batch = make().eval(), mixed(make_batch(8))
-    few = model.completed(model.project(batch), batch.available, batch.masks, 0)
-
-    def every_row(self: IMDer, target: Modality, available: Tensor) -> tuple[Tensor, Tensor]:
-        lacks = ~available[:, MODALITIES.index(target)] & available.any(1)
-        return torch.arange(len(lacks)), lacks
-
-    monkeypatch.setattr(IMDer, "_rows", every_row)
-    counts = calls_of(model)
-    every = model.completed(model.project(batch), batch.available, batch.masks, 0)
-    assert counts == dict.fromkeys(MODALITIES, 8 * model.config.steps)
-    torch.testing.assert_close(every, few)
-
-
 def test_another_seed_changes_what_lacks_something_and_nothing_else() -> None:
     batch = mixed(make_batch(8))
     one, other = (make(noise_seed=seed).eval() for seed in (0, 1))
