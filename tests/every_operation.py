@@ -185,7 +185,10 @@ def files() -> dict[str, Any]:
         if "mlartifacts" in path.parts or (path.is_dir() and not any(path.iterdir())):
             continue
         compared = path.is_file() and not NOT_COMPARED.search(name)
-        found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if compared else ""
+        content = path.read_bytes() if compared else b""
+        if path.name == "best.yaml":  # without the number of the trial
+            content = re.sub(rb"^#.*\n", b"", content, flags=re.MULTILINE)
+        found[name] = hashlib.sha256(content).hexdigest()[:12]
         if path.parent.name == ".locks" or path.suffix == ".lock":
             FileLock(path).acquire(timeout=0).lock.release()
     return found
@@ -220,7 +223,9 @@ def tracked() -> dict[str, Any]:
                 for m in made
             ]
             found[name] = [run.info.status, curves, sorted(inside), logged]
-            if tags["kind"] != "search":  # of which a trial that was cut short is a part
+            if tags["kind"] == "search":  # of which a trial that was cut short is a part
+                found[name][1] = {}
+            else:
                 found[name] += [tags, run.data.params, run.data.metrics]
     text = json.dumps(found)
     return json.loads(re.sub(r"(m-)?[0-9a-f]{32}", "ID", text))  # type: ignore[no-any-return]

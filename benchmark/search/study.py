@@ -10,6 +10,7 @@ import random
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,12 +102,12 @@ class Study:
         self._locks.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._locks / f"study-{name}")
         self._id = uuid.uuid4().hex[:12]
-        self._alive = FileLock(self._locks / f"worker-{self._id}")
-        self._alive.acquire()
+        self._alive = FileLock(self._mark_of(self._id))
         self._place = f"{socket.gethostname()}:{runs_dir.resolve()}"
         self._distributions = distributions(space)
         self._running: dict[int, Any] = {}
         with self._lock:
+            self._alive.acquire()
             self._storage = open_storage(storage, runs_dir)
             self._study = open_study(self._storage, name, self.grid, minimise, warmup)
             if not resume:
@@ -124,7 +125,11 @@ class Study:
     def close(self) -> None:
         """No trial of this process is under way any more."""
         self._alive.release()
-        (self._locks / f"worker-{self._id}").unlink(missing_ok=True)
+        self._mark_of(self._id).unlink(missing_ok=True)
+
+    def _mark_of(self, identity: str) -> Path:
+        """The file that a process holds locked while it works on the study."""
+        return self._locks / f"worker-{self.name}-{identity}"
 
     def begin(self, count: int) -> None:
         """Queue what is to be done: of a grid, its points; of any study, what was cut short.
@@ -157,6 +162,10 @@ class Study:
             self._recover()
 
     def _recover(self) -> None:
+        for path in self._locks.glob(f"worker-{self.name}-*"):
+            if path != self._mark_of(self._id):
+                with suppress(Timeout), FileLock(path, timeout=0):
+                    path.unlink()  # of a process that was killed
         for trial in self.trials():
             if trial.state == "running" and self._is_dead(trial.owner):
                 self._end(trial.number, "FAIL", {_REASON: "its process was killed"})
@@ -169,14 +178,7 @@ class Study:
         place, _, identity = owner.rpartition("#")
         if identity == self._id or place != self._place:
             return False
-        path = self._locks / f"worker-{identity}"
-        try:
-            with FileLock(path, timeout=0):
-                pass
-        except Timeout:
-            return False
-        path.unlink(missing_ok=True)
-        return True
+        return not self._mark_of(identity).exists()
 
     def claim(self, count: int) -> Trial | None:
         """A trial to work on; None where the study has its ``count`` trials, or more."""
