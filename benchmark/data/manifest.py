@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from benchmark.data.cards import Card
 from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
 from benchmark.files import replace_file
@@ -111,6 +112,8 @@ class Manifest(BaseModel):
         notes: what else the import saw.
         class_names: the classes by number, where the source names them.
         encoding: what made the text features, where transcripts were encoded here.
+        options: option -> value of what the user had changed on the way.
+        card: the user's own data card.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -136,6 +139,8 @@ class Manifest(BaseModel):
     notes: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     encoding: Encoding | None = None
+    options: dict[str, str] = {}
+    card: Card | None = None
 
     def write(self, folder: Path) -> None:
         """Write the manifest into ``folder``."""

@@ -15,16 +15,12 @@ from benchmark.data.columns import LABEL_LIMIT
 from benchmark.data.csvfile import Row, at, read_rows
 from benchmark.data.dataset import SPLITS
 from benchmark.data.grouping import split_by_group
+from benchmark.data.ids import JOINT
 from benchmark.data.package import SHOWN, TaskChoice
+from benchmark.data.schema import SPLIT_NAMES
 from benchmark.errors import BenchmarkError
 from protocols.modalities import Task
 
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "val", "dev", "devel", "validation"), "valid"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-ID_JOINT = "$_$"
 MAX_CLASSES = 200
 
 
@@ -119,7 +115,7 @@ def _ids(path: Path, rows: Sequence[Row], columns: Columns, notes: list[str]) ->
         return tuple(f"row{row.number}" for row in rows)
     seen: dict[str, Row] = {}
     for row in rows:
-        sample = ID_JOINT.join(row.cells[name] for name in names)
+        sample = JOINT.join(row.cells[name] for name in names)
         if not all(row.cells[name] for name in names):
             raise BenchmarkError(f"{at(path, row)}: the id ({', '.join(names)}) is empty.")
         if sample in seen:
