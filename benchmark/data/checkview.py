@@ -166,8 +166,8 @@ def summary(manifest: Manifest) -> RenderableType:
         lines.append(encoded_by(manifest.encoding))
     if manifest.options:
         lines.append(asked_for(manifest.options))
-    lines += [f"note: {note}" for note in manifest.notes]
     shown = [Text(f"  {line}") for line in lines]
+    shown += [Text(f"  note: {note}", style="yellow") for note in manifest.notes]
     if absent:
         has = " and ".join(m for m in MODALITIES if m in manifest.widths)
         warning = f"  no {' and no '.join(absent)} in it: the data set has {has} only"

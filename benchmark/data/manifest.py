@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -183,6 +184,13 @@ def _remembered(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def import_again(folder: Path) -> str:
+    """What to do about a damaged data set."""
+    name, place = shlex.quote(folder.name), shlex.quote(str(folder.parent))
+    command = f"benchmark data import PATH --name {name} --data-dir {place} --replace"
+    return f"Import the data set again: {command}"
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest in ``folder``.
 
@@ -190,10 +198,7 @@ def read_manifest(folder: Path) -> Manifest:
         BenchmarkError: it is absent, damaged, or of another format.
     """
     path = folder / MANIFEST
-    again = (
-        "Import the data set again with"
-        f" 'benchmark data import PATH --name {folder.name} --replace'."
-    )
+    again = import_again(folder)
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:

@@ -121,7 +121,7 @@ def check_is_package(path: Path) -> None:
         raise BenchmarkError(f"{path}: cannot be read: {error.strerror}") from None
     if not head:
         raise BenchmarkError(f"{path}: is empty (0 bytes); fetch it again.")
-    archive = path.suffix in ARCHIVES and head.startswith(b"PK\x03\x04")
+    archive = path.suffix == ".npz" and head.startswith(b"PK\x03\x04")
     known = None if archive else what_it_is(path, head)
     kind = "" if path.suffix in SUFFIXES else f"unknown file type '{path.suffix}': "
     if known is not None:

@@ -107,7 +107,9 @@ def refuse_token_ids(split: Mapping[str, Any], where: str) -> None:
             " leave the text out: --rename text_bert=unused."
         )
     values = columns.array_of(split.get("text"))
-    if values is None or values.dtype.kind not in "fiu" or not _are_token_ids(values[:64]):
+    if values is None or values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
+        return
+    if not _are_token_ids(values[:64]):
         return
     raise BenchmarkError(
         f"{where}: text: shape {values.shape} of whole numbers: token ids, no features. {remedy};"
@@ -117,7 +119,7 @@ def refuse_token_ids(split: Mapping[str, Any], where: str) -> None:
 
 def _are_token_ids(values: NDArray[Any]) -> bool:
     """(N, T) or (N, T, 1) ids, or (N, 3, T) ids, mask and segments."""
-    if values.ndim not in (2, 3) or not values.size or values.max() < 2:
+    if not values.size or values.max() < 2:
         return False
     if not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():
         return False
