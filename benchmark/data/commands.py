@@ -1,4 +1,4 @@
-"""``benchmark data``: import, encode, check, show, list. Heavy imports are inside."""
+"""``benchmark data``: import, encode, align, check, show, list. Heavy imports are inside."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.data.align_command import align
 from benchmark.data.encode_command import encode
 from benchmark.data.import_command import import_
 from benchmark.data.registry import imported_names, need_data_dir, registered
@@ -15,6 +16,7 @@ from benchmark.options import DATA_DIR
 app = typer.Typer(no_args_is_help=True, help="Import features, encode transcripts, look at data.")
 app.command("import")(import_)
 app.command()(encode)
+app.command()(align)
 
 
 @app.command("check")

@@ -70,8 +70,8 @@ def encode_transcripts(
     features, one file per sample, of up to ``steps`` steps.
 
     Raises:
-        BenchmarkError: as :func:`read_segments`, :func:`read_transcripts` and :func:`store_package`; another process
-            encodes under that name.
+        BenchmarkError: as :func:`read_transcripts`, :func:`read_segments` and
+            :func:`store_package`; another process encodes under that name.
     """
     check_name(name)
     check_folder(data_dir)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from benchmark.data.import_command import conclude
 from benchmark.data.registry import need_data_dir
 from benchmark.errors import BenchmarkError
-from benchmark.hygiene import command_line
 from benchmark.options import CARD, DATA_DIR, Task
 from protocols.modalities import Modality
 
@@ -67,7 +67,6 @@ def encode(
 
     from benchmark.data.adjust import parse_steps
     from benchmark.data.cards import read_card
-    from benchmark.data.checkview import summary
     from benchmark.data.encode import encode_transcripts
     from benchmark.data.encoder import HuggingFaceEncoder
     from benchmark.data.transcripts import Columns
@@ -106,11 +105,7 @@ def encode(
             steps,
             own,
         )
-    for line in said:
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(summary(manifest))
-    following = command_line("benchmark", "data", "check", chosen, "--data-dir", folder)
-    console.print(f"Next: {following}", markup=False, emoji=False, soft_wrap=True)
+    conclude(console, said, manifest, folder)
 
 
 def _name_of(path: Path) -> str:
