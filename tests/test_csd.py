@@ -70,7 +70,11 @@ def run(tmp_path: Path, *arguments: str) -> Any:
 def test_sequences_become_a_data_set(tmp_path: Path, sequences: dict[str, Contents]) -> None:
     arguments = written(tmp_path, sequences)
     splits = tmp_path / "splits.csv"
-    rows = [f"{v},{s}" for v, s in zip(VIDEOS, ["train"] * 9 + ["dev"] * 2 + ["test"] * 3)]
+    rows = [
+        f"{v},{s}"
+        for v, s in zip(VIDEOS, [*["train"] * 9, "dev", "dev", *["test"] * 3, ""], strict=True)
+        if s
+    ]
     splits.write_text("\n".join(["video,split", *rows]))
     result = run(tmp_path, *arguments, "--splits", str(splits), "--label-column", "0")
     assert result.exit_code == 0, result.exception
@@ -131,9 +135,7 @@ def test_overlaps_are_those_of_plain_loops(words: Any, others: Any) -> None:
 
     one, other = sorted_array(words), sorted_array(others)
     for start, stop in one:
-        expected = [
-            k for k, (s, e) in enumerate(other) if min(e, stop) - max(s, start) > EPSILON
-        ]
+        expected = [k for k, (s, e) in enumerate(other) if min(e, stop) - max(s, start) > EPSILON]
         assert overlapping(other, start, stop).tolist() == expected
     values = np.arange(len(other), dtype=np.float32)[:, None]
     found = at_words(Track(one, one), Track(other, values))

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.data import encode
+from benchmark.data.dataset import SPLITS
 from benchmark.data.encode import encode_transcripts
 from benchmark.data.encoder import EncoderFacts, HuggingFaceEncoder, Tokens
 from benchmark.data.grouping import split_by_group
@@ -372,3 +373,20 @@ def test_an_encoder_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(BenchmarkError, match=r"\[text\]"):
         HuggingFaceEncoder(str(tmp_path), torch.device("cpu"))
+
+
+def test_an_encoder_that_does_not_know_the_words_is_told(tmp_path: Path, bert: Path) -> None:
+    cpu = torch.device("cpu")
+    known = [f"v{k},we do not know yet,{k % 3},{s}" for k, s in enumerate(SPLITS * 3)]
+    other = [row.replace("not", "\u4e0d").replace("yet", "\u5427") for row in known]
+    notes = {}
+    for name, rows in {"known": known, "other": other}.items():
+        path = write(tmp_path / f"{name}.csv", HEADER, *rows)
+        arguments = (path, Columns(), lambda: HuggingFaceEncoder(str(bert), cpu), name)
+        manifest = encode_transcripts(*arguments, tmp_path / "data", max_tokens=6)
+        notes[name] = "\n".join(manifest.notes)
+    assert "unknown" not in notes["known"]
+    assert "9 of 9 texts are longer than 6 tokens (up to 7)" in notes["known"]
+    assert "17% of the tokens are unknown to the encoder" in notes["other"]  # 1 of the 6 kept
+    exact = encode_transcripts(*arguments, tmp_path / "exact", max_tokens=7)
+    assert not any("longer" in note for note in exact.notes)

@@ -109,14 +109,17 @@ def label_formula(text: str, scale: float | None, centre: float | None) -> str:
     return text
 
 
-_OPERATORS: dict[type, Any] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
+_SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+
+
+def _kind(formula: str) -> type:
+    """The syntax tree's type of a formula's operator."""
+    node: Any = ast.parse(formula, mode="eval").body
+    return type(node.op)
+
+
+_BINARY: dict[type, Any] = {_kind(f"x {sign} x"): function for sign, function in _SIGNS.items()}
+_UNARY: dict[type, Any] = {_kind("-x"): operator.neg, _kind("+x"): operator.pos}
 
 
 def map_labels(formula: str, labels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -135,10 +138,10 @@ def map_labels(formula: str, labels: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _value(node: ast.AST, x: NDArray[np.float64]) -> Any:
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_value(node.left, x), _value(node.right, x))
-    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_value(node.operand, x))
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        return _BINARY[type(node.op)](_value(node.left, x), _value(node.right, x))
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+        return _UNARY[type(node.op)](_value(node.operand, x))
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return float(node.value)
     if isinstance(node, ast.Name) and node.id == "x":
