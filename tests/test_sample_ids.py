@@ -64,6 +64,13 @@ def test_numbered_repeats_are_still_of_their_video() -> None:
     assert [rule.of(i) for i in ("a_1#2", "b_2", "odd")] == ["a", "b", "odd"]
 
 
+def test_an_episode_is_more_than_its_season() -> None:
+    ids = ["S05$_$E16$_$329", "S05$_$E17$_$330", "S06$_$E06$_$1"]
+    rule = video_rule(ids)
+    assert rule is not None
+    assert [rule.of(i) for i in ids] == ["S05$_$E16", "S05$_$E17", "S06$_$E06"]
+
+
 def test_ids_that_are_none() -> None:
     for values in (None, "abc", 3, [{"a": 1}], [[[[[[[[[[[[["a"]]]]]]]]]]]]]):
         with pytest.raises(BenchmarkError, match="x: id"):

@@ -142,7 +142,7 @@ def _value(node: ast.AST, x: NDArray[np.float64]) -> Any:
         return _BINARY[type(node.op)](_value(node.left, x), _value(node.right, x))
     if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
         return _UNARY[type(node.op)](_value(node.operand, x))
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value)
     if isinstance(node, ast.Name) and node.id == "x":
         return x

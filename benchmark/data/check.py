@@ -257,7 +257,10 @@ def _against_card(
     match, has = cards.package_of(card, widths), cards.shown(widths)
     if match is None:
         known = "; ".join(f"{cards.shown(p.widths)} {p.title}" for p in card.packages)
-        yield f"widths text/audio/vision {has} are of no known package (known: {known})"
+        yield (
+            f"widths text/audio/vision {has} are of no known package (known: {known});"
+            " published numbers are not like for like with numbers on these"
+        )
     elif card.stated and not cards.fits(widths, card.stated):
         yield (
             f"widths text/audio/vision {has}: this is {match.title}; the paper"

@@ -203,7 +203,8 @@ def _cut(
 
 def _left_out(parts: Mapping[Modality, Videos], segments: Videos, known: set[str]) -> list[str]:
     every = set(segments).union(*parts.values())
-    lost = {name: len(every - set(found)) for name, found in {**parts, "labels": segments}.items()}
+    files: dict[str, Videos] = {**dict(parts.items()), "labels": segments}
+    lost = {name: len(every - set(found)) for name, found in files.items()}
     said = ", ".join(f"{name} lacks {count}" for name, count in lost.items() if count)
     return [f"{len(every) - len(known)} videos that are not in every file ({said})"] if said else []
 

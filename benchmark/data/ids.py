@@ -67,8 +67,10 @@ class VideoRule:
         return found[1] if found else sample
 
 
+_PART = r"\$_\$-?\d+(?:\.\d*)?"
 _RULES = (
-    VideoRule("what stands before '$_$'", re.compile(r"(.+?)\$_\$.*", re.DOTALL)),
+    VideoRule("what stands before start and end", re.compile(rf"(.+?){_PART}{_PART}", re.DOTALL)),
+    VideoRule("what stands before the last '$_$'", re.compile(r"(.+)\$_\$.*", re.DOTALL)),
     VideoRule("what stands before '[k]'", re.compile(r"(.+)\[\d+\]", re.DOTALL)),
     VideoRule("what stands before the last '/'", re.compile(r"(.+)/[^/]+", re.DOTALL)),
     VideoRule(

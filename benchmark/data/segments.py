@@ -81,11 +81,11 @@ def read_segments(
     lengths = np.zeros(len(ids), np.int64)
     digest = hashlib.sha256(f"{modality} {values.shape}".encode())
     cut = 0
-    for row, path in enumerate(paths):
-        digest.update(f"{len(ids[row])} {ids[row]}".encode())
-        if path is None:
+    for row, (sample, file) in enumerate(zip(ids, paths, strict=True)):
+        digest.update(f"{len(sample)} {sample}".encode())
+        if file is None:
             continue
-        array = _as_steps(read_npy(path))
+        array = _as_steps(read_npy(file))
         digest.update(np.ascontiguousarray(array).tobytes())
         cut += len(array) > longest
         lengths[row] = min(len(array), longest)
