@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -350,6 +351,24 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert word in listed.output
     (tmp_path / "data/mine/manifest.json").write_text("{")
     assert "damaged" in runner.invoke(app, ["list"]).output
+
+
+@pytest.mark.parametrize("folder", ["plain", "my data", "it's 100% [red]", "données :smile: $HOME"])
+def test_the_next_command_can_be_pasted(tmp_path: Path, folder: str) -> None:
+    path = write_package(tmp_path / "package.pkl", make_package())
+    where = tmp_path / folder
+    runner = CliRunner(env={"COLUMNS": "60"})
+    arguments = ["import", str(path), "--name", "mine", "--data-dir", str(where)]
+    shown = runner.invoke(app, arguments, catch_exceptions=False).output
+    (line,) = [line for line in shown.splitlines() if line.startswith("Next: ")]
+    words = shlex.split(line.removeprefix("Next: "))
+    assert words[:2] == ["benchmark", "data"]
+    assert runner.invoke(app, words[2:]).exit_code == 0
+    (where / "mine/manifest.json").write_text("{")
+    said = str(runner.invoke(app, words[2:]).exception)
+    again = shlex.split(said[said.index("benchmark data import") :])
+    again[3] = str(path)
+    assert runner.invoke(app, again[2:], catch_exceptions=False).exit_code == 0
 
 
 def test_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,8 +60,8 @@ def array_of(values: Any) -> NDArray[Any] | None:
         return None
 
 
-def features(values: Any, where: str) -> NDArray[Any]:
-    """A (N, T, d) array of real numbers."""
+def features(values: Any, where: str, option: str = "") -> NDArray[Any]:
+    """A (N, T, d) array of real numbers; ``option`` is what to do about one vector per sample."""
     if not isinstance(values, np.ndarray):
         raise BenchmarkError(
             f"{where}: must be one array (N, T, d), or a list of (T, d) arrays, is"
@@ -69,13 +69,13 @@ def features(values: Any, where: str) -> NDArray[Any]:
         )
     if values.dtype.kind not in "fiub":
         raise BenchmarkError(
-            f"{where}: has dtype {values.dtype}; it must be one (N, T, d) array of numbers, or hold"
-            " one (T, d) array of numbers per sample, which are then padded (--pad-to STEPS)."
+            f"{where}: has dtype {values.dtype}; it must be one (N, T, d) array of numbers, or a"
+            " list of one (T, d) array of numbers per sample, all with as many channels."
         )
     if values.ndim != 3:
         raise BenchmarkError(
-            f"{where}: has shape {values.shape}, must be (N, T, d). One vector per sample is"
-            f" (N, 1, d): --pad-to {where.rpartition(' ')[2]}=1 takes it so."
+            f"{where}: has shape {values.shape}, must be (N, T, d); one vector per sample is"
+            f" (N, 1, d){option}."
         )
     if 0 in values.shape[1:]:
         raise BenchmarkError(f"{where}: has shape {values.shape}: no steps or no channels.")

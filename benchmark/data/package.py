@@ -205,7 +205,7 @@ def _split(split: Mapping[str, Any], where: str, task: Task, place: Mapping[str,
         raise BenchmarkError(f"{where}: has no samples.")
     count = len(ids)
     features = {
-        m: columns.features(split[m], f"{where}: {m}")
+        m: columns.features(split[m], f"{where}: {m}", f": --pad-to {m}=1 takes it so")
         for m in MODALITIES
         if m in split and split[m] is not None
     }
