@@ -95,6 +95,14 @@ def test_the_task_is_obeyed_or_refused_with_the_files_keys(tmp_path: Path) -> No
     assert Imported(tmp_path, ours, *hint.split()).manifest["classes"] == 2
 
 
+def test_classes_that_are_numbered_from_one(tmp_path: Path) -> None:
+    data = with_labels(per_split(lambda n: np.arange(n) % 3 + 1))
+    assert "--label-map 'x - 1'" in Imported(tmp_path, data).error
+    found = Imported(tmp_path, data, "--label-map", "x - 1")
+    assert found.labels()[:4].tolist() == [0, 1, 2, 0]
+    assert "for sentiment" in Imported(tmp_path, data, "--clip-labels").error
+
+
 # --- names ---
 
 

@@ -60,10 +60,8 @@ def settle_labels(
     if asked.drop_unlabelled:
         splits = {s: _labelled(x, key, s, f"{source}: {s}", notes) for s, x in splits.items()}
     if asked.label_map or asked.clip_labels:
-        if task == "classification":
-            raise BenchmarkError(
-                "--label-map and --clip-labels are for sentiment, not for classes."
-            )
+        if task == "classification" and asked.clip_labels:
+            raise BenchmarkError("--clip-labels is for sentiment, not for classes.")
         for name, split in splits.items():
             split[key] = _on_the_scale(split.get(key), asked, f"{source}: {name}: {key}", notes)
     return splits, task
@@ -198,13 +196,16 @@ def _on_the_scale(values: Any, asked: Adjustments, where: str, notes: list[str])
 
 
 def shape_of_sentiment(label: NDArray[Any]) -> list[str]:
-    """What is odd about all sentiment labels together: constant, or two values only."""
+    """What is odd about all sentiment labels together: constant, or as classes are."""
     values = np.unique(label)
     if len(values) == 1:
         return [f"every label is {values[0]:g}: a constant; there is nothing to learn"]
-    if len(values) == 2:
-        return [
-            f"the labels are {values[0]:g} and {values[1]:g} only: two classes? Then take them"
-            f" with --task classification (and --rename {LABEL_KEYS['regression']}=labels)"
-        ]
-    return []
+    whole = values[0] >= 0 and bool((values == np.floor(values)).all())
+    if len(values) > 2 and not whole:
+        return []
+    shown = ", ".join(f"{x:g}" for x in values)
+    count = "two" if len(values) == 2 else str(len(values))
+    return [
+        f"the labels are {shown} only: {count} classes? Then take them with --task classification"
+        f" (and --rename {LABEL_KEYS['regression']}=labels)"
+    ]

@@ -194,7 +194,10 @@ def _name_classes(data: Mapping[str, Any], source: str) -> tuple[str, ...]:
 def _need(split: Mapping[str, Any], key: str, where: str) -> Any:
     if key not in split or split[key] is None:
         found = columns.printable(split)
-        raise BenchmarkError(f"{where}: key '{key}' is missing (found: {found}).")
+        raise BenchmarkError(
+            f"{where}: key '{key}' is missing (found: {found}). If another key holds it: --rename"
+            f" KEY={key}."
+        )
     return split[key]
 
 
@@ -243,9 +246,13 @@ def _count_classes(splits: Mapping[str, RawSplit], source: str) -> int:
     seen = np.unique(np.concatenate([s.label for s in splits.values()]))
     if seen[-1] != len(seen) - 1:
         absent = next(k for k in range(len(seen) + 1) if k not in seen)
+        shifted = seen[0] > 0 and seen[-1] - seen[0] == len(seen) - 1
+        remedy = (
+            f"--label-map 'x - {seen[0]}' numbers them from 0" if shifted else "Number them anew"
+        )
         raise BenchmarkError(
             f"{source}: classes must be numbered 0..C-1, each used; the largest is {seen[-1]} and"
-            f" {absent} never occurs. Number them anew."
+            f" {absent} never occurs. {remedy}."
         )
     return len(seen)
 
