@@ -252,7 +252,7 @@ def _count_classes(splits: Mapping[str, RawSplit], source: str) -> int:
         )
         raise BenchmarkError(
             f"{source}: classes must be numbered 0..C-1, each used; the largest is {seen[-1]} and"
-            f" {absent} never occurs. {remedy}."
+            f" {absent} never occurs. {remedy}. If they are sentiment: --task regression."
         )
     return len(seen)
 
