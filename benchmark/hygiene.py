@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ def _cut(text: str, limit: int, size: int) -> str:
 def message(text: object) -> str:
     """A whole message for the terminal: its lines, printable, of bounded length."""
     return cut(printable(str(text)), MESSAGE)
+
+
+def command_line(*words: object) -> str:
+    """A command as it can be pasted into a shell, whatever is in its paths and names."""
+    return shlex.join(str(word) for word in words)
 
 
 def csv_cell(value: Any) -> Any:

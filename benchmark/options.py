@@ -23,6 +23,9 @@ DATA_DIR = Annotated[
         envvar="BENCHMARK_DATA_DIR", help="Folder of the imported data sets.", show_default=False
     ),
 ]
+CARD = Annotated[
+    Path | None, typer.Option(help="Your data card (YAML: title, licence, splits, ...).")
+]
 RUNS_DIR = Annotated[
     Path, typer.Option(envvar="BENCHMARK_RUNS_DIR", help="Where the records and the store are.")
 ]

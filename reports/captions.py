@@ -10,6 +10,7 @@ from benchmark.systems import model_name
 from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import MODALITIES
 from protocols.rules import RULE_VERSIONS
+from reports.comparable import like_for_like
 from reports.results import Results
 from reports.statistics.inference import LEVEL, SEEDS_NEEDED
 from reports.views import view
@@ -140,7 +141,8 @@ def published_sentences(results: Results, source: str) -> tuple[str, ...]:
             f" The published systems had text, audio and vision, these runs only "
             f"{' and '.join(results.present)}: not like for like."
         )
-    return (text,)
+    features = like_for_like(results.dataset, results.records[0])
+    return (text, features) if features else (text,)
 
 
 def condition_name(available: str) -> str:

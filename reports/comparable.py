@@ -1,4 +1,7 @@
-"""Which runs may stand in one report: those on one content, and in one system those of one code."""
+"""Which runs may stand in one report: those on one content, and in one system those of one code.
+
+And which published numbers are like for like with them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark.data.cards import known_cards, unlike
 from benchmark.errors import BenchmarkError
 from benchmark.records import RunRecord
+from benchmark.records.reader import INPUTS, read_json
 
 
 def require_one_content(name: str, records: Sequence[RunRecord]) -> None:
@@ -36,6 +41,23 @@ def require_one_content(name: str, records: Sequence[RunRecord]) -> None:
                 f"runs {records[0].run_id} and {record.run_id} name the same data but have "
                 "different test samples; one of the records was changed. Delete it and run again."
             )
+
+
+def like_for_like(dataset: str, record: RunRecord) -> str:
+    """Whether numbers that are published for a data set compare with a run on it, in a sentence.
+
+    They do where its data card's test split and the widths that the paper states are the run's. ""
+    where nothing is known of either.
+    """
+    card = known_cards().get(dataset.lower())
+    if card is None or not (record.path / INPUTS).exists():
+        return ""
+    form = read_json(record.path / INPUTS)
+    widths = {m: form["widths"][m] for m in form["present"]}
+    reasons = unlike(card, widths, {"test": len(record.table.sample_ids)})
+    if reasons:
+        return f"Not like for like: {'; '.join(reasons)}."
+    return "Like for like: the features are as wide as the paper's." if card.stated else ""
 
 
 def require_one_source(label: str, records: Sequence[RunRecord]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import command_line
 from benchmark.questions import KEYS, Headline, Question, overview
 from benchmark.readouts import questions_in, summarise, with_missing_rules
 from benchmark.records import RunRecord, RunStore
@@ -222,10 +223,10 @@ def _nothing(
     wanted = f"of data set '{dataset}' " if dataset and known else ""
     have = f" There are records of: {', '.join(known)}." if known else ""
     broken = "".join(f"\n  {run_id}: {why}" for run_id, why in problems.items())
-    name = f" --dataset {dataset}" if dataset else ""
+    name = ["--dataset", dataset] if dataset else []
+    command = command_line("benchmark", "run", *name, "--runs-dir", store.root)
     return BenchmarkError(
-        f"no records {wanted}in {store.root}.{have} "
-        f"Make some with: benchmark run{name} --runs-dir {store.root}"
+        f"no records {wanted}in {store.root}.{have} Make some with: {command}"
         + (f"\nRuns that cannot be used:{broken}" if problems else "")
     )
 

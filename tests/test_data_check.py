@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmark.data.catalog import REFERENCES, find_reference
+from benchmark.data.cards import known_cards, named, recognise
 from benchmark.data.check import Check, check
 from benchmark.data.checkview import render
 from benchmark.data.commands import app
@@ -74,14 +75,41 @@ def oddities(tmp_path: Path, data: Any, name: str = "mine") -> str:
     return "\n".join(checked(tmp_path, data, name)[0].oddities)
 
 
+MOSI = {"train": 1284, "valid": 229, "test": 686}
+
+
+def of_size(counts: dict[str, int], widths: tuple[int, int, int]) -> dict[str, dict[str, Any]]:
+    """A package of one random step per sample, with these split sizes."""
+    draw = np.random.default_rng(0)
+    package = {}
+    for split, n in counts.items():
+        parts = zip(SHAPES, widths, strict=True)
+        features = {m: draw.normal(size=(n, 1, d)).astype(np.float32) for m, d in parts}
+        ids = [f"{split}{k // 9}$_${k % 9}" for k in range(n)]
+        package[split] = {"id": ids, "regression_labels": draw.uniform(-3, 3, n), **features}
+    return package
+
+
 def test_widths_of_the_other_package(tmp_path: Path) -> None:
-    package = make_package(shapes={"text": (5, 768), "audio": (5, 5), "vision": (5, 20)})
-    said = oddities(tmp_path, package, "mosi")
+    """A set is known by its split sizes, whatever it is called."""
+    found, shown = checked(tmp_path, of_size(MOSI, (768, 5, 20)), "whatever")
+    said = "\n".join(found.oddities)
     assert "768/5/20: this is the MMSA package; the paper states 768/74/35" in said
-    assert "train 20 (standard 1284)" in said
-    stated = make_package(shapes={"text": (5, 768), "audio": (5, 74), "vision": (5, 35)})
-    assert "widths" not in oddities(tmp_path, stated, "mosei-aligned")
-    assert "of no known package" in oddities(tmp_path, make_package(), "mosi")
+    assert "known as CMU-MOSI by its split sizes" in shown
+    assert "widths" not in oddities(tmp_path, of_size(MOSI, (768, 74, 35)), "whatever")
+    assert "of no known package" in oddities(tmp_path, of_size(MOSI, (7, 5, 20)), "whatever")
+    nearly = {**MOSI, "train": 1280}
+    assert "train 1280 (standard 1284)" in oddities(tmp_path, of_size(nearly, (7, 5, 20)))
+
+
+def test_a_name_alone_makes_no_known_set(tmp_path: Path) -> None:
+    found, _ = checked(tmp_path, make_package(), "mosi-glove")
+    assert found.known is None
+    assert "its name says CMU-MOSI, its samples do not" in "\n".join(found.oddities)
+    assert "name says" not in oddities(tmp_path, of_size(MOSI, (7, 5, 20)), "mosi-glove")
+    assert named("mintrec2") != named("mintrec")
+    assert named("my_mosi-v2") == ("mosi", known_cards()["mosi"])
+    assert named("mosiac") is None
 
 
 def test_odd_things(tmp_path: Path) -> None:
@@ -106,28 +134,68 @@ def test_classes(tmp_path: Path) -> None:
     found, shown = checked(tmp_path, data, "mintrec")
     assert found.splits[2].classes == (0, 9, 0)
     assert "test has no sample of class 0, 2" in shown
-    assert "usual for MIntRec: 20" in shown
-    assert "thuiar/MIntRec" in shown
+    assert "its name says MIntRec" in shown
 
 
 @pytest.mark.parametrize("name", ["synthetic", "synthetic-intent"])
 def test_synthetic(name: str) -> None:
     found = check(None, name)
     assert found.synthetic
-    assert found.reference is None
+    assert found.known is None
     assert found.oddities == ()
 
 
-def test_references() -> None:
-    for reference in REFERENCES:
-        assert reference.origin
-        assert find_reference(f"my_{reference.key}-v2", {}) is reference
-        assert find_reference(f"{reference.key}4", {}) is reference
-        if reference.counts:
-            assert {sum(reference.counts.values())} == set(reference.totals.values())
-        if reference.counts:
-            assert find_reference("x", reference.counts) is reference
-    assert find_reference("x", {"train": 1}) is None
+def test_cards() -> None:
+    for key, card in known_cards().items():
+        assert card.licence
+        assert card.apply
+        assert card.blemishes
+        for package in card.packages:
+            assert all(len(digest) == 64 for digest in package.sha256.values())
+        for classes, total in card.totals.items():
+            counts = card.splits or {"train": total - 2, "valid": 1, "test": 1}
+            assert sum(counts.values()) == total
+            found = recognise(counts, classes)
+            assert found is not None
+            assert found.key == key
+            assert recognise(counts, classes + 100) is None
+    assert recognise({"train": 1}, 1) is None
+    published = known_cards()["sims"].packages[0].sha256["unaligned_39.pkl"]
+    by_file = recognise({"train": 1}, 1, published)
+    assert by_file is not None
+    assert by_file.key == "sims"
+
+
+def test_a_card_of_ones_own_travels_with_the_data(tmp_path: Path) -> None:
+    path = write_package(tmp_path / "p.pkl", make_package())
+    card = tmp_path / "card.yaml"
+    card.write_text(
+        "title: My Set\nlicence: with me\nblemishes: [one]\nsplits: {train: 21}\ntotals: {1: 9}"
+    )
+    runner = CliRunner(env={"BENCHMARK_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "160"})
+    arguments = ["import", str(path), "--name", "mine"]
+    assert runner.invoke(app, arguments).exit_code == 0
+    later = runner.invoke(app, [*arguments, "--card", str(card)])
+    assert later.exit_code == 0
+    for command in ("check", "show"):
+        shown = runner.invoke(app, [command, "mine"], catch_exceptions=False).output
+        for word in ("My Set", "with me", "one"):
+            assert word in shown
+    assert "not My Set's standard split: train 20 (standard 21)" in "\n".join(
+        check(tmp_path / "data", "mine").oddities
+    )
+    card.write_text("titel: My Set")
+    wrong = runner.invoke(app, [*arguments, "--card", str(card)])
+    assert "at title" in str(wrong.exception)
+
+
+def test_the_card_of_a_known_set(tmp_path: Path) -> None:
+    runner = CliRunner(env={"COLUMNS": "160"})
+    shown = runner.invoke(app, ["show", "mosi"], catch_exceptions=False).output
+    for word in ("1284/229/686", "78e0f8b5ef8f", "768/5/20", "Licence", "2WGyTLYerpo_44"):
+        assert word in shown
+    wrong = runner.invoke(app, ["show", "mosy"])
+    assert "Did you mean mosi" in str(wrong.exception)
 
 
 def test_the_list_shows_hashes_and_the_usual_counts(tmp_path: Path) -> None:
@@ -138,7 +206,7 @@ def test_the_list_shows_hashes_and_the_usual_counts(tmp_path: Path) -> None:
     options = {"env": {"COLUMNS": "80"}, "catch_exceptions": False}
     shown = CliRunner().invoke(app, ["list", "--data-dir", str(tmp_path / "data")], **options)
     counts = "/".join(str(n) for n in SIZES.values())
-    for word in (*hashes, counts, "usual 1334/445/445", "5531 in all", "16326/1871/4659"):
+    for word in (*hashes, counts, "1334/445/445", "5531 in all", "16326/1871/4659"):
         assert word in shown.output, shown.output
 
 
@@ -283,6 +351,24 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert word in listed.output
     (tmp_path / "data/mine/manifest.json").write_text("{")
     assert "damaged" in runner.invoke(app, ["list"]).output
+
+
+@pytest.mark.parametrize("folder", ["plain", "my data", "it's 100% [red]", "données :smile: $HOME"])
+def test_the_next_command_can_be_pasted(tmp_path: Path, folder: str) -> None:
+    path = write_package(tmp_path / "package.pkl", make_package())
+    where = tmp_path / folder
+    runner = CliRunner(env={"COLUMNS": "60"})
+    arguments = ["import", str(path), "--name", "mine", "--data-dir", str(where)]
+    shown = runner.invoke(app, arguments, catch_exceptions=False).output
+    (line,) = [line for line in shown.splitlines() if line.startswith("Next: ")]
+    words = shlex.split(line.removeprefix("Next: "))
+    assert words[:2] == ["benchmark", "data"]
+    assert runner.invoke(app, words[2:]).exit_code == 0
+    (where / "mine/manifest.json").write_text("{")
+    said = str(runner.invoke(app, words[2:]).exception)
+    again = shlex.split(said[said.index("benchmark data import") :])
+    again[3] = str(path)
+    assert runner.invoke(app, again[2:], catch_exceptions=False).exit_code == 0
 
 
 def test_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import shlex
 import sys
 import tempfile
 from dataclasses import asdict, fields, replace
@@ -20,7 +21,15 @@ from rich.table import Table as RichTable
 from benchmark import cli, files
 from benchmark.errors import BenchmarkError
 from benchmark.files import child, is_inside, replace_file
-from benchmark.hygiene import csv_cell, escape_markdown, message, one_line, printable, terminal
+from benchmark.hygiene import (
+    command_line,
+    csv_cell,
+    escape_markdown,
+    message,
+    one_line,
+    printable,
+    terminal,
+)
 from benchmark.records import RunStore
 from benchmark.tracking.parents import Plan, plans
 from reports.build import build
@@ -81,6 +90,19 @@ def test_a_plan_of_other_than_runs_is_none(store: RunStore, run_ids: list[object
     edited = {**asdict(mine), "run_ids": run_ids}
     (store.root / ".plans" / "other.json").write_text(json.dumps(edited))
     assert plans(store) == [mine]
+
+
+@given(st.lists(st.text(max_size=8).filter(lambda word: "\0" not in word), min_size=1))
+def test_a_printed_command_is_read_back_by_a_shell(words: list[str]) -> None:
+    assert shlex.split(command_line(*words)) == words
+
+
+def test_the_command_after_an_empty_report_can_be_pasted(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "it's my runs 100%")
+    with pytest.raises(BenchmarkError) as error:
+        load(store, "mosi")
+    command = str(error.value).partition("Make some with: ")[2]
+    assert shlex.split(command)[-1] == str(store.root)
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped-report"])

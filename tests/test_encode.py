@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.data import encode
+from benchmark.data.dataset import SPLITS
 from benchmark.data.encode import encode_transcripts
 from benchmark.data.encoder import EncoderFacts, HuggingFaceEncoder, Tokens
 from benchmark.data.grouping import split_by_group
@@ -38,9 +39,13 @@ class Counting:
     def __init__(self, fail_at: int | None = None) -> None:
         self.fail_at = fail_at
         self.batches: list[int] = []
+        self.unknown = 2 + len("zzz") + ord("z")
 
     def tokenize(self, texts: Sequence[str], limit: int) -> list[Tokens]:
         return [[1, *(2 + len(word) + ord(word[0]) for word in t.split())][:limit] for t in texts]
+
+    def full_lengths(self, texts: Sequence[str]) -> list[int]:
+        return [len(tokens) for tokens in self.tokenize(texts, 10**6)]
 
     def states(self, batch: Sequence[Tokens]) -> list[np.ndarray]:
         if len(self.batches) == self.fail_at:
@@ -75,7 +80,7 @@ def test_a_csv_becomes_a_text_only_data_set(tmp_path: Path) -> None:
     assert {s: len(x) for s, x in dataset.splits.items()} == {"train": 30, "valid": 8, "test": 12}
     assert manifest.encoding is not None
     assert manifest.encoding.sha256 == Counting.facts.sha256
-    assert "texts have 6 tokens or more" in manifest.notes[0]
+    assert manifest.notes[0].startswith("21 of 50 texts are longer than 6 tokens (up to 9)")
     test = dataset.splits["test"]
     assert test.sample_ids == tuple(f"v{i}" for i in range(38, 50))
     for k, i in enumerate(range(38, 50)):
@@ -368,3 +373,20 @@ def test_an_encoder_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(BenchmarkError, match=r"\[text\]"):
         HuggingFaceEncoder(str(tmp_path), torch.device("cpu"))
+
+
+def test_an_encoder_that_does_not_know_the_words_is_told(tmp_path: Path, bert: Path) -> None:
+    cpu = torch.device("cpu")
+    known = [f"v{k},we do not know yet,{k % 3},{s}" for k, s in enumerate(SPLITS * 3)]
+    other = [row.replace("not", "\u4e0d").replace("yet", "\u5427") for row in known]
+    notes = {}
+    for name, rows in {"known": known, "other": other}.items():
+        path = write(tmp_path / f"{name}.csv", HEADER, *rows)
+        arguments = (path, Columns(), lambda: HuggingFaceEncoder(str(bert), cpu), name)
+        manifest = encode_transcripts(*arguments, tmp_path / "data", max_tokens=6)
+        notes[name] = "\n".join(manifest.notes)
+    assert "unknown" not in notes["known"]
+    assert "9 of 9 texts are longer than 6 tokens (up to 7)" in notes["known"]
+    assert "17% of the tokens are unknown to the encoder" in notes["other"]  # 1 of the 6 kept
+    exact = encode_transcripts(*arguments, tmp_path / "exact", max_tokens=7)
+    assert not any("longer" in note for note in exact.notes)

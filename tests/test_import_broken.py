@@ -89,9 +89,9 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
     "label NaN": (at("train", "regression_labels", 2, np.nan), ("row 2", "nan")),
     "label infinite": (at("train", "regression_labels", 2, -np.inf), ("row 2", "-inf")),
     "label as text": (change("train", "regression_labels", ["good"] * 20), ("one number",)),
-    "label as lists": (change("train", "regression_labels", [[1, 2]] * 20), ("holds lists",)),
+    "label as lists": (change("train", "regression_labels", [[1, 2]] * 20), ("--label-column",)),
     "id in two splits": (at("test", "id", 0, "train0$_$0"), ("train row 0", "test row 0")),
-    "ids as lists": (change("train", "id", [["a", 1]] * 20), ("train: id",)),
+    "ids as dicts": (change("train", "id", [{"a": 1}] * 20), ("train: id",)),
     "id of too many digits": (at("train", "id", 0, 10**5000), ("train: id",)),
     "whole sample not finite": (
         at("test", "vision", (4, slice(None)), np.nan),

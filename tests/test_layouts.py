@@ -94,6 +94,55 @@ def test_mult_labels_of_another_shape() -> None:
         parse_package(mult_package(labels), "p.pkl")
 
 
+def test_glove_packages_of_mult(tmp_path: Path) -> None:
+    """(N, 50, 300) text, (N, 1, 1) labels, ids of (video, start, end), no lengths."""
+    shapes = {"text": (50, 300), "audio": (375, 5), "vision": (500, 20)}
+    data = make_package(shapes=shapes)
+    for split, count in SIZES.items():
+        labels = np.linspace(-3, 3, count, dtype=np.float32).reshape(count, 1, 1)
+        ids = [[f"{split}{k // 3}", f"{k}.5", f"{k + 1}.5"] for k in range(count)]
+        data[split] = {m: data[split][m] for m in MODALITIES} | {"labels": labels, "id": ids}
+    manifest, dataset = import_and_load(tmp_path, data)
+    assert manifest.task == "regression"
+    assert dataset.splits["test"].sample_ids[4] == "test1$_$4.5$_$5.5"
+    assert not [note for note in manifest.notes if "not used" in note]
+
+
+def test_output_of_mmsa_fet(tmp_path: Path) -> None:
+    """No classes, text_bert (N, 3, T) beside the features, labels of each modality."""
+    data = make_package(dtype=np.float64)
+    for split, count in SIZES.items():
+        del data[split]["classification_labels"]
+        data[split]["text_bert"] = np.ones((count, 3, 6))
+        data[split]["annotations"] = np.array(["Negative", "Neutral", "Positive"] * count)[:count]
+        data[split] |= {f"regression_labels_{m}": np.full(count, np.nan) for m in "TAV"}
+        data[split]["audio_lengths"] = np.array(data[split]["audio_lengths"])
+    manifest, _ = import_and_load(tmp_path, data)
+    assert manifest.task == "regression"
+    (note,) = manifest.notes
+    assert note == (
+        "not used: annotations, regression_labels_A, regression_labels_T, regression_labels_V,"
+        " text_bert"
+    )
+
+
+@pytest.mark.parametrize("task", ["sentiment", "humour"])
+def test_packages_of_multibench(tmp_path: Path, task: str) -> None:
+    """labels (N, 1, 1) of sentiment, or (N, 1) yes or no; ids as arrays; -inf in the audio."""
+    data = make_package()
+    for split, count in SIZES.items():
+        shape = (count, 1, 1) if task == "sentiment" else (count, 1)
+        values = np.linspace(-3, 3, count) if task == "sentiment" else np.arange(count) % 2
+        parts = {m: data[split][m] for m in MODALITIES}
+        ids = np.array([[f"{split}{k // 3}[{k}]"] for k in range(count)], dtype=object)
+        data[split] = parts | {"labels": values.reshape(shape), "id": ids}
+    data["train"]["audio"][3, 0, 1] = -np.inf
+    manifest, dataset = import_and_load(tmp_path, data)
+    assert manifest.classes == (1 if task == "sentiment" else 2)
+    assert dataset.splits["train"].sample_ids[3] == "train1[3]"
+    assert manifest.nonfinite["train"]["audio"] == 1
+
+
 def flat(data: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {f"{s}.{key}": values for s, content in data.items() for key, values in content.items()}
 

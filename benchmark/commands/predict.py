@@ -70,9 +70,10 @@ def fit_for_a_sheet(table: pd.DataFrame) -> pd.DataFrame:
 def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.DataFrame:
     import pandas as pd
 
+    from benchmark.data.ids import joined_ids
     from benchmark.data.inputs import split_columns
-    from benchmark.data.layouts import joined_ids
-    from benchmark.data.package import LENGTH_KEYS, read_columns
+    from benchmark.data.package import read_columns
+    from benchmark.data.schema import LENGTH_KEYS
 
     tables = []
     for values in split_columns(read_columns(path), split, path.name):

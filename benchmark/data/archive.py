@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmark.data.arrays import BROKEN, build_array, check_shape, is_plain
 from benchmark.errors import BenchmarkError
+from benchmark.files import check_regular
 from benchmark.hygiene import one_line
 
 ARCHIVES = (".npz", ".safetensors")
@@ -99,30 +100,57 @@ def _check_once(path: Path, names: Iterable[str]) -> None:
         seen.add(name)
 
 
+def npy_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The stated shape and dtype of an .npy file, its content unread. Raises BenchmarkError."""
+    check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            header = _header(stream)
+            if header is None:
+                raise ValueError("no numpy header")
+            return check_shape(header[0]), header[2]
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from None
+
+
+def read_npy(path: Path) -> Any:
+    """The array of an .npy file. Raises BenchmarkError."""
+    check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            return _array(stream, path.stat().st_size, str(path))
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from None
+
+
 def _column(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any:
-    """One array, read after its stated shape has been found to fit its stated size."""
     where = f"{path}: {one_line(member.filename.removesuffix('.npy'), 60)}"
     try:
         with archive.open(member) as stream:
-            header = _header(stream)
-            if header is None:
-                raise BenchmarkError(f"{where}: is no array (.npy) of a version that is read here.")
-            shape, fortran, dtype = header
-            if dtype.hasobject:
-                raise BenchmarkError(
-                    f"{where}: cannot be read without executing code (it holds objects). Save texts"
-                    " with np.array(texts, dtype=str), and sequences padded to one array of"
-                    " numbers."
-                )
-            if not is_plain(dtype):
-                raise ValueError(f"dtype {dtype}")
-            size = math.prod(check_shape(shape)) * dtype.itemsize
-            left = member.file_size - stream.tell()
-            if size != left:
-                raise ValueError(f"shape {shape} of {dtype} is {size:,} bytes, there are {left:,}")
-            return build_array(_content(stream, size), dtype, shape, "F" if fortran else "C")
+            return _array(stream, member.file_size, where)
     except _UNREADABLE as error:
         raise _damaged(path, error, where) from None
+
+
+def _array(stream: Any, bytes_in_all: int, where: str) -> Any:
+    """One array, read after its stated shape has been found to fit its stated size."""
+    header = _header(stream)
+    if header is None:
+        raise BenchmarkError(f"{where}: is no array (.npy) of a version that is read here.")
+    shape, fortran, dtype = header
+    if dtype.hasobject:
+        raise BenchmarkError(
+            f"{where}: cannot be read without executing code (it holds objects). Save texts"
+            " with np.array(texts, dtype=str), and sequences padded to one array of"
+            " numbers."
+        )
+    if not is_plain(dtype):
+        raise ValueError(f"dtype {dtype}")
+    size = math.prod(check_shape(shape)) * dtype.itemsize
+    left = bytes_in_all - stream.tell()
+    if size != left:
+        raise ValueError(f"shape {shape} of {dtype} is {size:,} bytes, there are {left:,}")
+    return build_array(_content(stream, size), dtype, shape, "F" if fortran else "C")
 
 
 def _header(stream: Any) -> tuple[Any, bool, np.dtype[Any]] | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmark.data.catalog import Reference, find_reference
+from benchmark.data import cards
+from benchmark.data.cards import Card, Recognised
 from benchmark.data.dataset import SPLITS, Dataset, Split
+from benchmark.data.ids import VideoRule, video_rule
 from benchmark.data.manifest import Encoding, Manifest, read_manifest
 from benchmark.data.registry import find_data_dir, load_dataset, registered
 from benchmark.data.store import verify
@@ -20,17 +22,16 @@ from protocols.modalities import MODALITIES, Modality
 OUTLIER = 30.0
 """Standard deviations from the train mean that make a value worth a line."""
 
-SEPARATOR = "$_$"
-
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """One split: samples, the standard number of samples, label summary, videos (0: ids say none).
+    """One split: samples, the standard number of samples, label summary, videos.
 
     Attributes:
         label: (minimum, mean, standard deviation, maximum) of the sentiment; empty otherwise.
         zeros: samples labelled exactly 0, for regression.
         classes: samples per class, for classification.
+        videos: what the samples are cut from, where their ids say it.
     """
 
     name: str
@@ -67,20 +68,29 @@ class ModalityFacts:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found; see :func:`check`."""
+    """What was found; see :func:`check`.
+
+    Attributes:
+        known: the known data set that it is.
+        card: the user's own card, else the known set's.
+        videos: how the videos are read from the ids, or why they cannot be.
+    """
 
     dataset: str
     sha256: str
     task: str
     synthetic: bool
     source: str
-    reference: Reference | None
+    known: Recognised | None
+    card: Card | None
     splits: tuple[SplitFacts, ...]
     modalities: tuple[ModalityFacts, ...]
     oddities: tuple[str, ...]
     notes: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     encoding: Encoding | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    videos: str = ""
 
 
 def check(data_dir: Path | None, name: str) -> Check:
@@ -95,28 +105,65 @@ def check(data_dir: Path | None, name: str) -> Check:
     if name not in registered() and folder is not None:
         manifest = read_manifest(folder / name)
         verify(folder / name, manifest, dataset)
-    counts = {s: len(x) for s, x in dataset.splits.items()}
-    reference = None if dataset.synthetic else find_reference(name, counts)
-    splits = tuple(_split_facts(s, dataset, reference) for s in SPLITS)
+    known = _recognised(dataset, manifest)
+    own = manifest.card if manifest is not None else None
+    card = own or (known.card if known else None)
+    ids = [i for split in dataset.splits.values() for i in split.sample_ids]
+    rule = video_rule(ids)
+    splits = tuple(_split_facts(s, dataset, card, rule) for s in SPLITS)
     modalities = tuple(_modality_facts(m, dataset, manifest) for m in dataset.spec.present)
     source = "generated from a fixed seed" if dataset.synthetic else "a registered data set"
     if manifest is not None:
         source = f"{manifest.source.name}, {manifest.source.bytes:,} bytes"
     encoding = manifest.encoding if manifest is not None else None
+    odd = [] if dataset.synthetic else [*_of_its_name(name, known), *_of_ids(rule, ids)]
+    if card is not None:
+        odd += _against_card(dataset, card, splits, encoding is not None)
     return Check(
         dataset=name,
         sha256=dataset.sha256,
         task=dataset.spec.task,
         synthetic=dataset.synthetic,
         source=source,
-        reference=reference,
+        known=known,
+        card=card,
         splits=splits,
         modalities=modalities,
-        oddities=tuple(_oddities(dataset, reference, splits, modalities, encoding is not None)),
+        oddities=(*odd, *_oddities(dataset, splits, modalities)),
         notes=manifest.notes if manifest is not None else (),
         class_names=manifest.class_names if manifest is not None else (),
         encoding=encoding,
+        options=manifest.options if manifest is not None else {},
+        videos=f"videos: {rule.words}, {rule.of(ids[0])!r} of {ids[0]!r}" if rule else "",
     )
+
+
+def _recognised(dataset: Dataset, manifest: Manifest | None) -> Recognised | None:
+    if dataset.synthetic:
+        return None
+    counts = {name: len(split) for name, split in dataset.splits.items()}
+    source = manifest.source.sha256 if manifest is not None else ""
+    return cards.recognise(counts, dataset.spec.classes, source)
+
+
+def _of_its_name(name: str, known: Recognised | None) -> Iterator[str]:
+    """A name that says another set than the data are."""
+    said = cards.named(name)
+    if said is not None and (known is None or known.key != said[0]):
+        key, card = said
+        counts = "/".join(map(str, card.splits.values())) or str([*card.totals.values()])[1:-1]
+        yield (
+            f"its name says {card.title}, its samples do not ({card.title} has {counts}):"
+            f" it is not taken for it; its card: benchmark data show {key}"
+        )
+
+
+def _of_ids(rule: VideoRule | None, ids: Sequence[str]) -> Iterator[str]:
+    if rule is None:
+        yield (
+            f"the ids ({ids[0]!r}, say) do not tell which video or speaker a sample is from: the"
+            " same one on both sides of a split would not be seen"
+        )
 
 
 def _label(split: Split) -> Tensor:
@@ -124,7 +171,9 @@ def _label(split: Split) -> Tensor:
     return split.samples.label
 
 
-def _split_facts(name: str, dataset: Dataset, reference: Reference | None) -> SplitFacts:
+def _split_facts(
+    name: str, dataset: Dataset, card: Card | None, rule: VideoRule | None
+) -> SplitFacts:
     split = dataset.splits[name]
     label = _label(split)
     regression = dataset.spec.task == "regression"
@@ -135,13 +184,13 @@ def _split_facts(name: str, dataset: Dataset, reference: Reference | None) -> Sp
     return SplitFacts(
         name=name,
         count=len(split),
-        expected=reference.counts.get(name) if reference else None,
+        expected=card.splits.get(name) if card else None,
         label=summary,
         zeros=int((label == 0).sum()) if regression else 0,
         classes=()
         if regression
         else tuple(torch.bincount(label, minlength=dataset.spec.classes).tolist()),
-        videos=frozenset(i.rsplit(SEPARATOR, 1)[0] for i in split.sample_ids if SEPARATOR in i),
+        videos=frozenset(map(rule.of, split.sample_ids)) if rule else frozenset(),
     )
 
 
@@ -168,16 +217,8 @@ def _modality_facts(m: Modality, dataset: Dataset, manifest: Manifest | None) ->
 
 
 def _oddities(
-    dataset: Dataset,
-    reference: Reference | None,
-    splits: tuple[SplitFacts, ...],
-    modalities: tuple[ModalityFacts, ...],
-    encoded_here: bool,
+    dataset: Dataset, splits: tuple[SplitFacts, ...], modalities: tuple[ModalityFacts, ...]
 ) -> Iterator[str]:
-    if reference is not None:
-        yield from _against_reference(dataset, reference, splits)
-        if not encoded_here:
-            yield from _against_packages(dataset, reference)
     absent = [m for m in MODALITIES if m not in dataset.spec.present]
     if absent:
         rest = " and ".join(dataset.spec.present)
@@ -194,49 +235,38 @@ def _oddities(
         yield from _modality_oddities(facts, sum(s.count for s in splits))
 
 
-def _against_reference(
-    dataset: Dataset, reference: Reference, splits: tuple[SplitFacts, ...]
+def _against_card(
+    dataset: Dataset, card: Card, splits: tuple[SplitFacts, ...], encoded_here: bool
 ) -> Iterator[str]:
     differing = [s for s in splits if s.expected is not None and s.expected != s.count]
     if differing:
         said = ", ".join(f"{s.name} {s.count} (standard {s.expected})" for s in differing)
-        yield f"not {reference.title}'s standard split: {said}"
+        yield f"not {card.title}'s standard split: {said}"
     spec = dataset.spec
-    if spec.task not in reference.tasks:
-        yield f"{spec.task} labels; {reference.title} is commonly used for {reference.tasks[0]}"
-    if (
-        spec.task == "classification"
-        and reference.classes
-        and spec.classes not in reference.classes
-    ):
-        usual = ", ".join(str(c) for c in reference.classes)
-        yield f"{spec.classes} classes; usual for {reference.title}: {usual}"
-    total, usual_total = sum(s.count for s in splits), reference.totals.get(spec.classes)
+    if card.task is not None and spec.task != card.task:
+        yield f"{spec.task} labels; {card.title} is commonly used for {card.task}"
+    if spec.task == card.task == "classification" and spec.classes not in (card.totals or {0: 0}):
+        usual = ", ".join(str(c) for c in card.totals)
+        yield f"{spec.classes} classes; usual for {card.title}: {usual}"
+    total, usual_total = sum(s.count for s in splits), card.totals.get(spec.classes)
     if usual_total not in (None, total):
-        yield f"{total} samples; {reference.title} has {usual_total}"
-
-
-def _against_packages(dataset: Dataset, reference: Reference) -> Iterator[str]:
-    spec = dataset.spec
+        yield f"{total} samples; {card.title} has {usual_total}"
+    if encoded_here or not card.packages:
+        return
     widths = {m: spec.widths[m] for m in spec.present}
-    match = next((v for v in reference.variants if _fits(widths, v.widths)), None)
-    shown = "/".join(str(widths.get(m, "-")) for m in MODALITIES)
-    stated = "/".join(str(reference.stated[m]) for m in MODALITIES) if reference.stated else ""
+    match, has = cards.package_of(card, widths), cards.shown(widths)
     if match is None:
-        known = "; ".join(
-            f"{'/'.join(str(v.widths[m]) for m in MODALITIES)} {v.title}"
-            for v in reference.variants
-        )
-        yield f"widths text/audio/vision {shown} are of no known package (known: {known})"
-    elif reference.stated and not _fits(widths, reference.stated):
+        known = "; ".join(f"{cards.shown(p.widths)} {p.title}" for p in card.packages)
         yield (
-            f"widths text/audio/vision {shown}: this is {match.title}; the paper states {stated}."
-            " Published numbers from the other variant are not comparable one to one"
+            f"widths text/audio/vision {has} are of no known package (known: {known});"
+            " published numbers are not like for like with numbers on these"
         )
-
-
-def _fits(widths: Mapping[Modality, int], known: Mapping[Modality, int]) -> bool:
-    return all(known.get(m) == width for m, width in widths.items())
+    elif card.stated and not cards.fits(widths, card.stated):
+        yield (
+            f"widths text/audio/vision {has}: this is {match.title}; the paper"
+            f" states {cards.shown(card.stated)}. Published numbers from the other variant are not"
+            " comparable one to one"
+        )
 
 
 def _label_oddities(dataset: Dataset, splits: tuple[SplitFacts, ...]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 
 from rich.console import Group, RenderableType
@@ -9,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.data.catalog import REFERENCES, find_reference, usual_counts
+from benchmark.data import cards
+from benchmark.data.cards import Card
 from benchmark.data.check import Check
 from benchmark.data.dataset import SPLITS
 from benchmark.data.manifest import Encoding, Manifest
@@ -19,22 +21,71 @@ from protocols.modalities import MODALITIES, Modality
 def render(found: Check) -> RenderableType:
     """The whole check, for a terminal."""
     kind = "synthetic " if found.synthetic else ""
-    title = f" ({found.reference.title})" if found.reference else ""
+    title = f" ({escape(found.card.title)})" if found.card else ""
     head = [
         f"[bold]{escape(found.dataset)}[/bold]{title}: {kind}{found.task} data",
         f"from {escape(found.source)}; sha256 {found.sha256[:12]}",
     ]
+    if found.known:
+        head.append(f"known as {escape(found.known.card.title)} by {found.known.by}")
     if found.encoding:
         head.append(escape(encoded_by(found.encoding)))
+    if found.options:
+        head.append(escape(asked_for(found.options)))
     if found.class_names:
         head.append(f"classes: {escape(', '.join(found.class_names))}")
+    if found.videos:
+        head.append(escape(found.videos))
     parts: list[RenderableType] = [*map(Text.from_markup, head), _splits(found), _modalities(found)]
     parts += _listing("Worth knowing", found.oddities) or [Text("Nothing odd was found.")]
     parts += _listing("Notes of the import", found.notes)
-    if found.reference:
-        parts.append(Text(f"Where it comes from: {found.reference.origin}"))
-        if found.reference.remarks:
-            parts.append(Text(found.reference.remarks))
+    if found.card:
+        parts += _terms(found.card)
+    if found.known:
+        parts.append(Text(f"All of its card: benchmark data show {found.known.key}"))
+    return Group(*parts)
+
+
+def _terms(card: Card) -> list[RenderableType]:
+    """Where a set is from, its terms and its faults: of a card what has text."""
+    lines = [("Where it comes from", card.apply), ("Licence", card.licence)]
+    parts: list[RenderableType] = [Text(f"{title}: {text}") for title, text in lines if text]
+    return [*parts, *_listing("Known blemishes", card.blemishes)]
+
+
+def asked_for(options: Mapping[str, str]) -> str:
+    """What an import was asked to change, as its options."""
+    return "imported with " + " ".join(
+        f"--{option}" if value == "yes" else f"--{option} {shlex.quote(value)}"
+        for option, value in options.items()
+    )
+
+
+def card_page(card: Card) -> RenderableType:
+    """A whole data card, for a terminal."""
+    head = [Text(card.title, style="bold")]
+    if card.citation:
+        head.append(Text(card.citation))
+    facts = []
+    for classes, total in card.totals.items():
+        kind = "sentiment" if classes == cards.SENTIMENT else f"{classes} classes"
+        counts = "/".join(str(n) for n in card.splits.values())
+        facts.append(f"{kind}: {total} samples" + (f", split {counts}" if counts else ""))
+    if card.label_range:
+        facts.append(f"labels from {card.label_range[0]:g} to {card.label_range[1]:g}")
+    if card.stated:
+        facts.append(f"widths text/audio/vision that the paper states: {cards.shown(card.stated)}")
+    parts: list[RenderableType] = [*head, *map(Text, facts)]
+    if card.packages:
+        table = _table("widths t/a/v", "package")
+        table.columns[-1].justify = "left"
+        for package in card.packages:
+            sums = [f"{file}: sha256 {digest}" for file, digest in package.sha256.items()]
+            table.add_row(cards.shown(package.widths), "\n".join([package.title, *sums]))
+        parts.append(table)
+    parts += _terms(card)
+    if card.remarks:
+        parts.append(Text(card.remarks))
     return Group(*parts)
 
 
@@ -101,6 +152,7 @@ def summary(manifest: Manifest) -> RenderableType:
         for m in MODALITIES
         if m in manifest.widths
     )
+    absent = [m for m in MODALITIES if m not in manifest.widths]
     lines = [f"samples: {counts}", f"features (steps × channels): {widths}"]
     if manifest.label_range:
         low, high = manifest.label_range
@@ -112,8 +164,15 @@ def summary(manifest: Manifest) -> RenderableType:
     lines += [f"samples that lack a modality by nature: {_total(manifest.missing)}"]
     if manifest.encoding:
         lines.append(encoded_by(manifest.encoding))
-    lines += [f"note: {note}" for note in manifest.notes]
-    return Group(*(Text(f"  {line}") for line in lines))
+    if manifest.options:
+        lines.append(asked_for(manifest.options))
+    shown = [Text(f"  {line}") for line in lines]
+    shown += [Text(f"  note: {note}", style="yellow") for note in manifest.notes]
+    if absent:
+        has = " and ".join(m for m in MODALITIES if m in manifest.widths)
+        warning = f"  no {' and no '.join(absent)} in it: the data set has {has} only"
+        shown.insert(0, Text(warning, style="bold yellow"))
+    return Group(*shown)
 
 
 def encoded_by(encoding: Encoding) -> str:
@@ -143,7 +202,8 @@ def listing(builtin: Mapping[str, str], manifests: Mapping[str, Manifest | str])
         if isinstance(manifest, str):
             table.add_row(escape(name), f"damaged: {escape(manifest)}", "", "", "")
             continue
-        usual = usual_counts(find_reference(name, manifest.counts), manifest.classes)
+        known = cards.recognise(manifest.counts, manifest.classes, manifest.source.sha256)
+        usual = known.card.usual_counts(manifest.classes) if known else "–"
         samples = "/".join(str(manifest.counts[s]) for s in SPLITS)
         in_all = f"{sum(manifest.counts.values())} in all"
         table.add_row(
@@ -158,18 +218,17 @@ def listing(builtin: Mapping[str, str], manifests: Mapping[str, Manifest | str])
 
 def known() -> Table:
     """The field's data sets and the packages in circulation."""
-    table = _table("known", "labels", "samples", "packages, t/a/v")
-    table.columns[-1].justify = "left"
-    for reference in REFERENCES:
-        for classes, total in reference.totals.items():
-            packages = [
-                f"{'/'.join(str(v.widths[m]) for m in MODALITIES)} {v.title}"
-                for v in reference.variants
-            ]
+    table = _table("known", "name", "labels", "samples", "packages, t/a/v")
+    for column in (1, -1):
+        table.columns[column].justify = "left"
+    for key, card in cards.known_cards().items():
+        for classes in card.totals:
+            packages = [f"{cards.shown(p.widths)} {p.title}" for p in card.packages]
             table.add_row(
-                reference.title,
-                "sentiment" if classes == 1 else f"{classes} classes",
-                usual_counts(reference, classes) if reference.counts else f"{total} in all",
+                card.title,
+                key,
+                "sentiment" if classes == cards.SENTIMENT else f"{classes} classes",
+                card.usual_counts(classes),
                 "\n".join(packages),
             )
     return table

@@ -48,19 +48,34 @@ def _text(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
-def features(values: Any, where: str) -> NDArray[Any]:
-    """A (N, T, d) array of real numbers."""
+def array_of(values: Any) -> NDArray[Any] | None:
+    """Lists as an array; None where they are none, or of unequal length."""
+    if isinstance(values, np.ndarray):
+        return values
+    if not isinstance(values, list | tuple):
+        return None
+    try:
+        return np.asarray(values)
+    except (ValueError, OverflowError):
+        return None
+
+
+def features(values: Any, where: str, option: str = "") -> NDArray[Any]:
+    """A (N, T, d) array of real numbers; ``option`` is what to do about one vector per sample."""
     if not isinstance(values, np.ndarray):
-        raise BenchmarkError(f"{where}: must be one array (N, T, d), is {type(values).__name__}.")
+        raise BenchmarkError(
+            f"{where}: must be one array (N, T, d), or a list of (T, d) arrays, is"
+            f" {type(values).__name__}."
+        )
     if values.dtype.kind not in "fiub":
         raise BenchmarkError(
-            f"{where}: has dtype {values.dtype}; sequences of unequal length must be padded to one"
-            " (N, T, d) array of numbers."
+            f"{where}: has dtype {values.dtype}; it must be one (N, T, d) array of numbers, or a"
+            " list of one (T, d) array of numbers per sample, all with as many channels."
         )
     if values.ndim != 3:
         raise BenchmarkError(
             f"{where}: has shape {values.shape}, must be (N, T, d); one vector per sample is"
-            " (N, 1, d)."
+            f" (N, 1, d){option}."
         )
     if 0 in values.shape[1:]:
         raise BenchmarkError(f"{where}: has shape {values.shape}: no steps or no channels.")
@@ -104,14 +119,39 @@ def sentiment(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[
     """(N,) float32 sentiment in [-3, 3]; what lies outside, or is no number, is refused."""
     values = label.astype(np.float32)
     wrong = ~(np.abs(values) <= LABEL_LIMIT)  # also true for NaN
+    if np.isnan(values).all():
+        raise BenchmarkError(
+            f"{where}: no labels here: all {len(values)} are NaN. A set without labels cannot be"
+            " evaluated; for the answers of a trained model: 'benchmark predict'."
+        )
     if wrong.any():
         row = int(wrong.argmax())
         raise BenchmarkError(
             f"{_row(where, ids, row)} is {values[row]:g}, must be a number in [-3, 3]"
-            f" ({int(wrong.sum())} such rows). ACC7 is defined on that scale: map your labels to it"
-            " first (1..5 becomes -2..2, for instance)."
+            f" ({int(wrong.sum())} such rows). {_remedy(values, wrong)}"
         )
     return values
+
+
+FEW = 0.05
+"""A share of labels beyond the scale that is an accident, and no other scale."""
+
+
+def _remedy(values: NDArray[np.float32], wrong: NDArray[np.bool_]) -> str:
+    """The option that helps against labels that are no number in [-3, 3]."""
+    if np.isnan(values[wrong]).all():
+        return "--drop-unlabelled leaves out the samples without a label."
+    finite = values[np.isfinite(values)]
+    if wrong.mean() <= FEW and np.abs(finite).max() <= 2 * LABEL_LIMIT:
+        return "--clip-labels sets what lies beyond to -3 or 3."
+    low, high = float(finite.min()), float(finite.max())
+    if not low < high:
+        return "Is it the right column?"
+    formula = f"(x - {(low + high) / 2:g}) * {2 * LABEL_LIMIT / (high - low):g}"
+    return (
+        "ACC7 is defined on that scale: map your labels to it, 1..5 with --label-map 'x - 3';"
+        f" these run from {low:g} to {high:g}, which --label-map '{formula}' spreads over it."
+    )
 
 
 def classes(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[np.int64]:

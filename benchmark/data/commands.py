@@ -1,44 +1,22 @@
-"""``benchmark data``: import, encode, check, list. Heavy imports happen inside the functions."""
+"""``benchmark data``: import, encode, align, check, show, list. Heavy imports are inside."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmark.data.align_command import align
 from benchmark.data.encode_command import encode
+from benchmark.data.import_command import import_
 from benchmark.data.registry import imported_names, need_data_dir, registered
 from benchmark.errors import BenchmarkError
-from benchmark.options import DATA_DIR, Task
+from benchmark.options import DATA_DIR
 
 app = typer.Typer(no_args_is_help=True, help="Import features, encode transcripts, look at data.")
+app.command("import")(import_)
 app.command()(encode)
-
-
-@app.command("import")
-def import_(
-    path: Annotated[Path, typer.Argument(help="Feature package: pickle, .npz, .safetensors.")],
-    name: Annotated[str, typer.Option(help="Name for the data set.")],
-    task: Annotated[Task, typer.Option(help="Labels to take; auto: sentiment if any.")] = Task.auto,
-    replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
-    data_dir: DATA_DIR = None,
-) -> None:
-    """Import a feature package (MMSA schema). Nothing in the file is executed."""
-    from benchmark.hygiene import terminal
-
-    folder = need_data_dir(data_dir)
-    console = terminal()
-    with console.status(f"importing {path.name}"):
-        from benchmark.data.checkview import summary
-        from benchmark.data.importer import import_package
-
-        said: list[str] = []
-        manifest = import_package(path, name, folder, task.value, replace, said.append)
-    for line in said:
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(summary(manifest))
-    console.print(f"Next: benchmark data check {name} --data-dir {folder}", soft_wrap=True)
+app.command()(align)
 
 
 @app.command("check")
@@ -52,6 +30,25 @@ def check_(
     from benchmark.hygiene import terminal
 
     terminal().print(render(check(data_dir, name)))
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A known data set, or an imported one.")],
+    data_dir: DATA_DIR = None,
+) -> None:
+    """Show a data card: splits, packages and their SHA-256, licence, where to apply, blemishes."""
+    from benchmark.data.cards import Card, known_card, recognise
+    from benchmark.data.checkview import card_page
+    from benchmark.data.manifest import read_manifest
+    from benchmark.hygiene import terminal
+
+    card: Card | None = None
+    if name in imported_names(data_dir):
+        manifest = read_manifest(need_data_dir(data_dir) / name)
+        known = recognise(manifest.counts, manifest.classes, manifest.source.sha256)
+        card = manifest.card or (known.card if known else None)
+    terminal().print(card_page(card or known_card(name)))
 
 
 @app.command("list")

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.recognise import HEAD_BYTES, what_it_is
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.files import check_regular
+from benchmark.hygiene import one_line
 
+UTF8 = "utf-8-sig"
+"""UTF-8, with or without a mark of byte order at its start."""
 DELIMITERS = (",", ";", "\t", "|")
 HINTS = {
     "text": "Name it with --text-column.",
@@ -40,23 +44,18 @@ def at(path: Path, row: Row) -> str:
     return f"{path}: row {row.number}"
 
 
-def read_rows(path: Path, asked: Asked) -> list[Row]:
-    """The rows of a UTF-8 file, cells stripped.
+def read_rows(path: Path, asked: Asked, encoding: str = UTF8) -> list[Row]:
+    """The rows of a file, cells stripped.
+
+    Args:
+        path: the file.
+        asked: the columns that it must have.
+        encoding: of its text, as Python names it ("gbk", "cp1252").
 
     Raises:
         BenchmarkError: it cannot be read or parsed, or lacks a column; names the row.
     """
-    check_regular(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        row = error.object[: error.start].count(b"\n") + 1
-        raise BenchmarkError(
-            f"{path}: row {row} is not UTF-8 (byte 0x{error.object[error.start]:02x}). Save the"
-            " file as UTF-8; spreadsheets call it 'CSV UTF-8'."
-        ) from None
+    text = _text(path, encoding)
     delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
     cells = _cells(
         path, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -73,6 +72,34 @@ def read_rows(path: Path, asked: Asked) -> list[Row]:
     if not rows:
         raise BenchmarkError(f"{path}: has a header and no rows.")
     return rows
+
+
+def _text(path: Path, encoding: str) -> str:
+    """The whole file. Raises BenchmarkError, which says what a file is that is no text."""
+    check_regular(path)
+    try:
+        content = path.read_bytes()
+        known = what_it_is(path, content[:HEAD_BYTES])
+        if known is not None:
+            raise BenchmarkError(f"{path}: is no CSV: it {known}")
+        return content.decode(encoding)
+    except OSError as error:
+        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}.") from None
+    except LookupError:
+        raise BenchmarkError(
+            f"--csv-encoding {one_line(encoding, 60)!r}: no encoding of that name; common ones are"
+            " utf-8, utf-16, gbk, big5, cp1252, latin-1."
+        ) from None
+    except UnicodeError as error:
+        row, what = 1, ""
+        if isinstance(error, UnicodeDecodeError):
+            row = error.object[: error.start].count(b"\n") + 1
+            what = f" (byte 0x{error.object[error.start]:02x})"
+        name = "UTF-8" if encoding == UTF8 else encoding
+        raise BenchmarkError(
+            f"{path}: row {row} is not {name}{what}. Say the encoding with --csv-encoding (gbk or"
+            " cp1252, for instance), or save the file as UTF-8; spreadsheets call it 'CSV UTF-8'."
+        ) from None
 
 
 def _cells(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:

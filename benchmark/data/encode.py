@@ -10,22 +10,26 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from benchmark.data.cards import Card
 from benchmark.data.dataset import SPLITS
 from benchmark.data.encoder import Encoder, Tokens
 from benchmark.data.importer import Say, check_folder, check_name, store_package
 from benchmark.data.manifest import MANIFEST, Encoding, Manifest, Source, read_manifest
 from benchmark.data.package import Package, RawSplit, TaskChoice
+from benchmark.data.segments import Segments, read_segments
 from benchmark.data.tensorfile import file_sha256
 from benchmark.data.transcripts import Columns, Transcripts, read_transcripts
 from benchmark.errors import BenchmarkError
+from protocols.modalities import Modality
 
 STATES = "states.npy"
 STATE = "state.json"
@@ -34,6 +38,8 @@ TOKENS_PER_BATCH = 2048
 TOKENIZED_AT_ONCE = 4096
 MARK_SECONDS = 5.0
 """Between two notes of how far it is: what a kill can cost."""
+UNKNOWN_SHARE = 0.05
+"""More unknown tokens than this are worth a warning."""
 MAX_TOKENS = 50
 """As many steps as the field's feature packages have for text."""
 
@@ -52,24 +58,31 @@ def encode_transcripts(
     overwrite: bool = False,
     report: Report = lambda done, total: None,
     say: Say = lambda message: None,
+    folders: Mapping[Modality, Path] = MappingProxyType({}),
+    steps: Mapping[Modality, int] = MappingProxyType({}),
+    card: Card | None = None,
 ) -> Manifest:
     """Encode a CSV of transcripts and import the result as data set ``name``.
 
     Stopped at any moment and called again with the same file, encoder and ``max_tokens`` it encodes
     only what is still to do, and ends in the same bytes (on a CPU) as if it had not been stopped.
-    ``load`` is called once the file is known to be sound.
+    ``load`` is called once the file is known to be sound. ``folders`` hold audio and vision
+    features, one file per sample, of up to ``steps`` steps.
 
     Raises:
-        BenchmarkError: as :func:`read_transcripts` and :func:`store_package`; another process
-            encodes under that name.
+        BenchmarkError: as :func:`read_transcripts`, :func:`read_segments` and
+            :func:`store_package`; another process encodes under that name.
     """
     check_name(name)
     check_folder(data_dir)
     transcripts = _in_split_order(read_transcripts(path, columns, task))
     source = Source(name=path.name, sha256=file_sha256(path), bytes=path.stat().st_size)
+    extracted = {
+        m: read_segments(folder, m, transcripts.ids, steps.get(m)) for m, folder in folders.items()
+    }
     encoder = load()
     facts = asdict(encoder.facts)
-    inputs = _inputs_sha256(transcripts, facts, max_tokens)
+    inputs = _inputs_sha256(transcripts, facts, max_tokens, extracted)
     encoding = Encoding(**facts, max_tokens=max_tokens, inputs_sha256=inputs)
     if (data_dir / name / MANIFEST).exists() and not overwrite:
         current = read_manifest(data_dir / name)
@@ -84,9 +97,14 @@ def encode_transcripts(
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{work}.lock", timeout=0):
-            states, lengths, cut = _encode_all(transcripts.texts, encoder, max_tokens, work, report)
-            package = _package(transcripts, path.name, states, lengths, encoding, cut)
-            manifest = store_package(package, source, name, data_dir, overwrite, say)
+            states, lengths, notes = _encode_all(
+                transcripts.texts, encoder, max_tokens, work, report
+            )
+            extracted["text"] = Segments(states, lengths, "", notes)
+            package = _package(transcripts, path.name, extracted, encoding)
+            manifest = store_package(
+                replace(package, card=card), source, name, data_dir, overwrite, say
+            )
             shutil.rmtree(work)
     except Timeout:
         raise BenchmarkError(f"{work}: another process is encoding under the name {name}") from None
@@ -115,20 +133,27 @@ def _in_split_order(found: Transcripts) -> Transcripts:
     )
 
 
-def _inputs_sha256(transcripts: Transcripts, facts: dict[str, object], max_tokens: int) -> str:
+def _inputs_sha256(
+    transcripts: Transcripts,
+    facts: dict[str, object],
+    max_tokens: int,
+    extracted: Mapping[Modality, Segments],
+) -> str:
     """All that the finished data set depends on, so that the same request is known again."""
     rows = list(zip(transcripts.ids, transcripts.splits, transcripts.texts, strict=True))
     digest = hashlib.sha256(json.dumps([facts, max_tokens, transcripts.task, rows]).encode())
     digest.update(json.dumps(transcripts.class_names).encode())
     digest.update(transcripts.label.tobytes())
+    for segments in extracted.values():
+        digest.update(segments.sha256.encode())
     return digest.hexdigest()
 
 
 def _encode_all(
     texts: Sequence[str], encoder: Encoder, max_tokens: int, work: Path, report: Report
-) -> tuple[NDArray[np.float16], NDArray[np.int64], int]:
-    """(N, T, d) states on disk, (N,) numbers of tokens, and how many texts were cut."""
-    tokens, cut = _tokenize(texts, encoder, max_tokens)
+) -> tuple[NDArray[np.float16], NDArray[np.int64], tuple[str, ...]]:
+    """(N, T, d) states on disk, (N,) numbers of tokens, and what to know of the tokens."""
+    tokens = _tokenize(texts, encoder, max_tokens)
     lengths = np.array([len(t) for t in tokens], np.int64)
     if not lengths.any():
         raise BenchmarkError("every text is empty: there is nothing to encode.")
@@ -148,16 +173,37 @@ def _encode_all(
             _mark(work, key, k, states)
             marked = time.monotonic()
     _mark(work, key, len(batches), states)
-    return states, lengths, cut
+    return states, lengths, tuple(_token_notes(texts, tokens, encoder, max_tokens))
 
 
-def _tokenize(texts: Sequence[str], encoder: Encoder, max_tokens: int) -> tuple[list[Tokens], int]:
-    """The tokens of each text, none for an empty one; and how many reached the limit."""
+def _tokenize(texts: Sequence[str], encoder: Encoder, max_tokens: int) -> list[Tokens]:
+    """The tokens of each text, none for an empty one."""
     tokens: list[Tokens] = []
     for start in range(0, len(texts), TOKENIZED_AT_ONCE):
         tokens += encoder.tokenize(texts[start : start + TOKENIZED_AT_ONCE], max_tokens)
-    tokens = [t if text else [] for t, text in zip(tokens, texts, strict=True)]
-    return tokens, sum(len(t) == max_tokens for t in tokens)
+    return [t if text else [] for t, text in zip(tokens, texts, strict=True)]
+
+
+def _token_notes(
+    texts: Sequence[str], tokens: Sequence[Tokens], encoder: Encoder, max_tokens: int
+) -> Iterator[str]:
+    """Texts that were cut, and an encoder that does not know the texts' words."""
+    full = [text for text, t in zip(texts, tokens, strict=True) if len(t) == max_tokens]
+    lengths = encoder.full_lengths(full) if full else []
+    cut = sum(length > max_tokens for length in lengths)
+    if cut:
+        yield (
+            f"{cut} of {len(texts)} texts are longer than {max_tokens} tokens (up to"
+            f" {max(lengths)}) and were cut there: --max-tokens"
+        )
+    total = sum(map(len, tokens))
+    unknown = sum(t.count(encoder.unknown) for t in tokens) if encoder.unknown is not None else 0
+    if unknown > UNKNOWN_SHARE * total:
+        yield (
+            f"{unknown / total:.0%} of the tokens are unknown to the encoder"
+            f" {encoder.facts.name}: it was not made for these texts (another language?), and"
+            " their features say little"
+        )
 
 
 def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -206,12 +252,10 @@ def _mark(work: Path, key: str, batches: int, states: NDArray[np.float16]) -> No
 def _package(
     transcripts: Transcripts,
     source: str,
-    states: NDArray[np.float16],
-    lengths: NDArray[np.int64],
+    parts: Mapping[Modality, Segments],
     encoding: Encoding,
-    cut: int,
 ) -> Package:
-    """The encoded transcripts as a package of one modality."""
+    """The encoded transcripts, and what was extracted elsewhere, as a package."""
     splits = {}
     start = 0
     for split in SPLITS:
@@ -220,20 +264,18 @@ def _package(
         splits[split] = RawSplit(
             ids=transcripts.ids[rows],
             raw_text=transcripts.texts[rows],
-            features={"text": states[rows]},
-            lengths={"text": lengths[rows]},
+            features={m: part.values[rows] for m, part in parts.items()},
+            lengths={m: part.lengths[rows] for m, part in parts.items()},
             label=transcripts.label[rows],
         )
-    notes = list(transcripts.notes)
-    if cut:
-        notes.append(f"{cut} texts have {encoding.max_tokens} tokens or more and may be cut there")
+    notes = (*transcripts.notes, *(note for part in parts.values() for note in part.notes))
     classes = len(transcripts.class_names) or 1
     return Package(
         source,
         splits,
         transcripts.task,
         classes,
-        tuple(notes),
+        notes,
         class_names=transcripts.class_names,
         encoding=encoding,
     )

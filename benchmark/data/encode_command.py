@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from benchmark.data.import_command import conclude
 from benchmark.data.registry import need_data_dir
 from benchmark.errors import BenchmarkError
-from benchmark.options import DATA_DIR, Task
+from benchmark.options import CARD, DATA_DIR, Task
+from protocols.modalities import Modality
 
 
 def encode(
@@ -38,8 +40,19 @@ def encode(
     task: Annotated[
         Task, typer.Option(help="auto: names and whole numbers from 0 are classes.")
     ] = Task.auto,
+    csv_encoding: Annotated[
+        str, typer.Option(help="Of the file's text: gbk, cp1252, ...")
+    ] = "utf-8-sig",
+    audio_folder: Annotated[
+        Path | None, typer.Option(help="Folder of audio features: ID.npy, (T, d), per sample.")
+    ] = None,
+    vision_folder: Annotated[Path | None, typer.Option(help="The same for vision.")] = None,
+    pad_to: Annotated[
+        list[str] | None, typer.Option(help="Steps to cut those features to: audio=375.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=3, help="Longer texts are cut.")] = 50,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    card: CARD = None,
     replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
     data_dir: DATA_DIR = None,
 ) -> None:
@@ -52,7 +65,8 @@ def encode(
     chosen = name or _name_of(path)
     from rich.progress import Progress
 
-    from benchmark.data.checkview import summary
+    from benchmark.data.adjust import parse_steps
+    from benchmark.data.cards import read_card
     from benchmark.data.encode import encode_transcripts
     from benchmark.data.encoder import HuggingFaceEncoder
     from benchmark.data.transcripts import Columns
@@ -65,8 +79,12 @@ def encode(
         split=None if group_column else split_column or "split",
         group=group_column,
         test_group=test_group,
+        encoding=csv_encoding,
         ids=tuple(part.strip() for part in id_columns.split(",") if part.strip()),
     )
+    folders: dict[Modality, Path | None] = {"audio": audio_folder, "vision": vision_folder}
+    steps = parse_steps(pad_to or [])
+    own = read_card(card) if card is not None else None
     place = choose_device(device)
     console = terminal()
     said: list[str] = []
@@ -83,11 +101,11 @@ def encode(
             replace,
             lambda done, total: progress.update(bar, completed=done, total=total),
             said.append,
+            {m: where for m, where in folders.items() if where is not None},
+            steps,
+            own,
         )
-    for line in said:
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(summary(manifest))
-    console.print(f"Next: benchmark data check {chosen} --data-dir {folder}", soft_wrap=True)
+    conclude(console, said, manifest, folder)
 
 
 def _name_of(path: Path) -> str:

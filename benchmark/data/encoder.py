@@ -51,6 +51,13 @@ class Encoder(Protocol):
     def tokenize(self, texts: Sequence[str], limit: int) -> list[Tokens]:
         """The token ids of each text, special tokens included, at most ``limit``."""
 
+    @property
+    def unknown(self) -> int | None:
+        """The token that stands for what the encoder does not know; None if it knows all."""
+
+    def full_lengths(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text, uncut."""
+
     def states(self, batch: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """(L, width) states of each member of a batch."""
 
@@ -72,6 +79,7 @@ class HuggingFaceEncoder:
             raise _cannot_load(name_or_folder, local, error) from None
         self.tokenizer = tokenizer
         self.padding = tokenizer.pad_token_id or 0
+        self.unknown: int | None = tokenizer.unk_token_id
         revision = getattr(model.config, "_commit_hash", None)
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
@@ -91,6 +99,10 @@ class HuggingFaceEncoder:
         encoded = self.tokenizer(list(texts), truncation=True, max_length=limit)
         ids: list[Tokens] = encoded["input_ids"]
         return ids
+
+    def full_lengths(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text, uncut; see :class:`Encoder`."""
+        return [len(ids) for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]]
 
     @torch.inference_mode()
     def states(self, batch: Sequence[Tokens]) -> list[NDArray[np.float32]]:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from benchmark.data.adjust import Adjustments
+from benchmark.data.cards import Card
 from benchmark.data.dataset import SPLITS
 from benchmark.data.manifest import (
     FEATURES,
@@ -27,7 +30,13 @@ from benchmark.data.manifest import (
     content_sha256,
     read_manifest,
 )
-from benchmark.data.package import Package, TaskChoice, check_is_package, read_package
+from benchmark.data.package import (
+    UNCHANGED,
+    Package,
+    TaskChoice,
+    check_is_package,
+    read_package,
+)
 from benchmark.data.registry import registered
 from benchmark.data.scan import Scan, as_float32, row_chunks, scan_package
 from benchmark.data.standardise import Moments, Scale, fill_nonfinite
@@ -48,6 +57,8 @@ def import_package(
     task: TaskChoice = "auto",
     replace: bool = False,
     say: Say = lambda message: None,
+    asked: Adjustments = UNCHANGED,
+    card: Card | None = None,
 ) -> Manifest:
     """Import a feature package as data set ``name``; returns its manifest.
 
@@ -61,6 +72,8 @@ def import_package(
         task: which labels to take; "auto" takes sentiment where there is one.
         replace: overwrite other content under the same name.
         say: called with what happens, line by line.
+        asked: what to change on the way.
+        card: the user's own data card, kept in the manifest.
 
     Raises:
         BenchmarkError: a broken package, another data set under that name, or a folder that cannot
@@ -71,12 +84,12 @@ def import_package(
     check_is_package(path)
     with ThreadPoolExecutor(1) as second:
         digest = second.submit(file_sha256, path)  # while this thread unpickles
-        package = read_package(path, task)
+        package = read_package(path, task, asked)
         try:
             source = Source(name=path.name, sha256=digest.result(), bytes=path.stat().st_size)
         except OSError as error:
             raise BenchmarkError(f"{path}: cannot be read: {error.strerror}") from None
-    return store_package(package, source, name, data_dir, replace, say)
+    return store_package(replaced(package, card=card), source, name, data_dir, replace, say)
 
 
 def check_name(name: str) -> None:
@@ -133,7 +146,11 @@ def _settle(manifest: Manifest, folder: Path, target: Path, replace: bool, say: 
         current = _existing(target, replace)
         same = current is not None and current.sha256 == manifest.sha256
         if current is not None and same and not changed_files(target, current):
+            told = {"options": manifest.options, "card": manifest.card, "notes": manifest.notes}
+            current = current.model_copy(update={k: v for k, v in told.items() if v})
             say(f"{target}: already imported with identical content; nothing changed.")
+            if manifest.options or manifest.card:  # said anew, of the same content
+                current.write(target)
             return current
         if not same and not replace:
             raise BenchmarkError(
@@ -203,6 +220,8 @@ def _write(
         notes=(*package.notes, *_notes(scans)),
         class_names=package.class_names,
         encoding=package.encoding,
+        options=dict(package.options),
+        card=package.card,
     )
     manifest.write(folder)
     return manifest

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from benchmark.data import columns
 from benchmark.data.dataset import Dataset
-from benchmark.data.package import KNOWN_KEYS, LENGTH_KEYS, RawSplit
+from benchmark.data.package import RawSplit
 from benchmark.data.scan import Scan, as_float32, fill_missing_spans, scan_modality
+from benchmark.data.schema import KNOWN_KEYS, LENGTH_KEYS, OTHER_NAMES, PLAIN_LABELS
 from benchmark.data.standardise import Scale, fill_nonfinite
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.hygiene import one_line
@@ -27,14 +28,8 @@ from protocols.modalities import MODALITIES, Modalities, Modality
 
 FAR = 1e6
 """Standard deviations (text: units of its encoder) beyond which features are refused."""
-INPUT_KEYS = {*KNOWN_KEYS, "labels", "split", "annotations", "text_bert"}
+INPUT_KEYS = {*KNOWN_KEYS, PLAIN_LABELS, "split", "annotations", "text_bert"}
 """What a package of features may hold; the field's packages have more than a model reads."""
-OTHER_NAMES = {
-    **dict.fromkeys(("speech", "acoustic", "sound", "voice", "wav"), "audio"),
-    **dict.fromkeys(("video", "visual", "image", "images", "face", "facial"), "vision"),
-    **dict.fromkeys(("language", "words", "transcript", "linguistic", "texts"), "text"),
-}
-"""What else people call the modalities -> ours."""
 UNKNOWN_HINT = "Rename it, or leave it out."
 
 

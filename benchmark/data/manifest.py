@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from benchmark.data.cards import Card
 from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
 from benchmark.files import replace_file
@@ -111,6 +113,8 @@ class Manifest(BaseModel):
         notes: what else the import saw.
         class_names: the classes by number, where the source names them.
         encoding: what made the text features, where transcripts were encoded here.
+        options: option -> value of what the user had changed on the way.
+        card: the user's own data card.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -136,6 +140,8 @@ class Manifest(BaseModel):
     notes: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     encoding: Encoding | None = None
+    options: dict[str, str] = {}
+    card: Card | None = None
 
     def write(self, folder: Path) -> None:
         """Write the manifest into ``folder``."""
@@ -178,6 +184,13 @@ def _remembered(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def import_again(folder: Path) -> str:
+    """What to do about a damaged data set."""
+    name, place = shlex.quote(folder.name), shlex.quote(str(folder.parent))
+    command = f"benchmark data import PATH --name {name} --data-dir {place} --replace"
+    return f"Import the data set again: {command}"
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest in ``folder``.
 
@@ -185,10 +198,7 @@ def read_manifest(folder: Path) -> Manifest:
         BenchmarkError: it is absent, damaged, or of another format.
     """
     path = folder / MANIFEST
-    again = (
-        "Import the data set again with"
-        f" 'benchmark data import PATH --name {folder.name} --replace'."
-    )
+    again = import_again(folder)
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,23 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data import columns
+from benchmark.data.adjust import Adjustments, renamed
 from benchmark.data.archive import ARCHIVES, read_archive
+from benchmark.data.cards import Card
 from benchmark.data.dataset import SPLITS
-from benchmark.data.layouts import from_mult, is_mult_layout
+from benchmark.data.ids import joined_ids
+from benchmark.data.labels import settle_labels, shape_of_sentiment
 from benchmark.data.manifest import Encoding
+from benchmark.data.recognise import HEAD_BYTES, layout_of, what_it_is
+from benchmark.data.schema import KNOWN_KEYS, LABEL_KEYS, LENGTH_KEYS, PLAIN_LABELS
+from benchmark.data.sequences import lost_modalities, pad, refuse_token_ids
 from benchmark.data.unpickle import read_pickle
 from benchmark.errors import BenchmarkError
 from benchmark.files import check_regular
 from protocols.modalities import MODALITIES, Modality, Task
 
 TaskChoice = Literal["auto", "regression", "classification"]
-
-LABEL_KEYS: dict[Task, str] = {
-    "regression": "regression_labels",
-    "classification": "classification_labels",
-}
-LENGTH_KEYS: dict[Modality, str] = {m: f"{m}_lengths" for m in MODALITIES}
-KNOWN_KEYS = {"id", "raw_text", *MODALITIES, *LABEL_KEYS.values(), *LENGTH_KEYS.values()}
 
 SUFFIXES = (".pkl", ".pickle", *ARCHIVES)
 SHOWN = 3
@@ -67,6 +66,8 @@ class Package:
         notes: what was seen and not used.
         class_names: the classes' names by number, where the source names them.
         encoding: what made the text features, where they were made here.
+        options: option -> value of what the user had changed on the way.
+        card: the user's own data card.
     """
 
     source: str
@@ -76,6 +77,8 @@ class Package:
     notes: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     encoding: Encoding | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    card: Card | None = None
 
     @property
     def present(self) -> tuple[Modality, ...]:
@@ -83,14 +86,17 @@ class Package:
         return tuple(m for m in MODALITIES if m in self.splits["train"].features)
 
 
-def read_package(path: Path, task: TaskChoice = "auto") -> Package:
+UNCHANGED = Adjustments()
+
+
+def read_package(path: Path, task: TaskChoice = "auto", asked: Adjustments = UNCHANGED) -> Package:
     """Read and check a feature package: a pickle, .npz or .safetensors.
 
     Raises:
         BenchmarkError: not such a file, or it breaks the schema; the message names the split, the
             key and the row.
     """
-    return parse_package(read_columns(path), path.name, task)
+    return parse_package(read_columns(path), path.name, task, asked)
 
 
 def read_columns(path: Path) -> Any:
@@ -110,45 +116,65 @@ def check_is_package(path: Path) -> None:
     check_regular(path)
     try:
         with path.open("rb") as stream:
-            head = stream.read(2)
+            head = stream.read(HEAD_BYTES)
     except OSError as error:
         raise BenchmarkError(f"{path}: cannot be read: {error.strerror}") from None
     if not head:
         raise BenchmarkError(f"{path}: is empty (0 bytes); fetch it again.")
-    binary = head[0] == 0x80 and 2 <= head[-1] <= pickle.HIGHEST_PROTOCOL
+    archive = path.suffix == ".npz" and head.startswith(b"PK\x03\x04")
+    known = None if archive else what_it_is(path, head)
+    kind = "" if path.suffix in SUFFIXES else f"unknown file type '{path.suffix}': "
+    if known is not None:
+        raise BenchmarkError(f"{path}: {kind}it {known}")
+    binary = head[0] == 0x80 and len(head) > 1 and 2 <= head[1] <= pickle.HIGHEST_PROTOCOL
     if not binary and path.suffix not in SUFFIXES:
         raise BenchmarkError(
             f"{path}: unknown file type '{path.suffix}'. A feature package is a pickle (.pkl), .npz"
             " or .safetensors with train, valid and test, each with id, text, audio, vision and"
-            " labels."
+            " labels. A table of transcripts (CSV) goes to 'benchmark data encode'."
         )
 
 
-def parse_package(data: Any, source: str, task: TaskChoice = "auto") -> Package:
+def parse_package(
+    data: Any, source: str, task: TaskChoice = "auto", asked: Adjustments = UNCHANGED
+) -> Package:
     """Check the plain data of a package; see :func:`read_package`."""
-    if not isinstance(data, dict):
-        raise BenchmarkError(
-            f"{source}: holds a {type(data).__name__}, not a dict of {', '.join(SPLITS)}."
-        )
-    for split in SPLITS:
-        if not isinstance(data.get(split), dict):
-            found = columns.printable(list(data)[:8])
-            raise BenchmarkError(f"{source}: split '{split}' is missing (found: {found}).")
+    if isinstance(data, dict):
+        data = renamed(data, asked.split_names, source)
+    if not isinstance(data, dict) or not all(isinstance(data.get(s), dict) for s in SPLITS):
+        raise BenchmarkError(f"{source}: {layout_of(data)}.")
     notes: list[str] = []
-    if is_mult_layout(data["train"]):
-        data = {s: from_mult(data[s], s, f"{source}: {s}", notes) for s in SPLITS}
-    chosen = _task(data, source, task)
-    class_names = _name_classes(data, source) if chosen == "classification" else ()
-    unused = sorted({columns.shown(k) for s in SPLITS for k in data[s]} - KNOWN_KEYS)
+    splits = {s: renamed(data[s], asked.rename, f"{source}: {s}") for s in SPLITS}
+    _number_nameless(splits, notes)
+    splits, chosen = settle_labels(splits, source, None if task == "auto" else task, asked, notes)
+    for name in SPLITS:
+        refuse_token_ids(splits[name], f"{source}: {name}")
+    for m in MODALITIES:
+        pad(splits, m, asked.pad_to.get(m), source, notes)
+    class_names = _name_classes(splits, source) if chosen == "classification" else ()
+    unused = sorted({columns.shown(k) for s in SPLITS for k in splits[s]} - KNOWN_KEYS)
+    notes += lost_modalities(splits)
     if unused:
         notes.append(f"not used: {columns.printable(unused)}")
     place = {name: k for k, name in enumerate(class_names)}
-    splits = {s: _split(data[s], f"{source}: {s}", chosen, place) for s in SPLITS}
-    _check_agreement(splits, source)
-    notes += [note for s in SPLITS for note in _number_repeats(splits[s], s)]
-    _check_ids(splits, source)
-    classes = 1 if chosen == "regression" else _count_classes(splits, source)
-    return Package(source, splits, chosen, classes, tuple(notes), class_names)
+    raw = {s: _split(splits[s], f"{source}: {s}", chosen, place) for s in SPLITS}
+    _check_agreement(raw, source)
+    notes += [note for s in SPLITS for note in _number_repeats(raw[s], s)]
+    _check_ids(raw, source)
+    classes = 1 if chosen == "regression" else _count_classes(raw, source)
+    if chosen == "regression":
+        notes += shape_of_sentiment(np.concatenate([x.label for x in raw.values()]))
+    options = asked.recorded()
+    return Package(source, raw, chosen, classes, tuple(notes), class_names, options=options)
+
+
+def _number_nameless(splits: Mapping[str, dict[str, Any]], notes: list[str]) -> None:
+    """MulT's packages may have no ids."""
+    for name, split in splits.items():
+        labels = columns.array_of(split.get(PLAIN_LABELS))
+        if split.get("id") is None and labels is not None and labels.ndim:
+            split["id"] = [f"{name}{row}" for row in range(len(labels))]
+            notes.append(f"{name}: no ids: the samples are numbered")
 
 
 def _name_classes(data: Mapping[str, Any], source: str) -> tuple[str, ...]:
@@ -165,37 +191,33 @@ def _name_classes(data: Mapping[str, Any], source: str) -> tuple[str, ...]:
     return tuple(sorted({name for values in named.values() for name in values}))
 
 
-def _task(data: Mapping[str, Any], source: str, task: TaskChoice) -> Task:
-    if task == "auto":
-        task = "regression" if LABEL_KEYS["regression"] in data["train"] else "classification"
-        if LABEL_KEYS[task] not in data["train"]:
-            found = columns.printable(data["train"])
-            raise BenchmarkError(
-                f"{source}: train has neither {' nor '.join(LABEL_KEYS.values())} (found: {found})."
-            )
-    return task
-
-
 def _need(split: Mapping[str, Any], key: str, where: str) -> Any:
     if key not in split or split[key] is None:
         found = columns.printable(split)
-        raise BenchmarkError(f"{where}: key '{key}' is missing (found: {found}).")
+        raise BenchmarkError(
+            f"{where}: key '{key}' is missing (found: {found}). If another key holds it: --rename"
+            f" KEY={key}."
+        )
     return split[key]
 
 
 def _split(split: Mapping[str, Any], where: str, task: Task, place: Mapping[str, int]) -> RawSplit:
     """``place`` numbers the classes, where the file names them."""
-    ids = columns.texts(_need(split, "id", where), f"{where}: id")
+    ids = joined_ids(_need(split, "id", where), f"{where}: id")
     if not ids:
         raise BenchmarkError(f"{where}: has no samples.")
     count = len(ids)
     features = {
-        m: columns.features(split[m], f"{where}: {m}")
+        m: columns.features(split[m], f"{where}: {m}", f": --pad-to {m}=1 takes it so")
         for m in MODALITIES
         if m in split and split[m] is not None
     }
     if not features:
-        raise BenchmarkError(f"{where}: has none of {', '.join(MODALITIES)}.")
+        lost = next(lost_modalities(dict.fromkeys(SPLITS, split)), "")
+        raise BenchmarkError(
+            f"{where}: has none of {', '.join(MODALITIES)} (found: {columns.printable(split)})."
+            f" {lost or 'Say which key is which: --rename KEY=vision'}"
+        )
     texts = ("",) * count
     if split.get("raw_text") is not None:
         texts = columns.texts(split["raw_text"], f"{where}: raw_text")
@@ -224,9 +246,13 @@ def _count_classes(splits: Mapping[str, RawSplit], source: str) -> int:
     seen = np.unique(np.concatenate([s.label for s in splits.values()]))
     if seen[-1] != len(seen) - 1:
         absent = next(k for k in range(len(seen) + 1) if k not in seen)
+        shifted = seen[0] > 0 and seen[-1] - seen[0] == len(seen) - 1
+        remedy = (
+            f"--label-map 'x - {seen[0]}' numbers them from 0" if shifted else "Number them anew"
+        )
         raise BenchmarkError(
             f"{source}: classes must be numbered 0..C-1, each used; the largest is {seen[-1]} and"
-            f" {absent} never occurs. Number them anew."
+            f" {absent} never occurs. {remedy}. If they are sentiment: --task regression."
         )
     return len(seen)
 
@@ -240,10 +266,12 @@ def _check_agreement(splits: Mapping[str, RawSplit], source: str) -> None:
             if (one is None) != (other is None):
                 has, lacks = ("train", name) if other is None else (name, "train")
                 raise BenchmarkError(f"{source}: {m} is in {has} but not in {lacks}.")
+            hint = f" --pad-to {m}=STEPS gives all splits as many steps."
             if one is not None and other is not None and one.shape[1:] != other.shape[1:]:
                 raise BenchmarkError(
                     f"{source}: {m} is {one.shape[1:]} (steps, channels) in train but"
                     f" {other.shape[1:]} in {name}."
+                    f"{hint if one.shape[2] == other.shape[2] else ''}"
                 )
 
 

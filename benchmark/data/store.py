@@ -19,6 +19,7 @@ from benchmark.data.manifest import (
     Rows,
     changed_files,
     content_sha256,
+    import_again,
     read_manifest,
 )
 from benchmark.data.standardise import Scale, channel_sigma, constant_channels
@@ -79,16 +80,13 @@ def verify(folder: Path, manifest: Manifest, dataset: Dataset, remembered: bool 
         wrong = [MANIFEST]
     if wrong:
         raise BenchmarkError(
-            f"{folder}: {' and '.join(wrong)} changed since the import (SHA-256 differs). Import"
-            f" the data set again: 'benchmark data import PATH --name {folder.name} --replace'."
+            f"{folder}: {' and '.join(wrong)} changed since the import (SHA-256 differs)."
+            f" {import_again(folder)}"
         )
 
 
 def _damaged(folder: Path, error: Exception) -> BenchmarkError:
-    return BenchmarkError(
-        f"{folder}: damaged or incomplete ({error}). Import the data set again with 'benchmark data"
-        f" import PATH --name {folder.name} --replace'."
-    )
+    return BenchmarkError(f"{folder}: damaged or incomplete ({error}). {import_again(folder)}")
 
 
 def _load(folder: Path, manifest: Manifest) -> Dataset:

@@ -12,19 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.columns import LABEL_LIMIT
-from benchmark.data.csvfile import Row, at, read_rows
+from benchmark.data.csvfile import UTF8, Row, at, read_rows
 from benchmark.data.dataset import SPLITS
 from benchmark.data.grouping import split_by_group
+from benchmark.data.ids import JOINT
 from benchmark.data.package import SHOWN, TaskChoice
+from benchmark.data.schema import SPLIT_NAMES
 from benchmark.errors import BenchmarkError
 from protocols.modalities import Task
 
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "val", "dev", "devel", "validation"), "valid"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-ID_JOINT = "$_$"
 MAX_CLASSES = 200
 
 
@@ -37,6 +33,7 @@ class Columns:
         split: the column with train, valid and test; None where the split is made by ``group``.
         group: the speaker, video or session that no split may share; None where the file splits.
         test_group: the group that is the test split; None for the default.
+        encoding: of the file's text.
         ids: columns whose joined values are the sample ids; empty: "id" if there is one, else
             the row numbers.
     """
@@ -46,6 +43,7 @@ class Columns:
     split: str | None = "split"
     group: str | None = None
     test_group: str | None = None
+    encoding: str = UTF8
     ids: tuple[str, ...] = ()
 
     def asked(self) -> list[tuple[str, str]]:
@@ -79,7 +77,7 @@ class Transcripts:
 
 
 def read_transcripts(path: Path, columns: Columns, task: TaskChoice = "auto") -> Transcripts:
-    """Read and check a CSV file (comma, semicolon, tab or bar; UTF-8).
+    """Read and check a CSV file (comma, semicolon, tab or bar).
 
     Rows with an empty label are left out, since label sets often cover only part of a file. A row
     with an empty text is kept as a sample whose text is missing.
@@ -92,7 +90,7 @@ def read_transcripts(path: Path, columns: Columns, task: TaskChoice = "auto") ->
     Raises:
         BenchmarkError: anything else than such a file; the message names the file and the row.
     """
-    rows = read_rows(path, columns.asked())
+    rows = read_rows(path, columns.asked(), columns.encoding)
     labelled = [row for row in rows if row.cells[columns.label]]
     notes = []
     if len(labelled) < len(rows):
@@ -119,7 +117,7 @@ def _ids(path: Path, rows: Sequence[Row], columns: Columns, notes: list[str]) ->
         return tuple(f"row{row.number}" for row in rows)
     seen: dict[str, Row] = {}
     for row in rows:
-        sample = ID_JOINT.join(row.cells[name] for name in names)
+        sample = JOINT.join(row.cells[name] for name in names)
         if not all(row.cells[name] for name in names):
             raise BenchmarkError(f"{at(path, row)}: the id ({', '.join(names)}) is empty.")
         if sample in seen:

@@ -17,10 +17,13 @@ import numpy as np
 
 from benchmark.data.arrays import BROKEN, KINDS, build_array, check_shape, is_plain
 from benchmark.data.opcodes import check_opcodes
+from benchmark.data.recognise import pickled_with
 from benchmark.errors import BenchmarkError
 from benchmark.hygiene import one_line
 
 MAX_DEPTH = 8
+PLAIN = (str, bytes, int, float, np.generic, np.ndarray)
+"""What an object array may hold: text, numbers, and the sequences of a ragged column."""
 
 
 class RefusedError(pickle.UnpicklingError):
@@ -93,7 +96,7 @@ def _text_array(content: Any, sizes: tuple[int, ...], order: str) -> np.ndarray[
         raise ValueError(f"object array of shape {sizes} with other content")
     items = [unwrap(item) for item in content]
     for item in items:
-        if item is not None and not isinstance(item, str | bytes | int | float | np.generic):
+        if item is not None and not isinstance(item, PLAIN):
             raise RefusedError(f"an object array that holds {type(item).__name__}")
     array = np.empty(len(items), dtype=object)
     array[:] = items
@@ -244,8 +247,7 @@ def read_pickle(path: Path) -> Any:
     except RefusedError as error:
         raise BenchmarkError(
             f"{path}: refused, nothing was executed: the pickle asks for {one_line(error)}."
-            " A feature package may hold numpy arrays, lists, text and numbers only. If you trust"
-            " the file, save it again with numpy arrays in place of those objects."
+            f" {_instead(path, error)}"
         ) from None
     except OSError as error:
         raise BenchmarkError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -254,7 +256,21 @@ def read_pickle(path: Path) -> Any:
             f"{path}: asks for more memory than there is; it is damaged or too large."
         ) from None
     except (pickle.UnpicklingError, *BROKEN) as error:
+        made_by = pickled_with(path, "")
+        if made_by is not None:
+            raise BenchmarkError(f"{path}: is no plain pickle: {made_by}") from None
         raise BenchmarkError(
             f"{path}: truncated or damaged pickle ({type(error).__name__}: {one_line(error)})."
             " Compare its size and checksum with the source and fetch it again."
         ) from None
+
+
+def _instead(path: Path, error: RefusedError) -> str:
+    """What to do about a file that names other objects."""
+    made_by = pickled_with(path, error)
+    if made_by is not None:
+        return made_by[0].upper() + made_by[1:]
+    return (
+        "A feature package may hold numpy arrays, lists, text and numbers only. If you trust the"
+        " file, save it again with numpy arrays in place of those objects."
+    )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.data import cards
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.execution.dear import affordable
@@ -17,7 +18,7 @@ from benchmark.execution.estimate import estimate_seconds, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
 from benchmark.execution.progress import Display
-from benchmark.hygiene import terminal
+from benchmark.hygiene import command_line, terminal
 from benchmark.metrics import PRIMARY
 from benchmark.plan import (
     PlanConfig,
@@ -162,7 +163,7 @@ class Session:
         return (
             f"{title}{len(self.plan)} runs on {self.dataset.name}, {pending} to do; up to "
             f"{most} conditions of {len(self.dataset.splits['test'])} test samples each"
-            f"{self._fewer_subsets()}"
+            f"{self._fewer_subsets()}{self._unlike_published()}"
         )
 
     def _fewer_subsets(self) -> str:
@@ -173,6 +174,20 @@ class Session:
         return (
             f". {self.dataset.name} has {' and '.join(present)} only: {len(subsets(present))}"
             f" availability subsets instead of {MASK_COUNT}"
+        )
+
+    def _unlike_published(self) -> str:
+        """Of a known data set: why numbers that papers print for it are not like for like."""
+        spec, splits = self.dataset.spec, self.dataset.splits
+        counts = {name: len(split) for name, split in splits.items()}
+        known = None if self.dataset.synthetic else cards.recognise(counts, spec.classes)
+        widths = {m: spec.widths[m] for m in spec.present}
+        reasons = cards.unlike(known.card, widths, counts) if known else []
+        if known is None or not reasons:
+            return ""
+        return (
+            f". It is {known.card.title}, but {' and '.join(reasons)}: published numbers are not"
+            " like for like"
         )
 
     def _sound(self) -> dict[str, RunRecord]:
@@ -230,10 +245,14 @@ class Session:
                 style="red",
                 markup=False,
             )
+        following = "   ".join(
+            command_line("benchmark", command, "--runs-dir", self.how.runs_dir)
+            for command in ("report", "ui")
+        )
         self.console.print(
-            f"records: {self.how.runs_dir}   next: benchmark report --runs-dir {self.how.runs_dir}"
-            f"   benchmark ui --runs-dir {self.how.runs_dir}",
+            f"records: {self.how.runs_dir}   next: {following}",
             markup=False,
+            emoji=False,
             soft_wrap=True,
         )
 

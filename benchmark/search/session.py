@@ -7,7 +7,7 @@ from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution
 from benchmark.execution.progress import Display
 from benchmark.execution.session import open_tracker
-from benchmark.hygiene import terminal
+from benchmark.hygiene import command_line, terminal
 from benchmark.records import RunStore
 from benchmark.search.report import (
     FOLDER,
@@ -146,11 +146,14 @@ class SearchSession:
         if best is None:
             self.console.print("no trial has a value", style="red")
             return False
-        data = f" --data-dir {self.how.data_dir}" if self.how.data_dir else ""
+        data = ["--data-dir", self.how.data_dir] if self.how.data_dir else []
+        following = command_line(
+            "benchmark", "run", "--config", best, *data, "--runs-dir", self.how.runs_dir
+        )
         self.console.print(
-            f"results: {self.folder}   next: benchmark run --config {best}{data} "
-            f"--runs-dir {self.how.runs_dir}",
+            f"results: {self.folder}   next: {following}",
             markup=False,
+            emoji=False,
             soft_wrap=True,
         )
         return True

@@ -1,0 +1,81 @@
+"""``benchmark data align``: computational sequences to a data set. Heavy imports are inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.data.import_command import (
+    CLIP_LABELS,
+    DROP_UNLABELLED,
+    LABEL_CENTER,
+    LABEL_COLUMN,
+    LABEL_MAP,
+    LABEL_SCALE,
+    PAD_TO,
+    adjustments,
+    conclude,
+)
+from benchmark.data.registry import need_data_dir
+from benchmark.options import CARD, DATA_DIR, Task
+from protocols.modalities import Modality
+
+
+def align(
+    text: Annotated[Path, typer.Option(help="Word features (.csd): the words to align to.")],
+    labels: Annotated[Path, typer.Option(help="Labels (.csd): their intervals are the samples.")],
+    name: Annotated[str, typer.Option(help="Name for the data set.")],
+    audio: Annotated[Path | None, typer.Option(help="Audio features (.csd).")] = None,
+    vision: Annotated[Path | None, typer.Option(help="Vision features (.csd).")] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(help="CSV of video and split (default: a fifth of the videos is test)."),
+    ] = None,
+    task: Annotated[Task, typer.Option(help="auto: sentiment, but whole numbers are classes.")] = (
+        Task.auto
+    ),
+    label_column: LABEL_COLUMN = None,
+    label_map: LABEL_MAP = "",
+    label_scale: LABEL_SCALE = None,
+    label_center: LABEL_CENTER = None,
+    clip_labels: CLIP_LABELS = False,
+    pad_to: PAD_TO = None,
+    drop_unlabelled: DROP_UNLABELLED = False,
+    card: CARD = None,
+    replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
+    data_dir: DATA_DIR = None,
+) -> None:
+    """Align computational sequences (.csd) of the CMU SDK to words, and import their segments."""
+    from dataclasses import replace as replaced
+
+    from benchmark.hygiene import terminal
+
+    folder = need_data_dir(data_dir)
+    console = terminal()
+    with console.status(f"aligning to {text.name}"):
+        from benchmark.data.cards import read_card
+        from benchmark.data.csd import align as aligned
+        from benchmark.data.importer import check_folder, check_name, store_package
+        from benchmark.data.package import parse_package
+
+        check_name(name)
+        check_folder(folder)
+        asked = adjustments(
+            label_column=label_column,
+            label_map=label_map,
+            label_scale=label_scale,
+            label_center=label_center,
+            clip_labels=clip_labels,
+            pad_to=pad_to,
+            drop_unlabelled=drop_unlabelled,
+        )
+        own = read_card(card) if card is not None else None
+        given: dict[Modality, Path | None] = {"text": text, "audio": audio, "vision": vision}
+        found = aligned({m: path for m, path in given.items() if path}, labels, splits)
+        package = parse_package(found.columns, found.source.name, task.value, asked)
+        package = replaced(package, card=own, notes=(*found.notes, *package.notes))
+        said: list[str] = []
+        manifest = store_package(package, found.source, name, folder, replace, said.append)
+    conclude(console, said, manifest, folder)

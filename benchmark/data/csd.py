@@ -1,0 +1,231 @@
+"""Computational sequences of the CMU SDK (.csd): aligned to words, cut into labelled segments.
+
+A sequence is an HDF5 file with, per video, features (T, d) and their intervals (T, 2) in seconds.
+As the SDK's ``align`` does with averaging: at each word stands the plain mean of what overlaps its
+interval, and zeros where nothing does; a segment has the words that overlap it; videos that are not
+in every sequence, and segments without a word, are left out. Overlaps up to EPSILON are none.
+
+The only module that imports ``h5py`` (the extra ``[csd]``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.data.archive import FREE_BYTES, MAX_RATIO
+from benchmark.data.csvfile import at, read_rows
+from benchmark.data.grouping import split_by_group
+from benchmark.data.manifest import Source
+from benchmark.data.schema import PLAIN_LABELS, SPLIT_NAMES
+from benchmark.data.tensorfile import file_sha256
+from benchmark.errors import BenchmarkError
+from benchmark.files import check_regular
+from benchmark.hygiene import one_line
+from protocols.modalities import Modality
+
+EPSILON = 1e-5
+"""Seconds: shorter words and overlaps are rounding."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One video of a sequence, sorted by start: (T, 2) intervals in seconds and (T, d) features."""
+
+    intervals: NDArray[np.float64]
+    features: NDArray[Any]
+
+
+Videos = dict[str, Track]
+
+
+def read_csd(path: Path) -> Videos:
+    """The videos of a .csd file. Raises BenchmarkError: no such file, or damaged."""
+    h5py = _library()
+    check_regular(path)
+    try:
+        with h5py.File(path, "r") as file:
+            roots = [file[name] for name in file if "data" in file[name]]
+            if len(roots) != 1:
+                raise ValueError(f"{len(roots)} groups with 'data' in it, must be one")
+            room = [FREE_BYTES + MAX_RATIO * path.stat().st_size]
+            data = roots[0]["data"]
+            return {str(name): _video(data[name], room, h5py) for name in data}
+    except BenchmarkError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise BenchmarkError(
+            f"{path}: damaged, or no computational sequence ({one_line(error, 200)}). It must be"
+            " an HDF5 file with features and intervals per video, as the CMU SDK writes it."
+        ) from None
+
+
+def _library() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise BenchmarkError(
+            "computational sequences need the package h5py: pip install"
+            " 'robust-msa-benchmark[csd]' (in a clone: pip install -e '.[csd]')."
+        ) from None
+    return h5py
+
+
+def _video(group: Any, room: list[int], h5py: Any) -> Track:
+    intervals = _array(group, "intervals", room, h5py).astype(np.float64)
+    features = _array(group, "features", room, h5py)
+    features = features.reshape(len(features), -1)
+    if intervals.ndim != 2 or intervals.shape[1] != 2 or len(intervals) != len(features):
+        raise ValueError(f"{group.name}: {features.shape} features at {intervals.shape} intervals")
+    order = np.argsort(intervals[:, 0], kind="stable")
+    return Track(intervals[order], features[order])
+
+
+def _array(group: Any, name: str, room: list[int], h5py: Any) -> NDArray[Any]:
+    """A data set of numbers that lies in the file itself, and in what is left of the room."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{group.name}/{name} is kept elsewhere")
+    values = group[name]
+    if values.external or values.is_virtual or values.dtype.kind not in "fiu":
+        raise ValueError(f"{group.name}/{name} holds no plain numbers")
+    room[0] -= values.nbytes
+    if room[0] < 0:
+        raise ValueError("it states far more content than its size allows")
+    content: NDArray[Any] = values[()]
+    return content
+
+
+def overlapping(intervals: NDArray[np.float64], start: float, stop: float) -> NDArray[np.int64]:
+    """Which of (T, 2) intervals, sorted by start, overlap one by more than EPSILON."""
+    if not len(intervals):
+        return np.zeros(0, np.int64)
+    reach = np.maximum.accumulate(intervals[:, 1])  # ends need not be sorted
+    first = int(np.searchsorted(reach, start, side="right"))
+    last = int(np.searchsorted(intervals[:, 0], stop, side="left"))
+    part = intervals[first:last]
+    shared = np.minimum(part[:, 1], stop) - np.maximum(part[:, 0], start)
+    return first + np.flatnonzero(shared > EPSILON)
+
+
+def at_words(words: Track, other: Track) -> NDArray[np.float32]:
+    """(W, d) means of another sequence over each word's interval; zeros where there is nothing."""
+    result = np.zeros((len(words.intervals), other.features.shape[1]), np.float32)
+    for row, (start, stop) in zip(result, words.intervals, strict=True):
+        found = overlapping(other.intervals, start, stop)
+        if len(found):
+            row[:] = other.features[found].mean(0, dtype=np.float64)
+    return result
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """What was aligned: columns by split for the import, and what was left out."""
+
+    columns: dict[str, dict[str, Any]]
+    source: Source
+    notes: tuple[str, ...]
+
+
+def align(paths: Mapping[Modality, Path], labels: Path, splits: Path | None) -> Aligned:
+    """Align sequences to the words of the text, and cut them into the segments of the labels.
+
+    Args:
+        paths: modality -> its .csd file; text, the words, among them.
+        labels: the .csd file of the labels: an interval is a segment, its features are labels.
+        splits: a CSV with the columns video and split; None: split here by whole videos.
+
+    Raises:
+        BenchmarkError: a file that is none, or nothing in common.
+    """
+    place = None if splits is None else _read_splits(splits)
+    parts = {m: read_csd(path) for m, path in paths.items()}
+    segments = read_csd(labels)
+    known = set(segments).intersection(*parts.values())
+    notes = [f"left out: {name}" for name in _left_out(parts, segments, known)]
+    if place is None:
+        ordered = sorted(known)
+        if not ordered:
+            raise BenchmarkError(f"{labels.name}: no video is in all of the files.")
+        found, note = split_by_group(ordered, "video")
+        place = dict(zip(ordered, found, strict=True))
+        notes.append(note)
+    lost = len(known - set(place))
+    if lost:
+        notes.append(f"left out: {lost} videos that {splits and splits.name} does not name")
+    columns: dict[str, dict[str, list[Any]]] = {
+        split: {"id": [], PLAIN_LABELS: [], **{m: [] for m in paths}}
+        for split in ("train", "valid", "test")
+    }
+    empty = 0
+    for video in sorted(known & set(place)):
+        empty += _cut(
+            video, {m: p[video] for m, p in parts.items()}, segments[video], columns[place[video]]
+        )
+    if empty:
+        notes.append(f"left out: {empty} segments without a word")
+    files = [*paths.values(), labels]
+    return Aligned(
+        {s: {**c, PLAIN_LABELS: np.array(c[PLAIN_LABELS])} for s, c in columns.items()},
+        _source(files),
+        (*notes, "aligned to words: the mean of what overlaps a word's interval"),
+    )
+
+
+def _cut(
+    video: str,
+    parts: Mapping[Modality, Track],
+    segments: Track,
+    columns: dict[str, list[Any]],
+) -> int:
+    """Add the segments of a video to the columns of its split; returns how many have no word."""
+    text = parts["text"]
+    spoken = text.intervals[:, 1] - text.intervals[:, 0] > EPSILON
+    words = Track(text.intervals[spoken], text.features[spoken])
+    steps = {m: words.features if m == "text" else at_words(words, x) for m, x in parts.items()}
+    empty = 0
+    for k, (start, stop) in enumerate(segments.intervals):
+        rows = overlapping(words.intervals, start, stop)
+        if not len(rows):
+            empty += 1
+            continue
+        columns["id"].append(f"{video}[{k}]")
+        columns[PLAIN_LABELS].append(segments.features[k])
+        for m, values in steps.items():
+            columns[m].append(values[rows])
+    return empty
+
+
+def _left_out(parts: Mapping[Modality, Videos], segments: Videos, known: set[str]) -> list[str]:
+    every = set(segments).union(*parts.values())
+    files: dict[str, Videos] = {**dict(parts.items()), "labels": segments}
+    lost = {name: len(every - set(found)) for name, found in files.items()}
+    said = ", ".join(f"{name} lacks {count}" for name, count in lost.items() if count)
+    return [f"{len(every) - len(known)} videos that are not in every file ({said})"] if said else []
+
+
+def _read_splits(path: Path) -> dict[str, str]:
+    """Video -> split. Raises BenchmarkError."""
+    place = {}
+    for row in read_rows(path, [("video", "video"), ("split", "split")]):
+        split = row.cells["split"].lower()
+        if split not in SPLIT_NAMES:
+            raise BenchmarkError(
+                f"{at(path, row)}: 'split' is {row.cells['split']!r}, must be train, valid or test."
+            )
+        place[row.cells["video"]] = SPLIT_NAMES[split]
+    return place
+
+
+def _source(files: Sequence[Path]) -> Source:
+    sums = [file_sha256(path) for path in files]
+    return Source(
+        name=" + ".join(path.name for path in files),
+        sha256=hashlib.sha256("".join(sums).encode()).hexdigest(),
+        bytes=sum(path.stat().st_size for path in files),
+    )
