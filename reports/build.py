@@ -17,13 +17,14 @@ from reports.frame import frame
 from reports.pictures import with_intervals, without_intervals
 from reports.reliability.tables import mechanism_tables
 from reports.results import Results, load
+from reports.sources import Sources
 from reports.tables.conditions import condition_tables
 from reports.tables.differences import difference_tables
 from reports.tables.efficiency import efficiency_tables
 from reports.tables.grid import grid_tables
 from reports.tables.regret import regret_tables
 from reports.tables.render import RENDERERS
-from reports.tables.robustness import Sources, clean_tables, main_tables
+from reports.tables.robustness import clean_tables, main_tables
 from reports.tables.summary import summary_tables
 from reports.tables.table import Table
 from reports.tables.variants import variant_tables

@@ -21,10 +21,11 @@ from reports.figures.landscapes import (
 )
 from reports.figures.routing import routed, routing_figure
 from reports.figures.sensitivity import sensitivity_figure, sweeps
-from reports.reliability.claims import noise_rules
 from reports.reliability.figure import has_panel, reliability_figure
+from reports.reliability.scores import noise_rules
 from reports.results import Results, System
-from reports.tables.robustness import Sources, table_name
+from reports.sources import Sources
+from reports.tables.robustness import table_name
 from reports.views import SELECTIONS, view
 from reports.web.page import Picture
 
@@ -49,7 +50,7 @@ def with_intervals(everything: Sources) -> list[Job]:
         for training, part in curve_groups(results)
     ]
     panels = [
-        partial(reliability_figures, everything.results, system, rule)
+        partial(reliability_figures, everything, system, rule)
         for rule in noise_rules(results)
         for system in has_panel(results)
     ]
@@ -132,9 +133,9 @@ def routing_figures(sources: Sources) -> Iterable[Drawn]:
                 yield Picture(name, f"Routing: {system.label}", ROUTING_CAPTION), drawn
 
 
-def reliability_figures(results: Results, system: System, noise_rule: str) -> Iterable[Drawn]:
+def reliability_figures(everything: Sources, system: System, noise_rule: str) -> Iterable[Drawn]:
     """The reliability panel of one system; nothing where its runs allow none."""
-    drawn = reliability_figure(results, system, noise_rule)
+    drawn = reliability_figure(everything, system, noise_rule)
     if drawn is not None:
         name = table_name("reliability", noise_rule, system.key)
         yield Picture(name, f"Reliability: {system.label}", RELIABILITY_CAPTION), drawn

@@ -9,7 +9,7 @@ from benchmark.efficiency.bert import BertBase
 from benchmark.efficiency.kept import Efficiency
 from benchmark.systems import shown, slug
 from reports.published import Published
-from reports.tables.robustness import Sources
+from reports.sources import Sources
 from reports.tables.table import Cell, Column, Row, Table
 
 MODEL, WITH_BERT, TIME = "Model alone", "With BERT-base", "Batch 16"

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from benchmark.questions import Question
+from reports.answer import Answer
 from reports.answers import Answers
 from reports.beside import printed
 from reports.floors import Floor
+from reports.grid_summary import named
 from reports.subjects import Subject
-from reports.tables.table import Cell, Row
-from reports.views import view
+from reports.tables.table import DASH, Cell, Row
+from reports.views import VALUE, View, view
+
+Show = Literal["spread", "interval", "p", "holm", "verdict", "place"]
 
 
 @dataclass(frozen=True)
 class Average:
-    """What a cell asks: a metric under one condition, or its average over several."""
+    """What a cell asks: a metric under one condition, or its average over several.
+
+    Attributes:
+        metric: its name.
+        questions: the conditions.
+        quantity: the metric itself, or what else is made of it.
+        show: what is printed of the answer: the number with its standard deviation over seeds or
+            with its interval, a p, a word, or the condition that it was found at.
+    """
 
     metric: str
     questions: tuple[Question, ...]
+    quantity: str = VALUE
+    show: Show = "spread"
 
 
 Beside = Callable[[Subject, Average], float | None]
@@ -27,15 +43,45 @@ Beside = Callable[[Subject, Average], float | None]
 
 
 def cell(answers: Answers, subject: Subject, average: Average) -> Cell:
-    """Mean, spread and count over seeds; a missing cell where no run was evaluated there."""
-    shown = view(average.metric)
-    found = answers.get(subject, average.questions, average.metric)
-    published = answers.published(subject, average.questions, average.metric)
-    if found is None:
-        return Cell(published=published, decimals=shown.decimals)
+    """What is asked of one subject; a missing cell where no run was evaluated there."""
+    metric, quantity = average.metric, average.quantity
+    shown = view(metric, quantity)
+    found = answers.get(subject, average.questions, metric, quantity)
+    beside = quantity == VALUE
+    published = answers.published(subject, average.questions, metric) if beside else None
+    made = Cell(decimals=shown.decimals) if found is None else cell_of(found, shown, average.show)
+    return replace(made, published=published)
+
+
+def cell_of(found: Answer, shown: View, show: Show) -> Cell:
+    """An answer as it is printed."""
+    if show == "verdict":
+        return Cell(text=found.verdict)
+    if show == "place":
+        assert found.at is not None
+        return Cell(text=" → ".join(filter(None, (found.reference, named(found.at)))))
+    if show in ("p", "holm"):
+        p = found.p if show == "p" else found.holm
+        return Cell(text=DASH) if math.isnan(p) else Cell(p, decimals=4)
     std = None if found.std is None else found.std * shown.scale
-    value = found.value * shown.scale
-    return Cell(value, std, len(found.seeds), published, shown.decimals)
+    ends = (found.low * shown.scale, found.high * shown.scale) if show == "interval" else None
+    value, count = found.value * shown.scale, len(found.seeds)
+    return Cell(value, std, count, decimals=shown.decimals, interval=ends)
+
+
+def pivot(
+    answers: Answers, subjects: Sequence[Subject], averages: Sequence[Average], section: str = ""
+) -> list[Row]:
+    """A row for each subject and a cell for each average, without marks."""
+    return [
+        Row(
+            subject.label,
+            tuple(cell(answers, subject, average) for average in averages),
+            section=section,
+            seeds=len(subject.seeds),
+        )
+        for subject in subjects
+    ]
 
 
 def column(answers: Answers, subjects: Sequence[Subject], average: Average) -> list[Cell]:
@@ -73,7 +119,7 @@ def rows(
             ]
         count = len(subject.seeds)
         found.append(Row(subject.label, tuple(cells), section=section, seeds=count))
-    found += [_floor_row(floor, averages, section) for floor in answers.floors]
+    found += floor_rows(answers, averages, section)
     for title, training in dict.fromkeys(only_published):
         row = _published_row(answers, title, training, averages, section)
         if any(one.published is not None for one in row.cells):
@@ -95,12 +141,18 @@ def _published_row(
     return Row(f"published: {title} · {training}", cells, "published", section)
 
 
-def _floor_row(floor: Floor, averages: Sequence[Average], section: str) -> Row:
-    cells = (floor_cell(floor, average.metric) for average in averages)
-    return Row(floor.label, tuple(cells), "floor", section)
+def floor_rows(answers: Answers, averages: Sequence[Average], section: str = "") -> list[Row]:
+    """A row for each constant prediction."""
+    return [
+        Row(one.label, tuple(floor_cell(one, a) for a in averages), "floor", section)
+        for one in answers.floors
+    ]
 
 
-def floor_cell(floor: Floor, metric: str) -> Cell:
+def floor_cell(floor: Floor, average: Average) -> Cell:
     """What a constant prediction scores, whatever the condition."""
-    shown = view(metric)
-    return Cell(floor.metrics[metric] * shown.scale, decimals=shown.decimals)
+    shown = view(average.metric, average.quantity)
+    if average.show == "place":
+        return Cell(text=DASH)
+    value = floor.value(average.metric, average.quantity)
+    return Cell(value * shown.scale, decimals=shown.decimals)

@@ -14,8 +14,9 @@ from reports import captions
 from reports.beside import ablation_printed
 from reports.published import Published
 from reports.results import Results, System
+from reports.sources import Sources
 from reports.subjects import Subject
-from reports.tables.robustness import Sources, block_table, blocks_of, table_name
+from reports.tables.robustness import block_table, blocks_of, table_name
 from reports.tables.rows import Average
 from reports.tables.table import Table
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from benchmark.questions import OVERVIEW_MEANING
 from reports import captions
-from reports.tables.robustness import Sources, table_name
-from reports.tables.rows import Average, column, floor_cell
+from reports.sources import Sources
+from reports.tables.robustness import table_name
+from reports.tables.rows import Average, column, floor_rows
 from reports.tables.table import Cell, Column, Row, Table
 from reports.views import SELECTIONS, View, view
 
@@ -21,14 +22,14 @@ def leaderboard_tables(everything: Sources) -> list[Table]:
 def _table(sources: Sources, shown: View) -> Table:
     results = sources.results
     asked = results.overview
-    columns = [_column(sources, Average(shown.name, one.questions)) for one in asked]
+    averages = [Average(shown.name, one.questions) for one in asked]
+    columns = [_column(sources, average) for average in averages]
     made = [
         Row(system.label, tuple(column[place] for column in columns), seeds=len(system.records))
         for place, system in enumerate(results.systems)
     ]
     made.sort(key=lambda row: _rank(row.cells[-1].value, shown))
-    for floor in sources.floors:
-        made.append(Row(floor.label, (floor_cell(floor, shown.name),) * len(asked), "floor"))
+    made += floor_rows(sources.answers, averages)
     questions = [question for one in asked for question in one.questions]
     return Table(
         table_name("leaderboard", shown.title),
