@@ -118,7 +118,7 @@ def write(
                 grids = grid_tables(sources)
                 leaders = leaderboard_tables(sources)
                 data = folder / ANSWERS
-                frame(sources.answers).to_parquet(data, index=False)
+                frame(sources).to_parquet(data, index=False)
                 table_files = _write_tables([*leaders, *tables, *grids], folder / TABLES)
                 maps = boards(sources)
                 pictures = [*landscapes(), *others()]

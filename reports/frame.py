@@ -5,8 +5,9 @@ A row for each system, question, metric and quantity; :data:`COLUMNS`:
 ===============================  ==================================================================
 kind                             "system"; "specialists", several systems of which each answers at
                                  the level that it was trained for; "floor", a constant prediction,
-                                 the same under every condition; "published", a model of a paper
-system, label                    key and name; of a published model and a floor its name only
+                                 the same under every condition; "published", a model of a paper;
+                                 "cost", a model that was measured with ``benchmark efficiency``
+system, label                    key and name; a published model, floor or cost has its name only
 model, training                  the model's title, and what it was trained on
 quantity                         "value" of one condition, the name of the mean over several
                                  ("Grid mean"), or what else is made of the metric, below
@@ -41,6 +42,7 @@ AUROC                             scores; their means are values
 The mechanism                     a verdict only: :mod:`reports.reliability.claims`
 ================================  =================================================================
 
+The metrics of costs are the names of :data:`reports.costs.COSTS`, their quantity is the device.
 The metrics of log-variances are in :func:`reports.reliability.uncertainty.worths`. Where two tables
 of the paper print a number for one answer (Tables 5 and 6) there is a row for each, and
 ``quantity`` of the second says so.
@@ -61,6 +63,7 @@ from benchmark.records import RunRecord
 from reports.answer import Answer, Asked
 from reports.answers import Answers
 from reports.beside import NOT_STATED, TRAINED, ablation_printed, printed, table_of
+from reports.costs import COSTS, label_of, place_of
 from reports.results import System, results_of
 from reports.sources import Sources
 from reports.specialists import PER_INTENSITY, PER_RATE, Specialists
@@ -86,12 +89,13 @@ def frame_of(records: Sequence[RunRecord]) -> pd.DataFrame:
     Raises:
         BenchmarkError: where the runs cannot be compared.
     """
-    return frame(Sources.of(results_of(records)).answers)
+    return frame(Sources.of(results_of(records)))
 
 
-def frame(answers: Answers) -> pd.DataFrame:
-    """Every answer; columns as the module says."""
-    rows = [*_measured(answers), *_floors(answers), *_published(answers)]
+def frame(sources: Sources) -> pd.DataFrame:
+    """Every number of a report; columns as the module says."""
+    answers = sources.answers
+    rows = [*_measured(answers), *_floors(answers), *_published(answers), *_costs(sources)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -167,15 +171,17 @@ _NOT_RUN: dict[str, Any] = {
 }
 
 
+_ANYWHERE: dict[str, Any] = {**dict.fromkeys(KEYS, ""), "intensity": math.nan, "rate": math.nan}
+
+
 def _floors(answers: Answers) -> Iterator[dict[str, Any]]:
-    anywhere = {**dict.fromkeys(KEYS, ""), "intensity": math.nan, "rate": math.nan}
     for floor in answers.floors:
         about = {"kind": "floor", "system": "", "label": floor.label, "model": "", "training": ""}
         lost = product((DROP, STEEPEST, RISES), SELECTIONS[answers.results.task].grid)
         for quantity, metric in (*product((VALUE,), floor.metrics), *lost):
             value = floor.value(metric, quantity)
             numbers = {**_NOT_RUN, "value": value, **_beside(value, None, metric, "")}
-            yield {**about, "quantity": quantity, **anywhere, "metric": metric, **numbers}
+            yield {**about, "quantity": quantity, **_ANYWHERE, "metric": metric, **numbers}
 
 
 def _published(answers: Answers) -> Iterator[dict[str, Any]]:
@@ -198,3 +204,26 @@ def _published(answers: Answers) -> Iterator[dict[str, Any]]:
                             **{"metric": metric, **_NOT_RUN},
                             **_beside(math.nan, value, metric, table),
                         }
+
+
+def _costs(sources: Sources) -> Iterator[dict[str, Any]]:
+    paper, found = sources.paper, sources.efficiency
+    for one, cost in product(found, COSTS):
+        value, printed_as = cost.of(one), cost.published(paper, one)
+        if value is not None:
+            about = {"kind": "cost", "system": "", "label": label_of(one), "model": one.title}
+            numbers = {**_NOT_RUN, "value": value}
+            if printed_as is not None:
+                beside = {"published": printed_as, "difference": value - printed_as}
+                numbers |= {**beside, "source": "Table 9"}
+            yield _cost(about, place_of(one), cost.name, numbers)
+    for title, cost in product(paper.efficiency if found else (), COSTS):
+        printed_as = paper.efficiency[title].get(cost.printed)
+        if printed_as is not None:
+            about = {"kind": "published", "label": f"published: {title}", "model": title}
+            numbers = {**_NOT_RUN, "published": printed_as, "source": "Table 9"}
+            yield _cost({**about, "system": ""}, "", cost.name, numbers)
+
+
+def _cost(about: dict[str, Any], place: str, name: str, numbers: dict[str, Any]) -> dict[str, Any]:
+    return {**about, "training": "", "quantity": place, **_ANYWHERE, "metric": name, **numbers}

@@ -42,7 +42,7 @@ def with_scores(table: PredictionTable, sign: float) -> PredictionTable:
     def scores(condition: Condition) -> np.ndarray:
         lacks = [not condition.mask >> place & 1 for place in range(3)]
         bad = abs(condition.intensity) / 2 + 0.4 * np.array(lacks)
-        return 0.5 - sign * bad + abs(sign) * SPREAD[:, None]
+        return 0.5 - sign * bad + abs(sign) * SPREAD[: len(table.label), None]
 
     rows = np.stack([scores(c) for c in table.conditions]).astype(np.float32)
     return replace(table, reliability=rows)

@@ -47,7 +47,7 @@ class Claim:
     def verdict(self) -> Verdict:
         """What is said of the number, of a difference in the words of claims."""
         said = self.answer.verdict if self.answer else "undecided"
-        return _OF_DIFFERENCES.get(said, said)  # type: ignore[arg-type,return-value]
+        return _OF_DIFFERENCES.get(said, said)  # type: ignore[arg-type]
 
 
 def verdict_of(found: Estimate, threshold: float, above: bool) -> Verdict:

@@ -175,17 +175,17 @@ def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
     results = sources.results
     found = pairs(results)
     grid = grid_questions(noise_rule, missing_rule)
-    columns: dict[str, tuple[Sequence[Question], str, Show]] = {
-        "Grid mean": (grid, GATE, "interval"),
-        "Clean": (grid[:1], GATE, "interval"),
-        f"({_TOP}, {_TOP})": (grid[-1:], GATE, "interval"),
-        BETTER: (grid, BETTER, "spread"),
-        WORSE: (grid, WORSE, "spread"),
-        "Verdict": (grid, GATE, "verdict"),
+    columns: dict[str, tuple[Sequence[Question], tuple[str, Show]]] = {
+        "Grid mean": (grid, (GATE, "interval")),
+        "Clean": (grid[:1], (GATE, "interval")),
+        f"({_TOP}, {_TOP})": (grid[-1:], (GATE, "interval")),
+        BETTER: (grid, (BETTER, "spread")),
+        WORSE: (grid, (WORSE, "spread")),
+        "Verdict": (grid, (GATE, "verdict")),
     }
     made: list[Row] = []
     for metric in SELECTIONS[results.task].grid:
-        averages = [Average(metric, tuple(q), *rest) for q, *rest in columns.values()]
+        averages = [Average(metric, tuple(q), *rest) for q, rest in columns.values()]
         heading = view(metric).heading
         made += pivot(sources.answers, [pair.on for pair in found], averages, heading)
     systems = [system for pair in found for system in (pair.on, pair.off)]

@@ -27,8 +27,8 @@ def _table(sources: Sources, found: Sequence[Pair], rule: str) -> Table:
     made: list[Row] = []
     for metric in metrics:
         for system, trained in found:
-            asked = [(question,) for question in random_questions(rule)]
-            asked.append(tuple(trained.beyond_clean(results.present)))
+            levels = [(question,) for question in random_questions(rule)]
+            asked = [*levels, tuple(trained.beyond_clean(results.present))]
             averages = [Average(metric, questions, REGRET, "interval") for questions in asked]
             made += pivot(sources.answers, [system], averages, view(metric).heading)
     systems = [system for spectrum, own in found for system in (spectrum, *own.by_level.values())]
