@@ -23,7 +23,7 @@ from reports.sources import Sources
 from reports.statistics.inference import estimate
 from reports.tables.grid import grid_tables
 from reports.tables.table import Cell, Row, Table
-from reports.views import view
+from reports.views import DROP, STEEPEST, view
 from reports.web.leaderboard import leaderboard_tables
 from tests.report_records import JOINT, add, make_spec, make_table, one
 from tests.test_inference import linearised
@@ -208,6 +208,19 @@ def matches(rows: pd.DataFrame, heading: str, cell: Cell) -> pd.Series:
         if number is not None:
             same &= (rows[name] * scale - number).abs() < 1e-9 * max(1, abs(number))
     return same & (rows["n"] == cell.n) if cell.n else same
+
+
+def test_an_interval_is_about_its_value_and_within_the_range(answers: pd.DataFrame) -> None:
+    known = answers[np.isfinite(answers["low"])]
+    assert len(known) > 5000
+    assert (known["low"] <= known["value"] + 1e-9).all()
+    assert (known["value"] <= known["high"] + 1e-9).all()
+    plain = known[known["reference"] == ""].set_index("metric")
+    assert plain.loc["mae", "low"].min() >= 0
+    assert plain.loc["corr", "high"].max() <= 1
+    shares = plain.loc[["acc7", "acc2_non0", "f1_non0", "coverage"]]
+    shares = shares[~shares["quantity"].isin([DROP, STEEPEST])]
+    assert (shares["low"].min(), shares["high"].max()) == (0, 1)  # cut, or beyond without
 
 
 def test_the_frame_lies_beside_the_report(study: RunStore, tmp_path: Path) -> None:

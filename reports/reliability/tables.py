@@ -134,7 +134,7 @@ def _uncertainty_table(sources: Sources, systems: Sequence[System]) -> Table:
         ("AURC", "aurc", "interval"),
         ("random", "aurc_random", "spread"),
         ("oracle", "aurc_oracle", "spread"),
-        ("way to oracle, %", "way_to_oracle", "interval"),
+        ("way to oracle", "way_to_oracle", "interval"),
         (f"ρ(s, {error})", "s_correlation", "spread"),
     ]
     if results.task == "regression":
