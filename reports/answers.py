@@ -20,10 +20,12 @@ from reports.regret import regrets
 from reports.reliability.gate import gates
 from reports.reliability.mechanism import mechanism
 from reports.results import Results
+from reports.routing import routings
 from reports.specialists import Specialists
 from reports.statistics.inference import marks
 from reports.subjects import Subject
-from reports.views import VALUE, view
+from reports.surface import Surfaces, surfaces
+from reports.views import SELECTIONS, VALUE, view
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +51,18 @@ class Answers:
     def rows(self) -> Found:
         """Every answer."""
         found = {**self.measured.rows, **differences(self.measured), **regrets(self.measured)}
-        found |= gates(self.results)
+        found |= gates(self.results) | routings(self.results.compared)
         return found | mechanism(self.results, found)
+
+    @cached_property
+    def surfaces(self) -> Mapping[tuple[str, str, str], Surfaces]:
+        """(metric, noise rule, missing rule) -> the landscapes of the systems that are compared."""
+        results = self.results.compared
+        return {
+            (metric, noise, missing): surfaces(results, metric, noise, missing)
+            for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
+            for metric in SELECTIONS[results.task].grid
+        }
 
     @property
     def means(self) -> Mapping[Asked, str]:

@@ -40,6 +40,7 @@ Cells better, Cells worse         how many, by that band
 Where it is missing, ρ(r, λ),     of the metrics r_text, r_audio and r_vision, the reliability
 AUROC                             scores; their means are values
 The mechanism                     a verdict only: :mod:`reports.reliability.claims`
+Expert n                          of routing_text, routing_audio and routing_vision: its mean weight
 ================================  =================================================================
 
 The metrics of costs are the names of :data:`reports.costs.COSTS`, their quantity is the device.
@@ -55,6 +56,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.metrics import METRICS
@@ -75,6 +77,8 @@ COLUMNS = (
     *("value", "std", "low", "high", "reference", "p", "holm", "verdict", "n", "seeds", "per_seed"),
     *("published", "difference", "source", "undefined"),
 )
+
+SURFACES = ("system", "label", "metric", "noise_rule", "missing_rule", "intensity", "rate", "value")
 
 ABLATION = "value (Table 6)"
 
@@ -97,6 +101,25 @@ def frame(sources: Sources) -> pd.DataFrame:
     answers = sources.answers
     rows = [*_measured(answers), *_floors(answers), *_published(answers), *_costs(sources)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def landscapes(answers: Answers) -> pd.DataFrame:
+    """The surfaces behind the landscapes: the mean over seeds at λ = 0, 0.1, …, 0.7 and at 57 rates
+    η, exact at each; a row for each system, metric, pair of rules and (λ, η)."""
+    parts = [
+        pd.DataFrame(
+            {
+                **{"system": system.key, "label": system.label, "metric": metric},
+                **{"noise_rule": noise, "missing_rule": missing},
+                "intensity": np.repeat(one.intensities, len(one.rates)),
+                "rate": np.tile(one.rates, len(one.intensities)),
+                "value": one.values.ravel(),
+            }
+        )
+        for (metric, noise, missing), found in answers.surfaces.items()
+        for system, one in found
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(SURFACES))
 
 
 def _measured(answers: Answers) -> Iterator[dict[str, Any]]:

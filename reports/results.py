@@ -125,7 +125,7 @@ class Results:
         """Whether the data are generated; then every table and figure says so."""
         return any(record.environment.get("synthetic", False) for record in self.records)
 
-    @property
+    @cached_property
     def aligned(self) -> bool | None:
         """Whether all modalities have the same steps; None where no record says it."""
         said = {r.environment["aligned"] for r in self.records if "aligned" in r.environment}

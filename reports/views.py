@@ -27,6 +27,7 @@ MECHANISM = "The mechanism"
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     **{"mae": _POSITIVE, "corr": _CORRELATION},
     **{"r_text": SHARE, "r_audio": SHARE, "r_vision": SHARE},
+    **{"routing_text": SHARE, "routing_audio": SHARE, "routing_vision": SHARE},
     **{"aurc": _POSITIVE, "aurc_random": _POSITIVE, "aurc_oracle": _POSITIVE},
     "way_to_oracle": (-math.inf, 1.0),
     **{"s_correlation": _CORRELATION, "nll": UNBOUNDED, "nll_gain": UNBOUNDED, "ence": _POSITIVE},
