@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from benchmark.questions import Question
-from reports.answer import Answer, Asked, Found, Key, ordered
+from reports.answer import Answer, Found, Key, ordered
 from reports.differences import differences
 from reports.floors import Floor
 from reports.measured import Measured
@@ -21,7 +21,6 @@ from reports.reliability.gate import gates
 from reports.reliability.mechanism import mechanism
 from reports.results import Results
 from reports.routing import routings
-from reports.specialists import Specialists
 from reports.statistics.inference import marks
 from reports.subjects import Subject
 from reports.surface import Surfaces, surfaces
@@ -64,16 +63,6 @@ class Answers:
             for metric in SELECTIONS[results.task].grid
         }
 
-    @property
-    def means(self) -> Mapping[Asked, str]:
-        """The means over conditions that are worked out, and what they are called."""
-        return self.measured.means
-
-    @property
-    def specialists(self) -> tuple[Specialists, ...]:
-        """Every group of systems that answer for one level each."""
-        return self.measured.specialists
-
     def get(
         self, subject: Subject, asked: Iterable[Question], metric: str, quantity: str = VALUE
     ) -> Answer | None:
@@ -87,7 +76,3 @@ class Answers:
         questions = ordered(asked)
         found = [self.measured.estimate(subject, questions, metric) for subject in subjects]
         return marks(found, view(metric).higher_is_better)
-
-    def published(self, subject: Subject, asked: Asked, metric: str) -> float | None:
-        """The number that a paper prints beside a subject, whether it was asked or not."""
-        return self.measured.published(subject, asked, metric)

@@ -90,7 +90,8 @@ def ablation_printed(
     paper: Published, system: System, asked: Sequence[Question], metric: str
 ) -> float | None:
     """What Table 6 prints under Protocol III for the system without what its setting removes."""
-    if system.training != _OF_ONE_CHECKPOINT or asked[0].protocol != "III":
+    other = set(system.changes) - {"model.ablation"}
+    if other or system.training != _OF_ONE_CHECKPOINT or asked[0].protocol != "III":
         return None
     name = system.records[0].spec.setting("model.ablation") or "none"
     row = _ABLATIONS.get(str(name), "")

@@ -124,7 +124,7 @@ def landscapes(answers: Answers) -> pd.DataFrame:
 
 def _measured(answers: Answers) -> Iterator[dict[str, Any]]:
     subjects: dict[str, Subject] = {s.key: s for s in answers.results.systems}
-    subjects |= {group.key: group for group in answers.specialists}
+    subjects |= {group.key: group for group in answers.measured.specialists}
     for key, answer in answers.rows.items():
         subject, asked, metric = subjects[key.subject], key.asked, key.metric
         plain = key.quantity == VALUE
@@ -132,7 +132,7 @@ def _measured(answers: Answers) -> Iterator[dict[str, Any]]:
             "kind": "specialists" if isinstance(subject, Specialists) else "system",
             **{"system": key.subject, "label": subject.label, "model": subject.title},
             "training": subject.training,
-            "quantity": answers.means.get(asked, VALUE) if plain else key.quantity,
+            "quantity": answers.measured.means.get(asked, VALUE) if plain else key.quantity,
             **_keys((answer.at,) if answer.at else asked),
             **_numbers(answer),
         }
@@ -222,7 +222,7 @@ def _published(answers: Answers) -> Iterator[dict[str, Any]]:
                         yield {
                             **{"kind": "published", "system": "", "model": title},
                             **{"label": f"published: {title} · {training}", "training": training},
-                            "quantity": answers.means.get(asked, VALUE),
+                            "quantity": answers.measured.means.get(asked, VALUE),
                             **_keys(asked),
                             **{"metric": metric, **_NOT_RUN},
                             **_beside(math.nan, value, metric, table),

@@ -50,7 +50,7 @@ class Measured:
         results = self.results
         found = {
             ordered(h.questions): h.title
-            for h in overview(questions_in(results.worked.frame))
+            for h in overview(questions_in(results.frame))
             if len(h.questions) > 1
         }
         few = ordered(fixed_questions(results.present)[:-1])
@@ -90,11 +90,11 @@ class Measured:
         return self._estimates.get(Key(subject.key, ordered(asked), metric))
 
     def _of_system(self, system: System) -> Found:
-        values, metrics = self.results.worked.values, METRICS[self.results.task]
+        values, metrics = self._values, METRICS[self.results.task]
         ids = [record.run_id for record in system.records]
         own = [[q for q in self._questions if (run_id, q) in values] for run_id in ids]
         tables = [
-            np.array([[values[run_id, q][metric] for metric in metrics] for q in questions])
+            np.array([values[run_id, question] for question in questions])
             for run_id, questions in zip(ids, own, strict=True)
         ]
         groups = self._covered(own)
@@ -169,8 +169,16 @@ class Measured:
         return found
 
     @cached_property
+    def _values(self) -> dict[tuple[str, Question], list[float]]:
+        """(run id, question) -> the values of the task's metrics."""
+        frame = self.results.frame
+        keys = zip(frame["run_id"], questions_in(frame), strict=True)
+        rows = frame[list(METRICS[self.results.task])].to_numpy(dtype=np.float64)
+        return dict(zip(keys, rows.tolist(), strict=True))
+
+    @cached_property
     def _questions(self) -> list[Question]:
-        return list(dict.fromkeys(questions_in(self.results.worked.frame)))
+        return list(dict.fromkeys(questions_in(self.results.frame)))
 
     @cached_property
     def _grids(self) -> list[tuple[str, ...]]:

@@ -24,7 +24,6 @@ from protocols.modalities import Modality, Task
 from protocols.regimes import LEVEL_OF, REGIME_KINDS, Regime
 from protocols.rules import MissingRule
 from reports.comparable import require_one_content, require_one_source
-from reports.worked import Worked
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +89,6 @@ class Results:
         frame: a row per run and condition: run_id, system, model, title, source, regime, preset,
             seed, dataset, data_sha256, the columns of :data:`KEYS`, and the metrics.
         problems: run id -> why a run is not among the systems.
-        worked: what all parts of the data set's results share.
     """
 
     dataset: str
@@ -98,7 +96,6 @@ class Results:
     systems: tuple[System, ...]
     frame: pd.DataFrame
     problems: Mapping[str, str]
-    worked: Worked
 
     @property
     def records(self) -> list[RunRecord]:
@@ -266,7 +263,7 @@ def results_of(
     rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
     frame = _frame([(system, record) for system in ordered for record in system.records], rules)
     content = records[0].spec.data_sha256
-    return Results(name, content, ordered, frame, problems or {}, Worked(frame))
+    return Results(name, content, ordered, frame, problems or {})
 
 
 def _order(system: System) -> tuple[Any, ...]:

@@ -97,7 +97,7 @@ _SPECIALISTS = (
 
 def _with_specialists(sources: Sources, degradation: Degradation, rule: str) -> list[Subject]:
     """The compared systems, and below them the specialists."""
-    found = sources.answers.specialists
+    found = sources.answers.measured.specialists
     own = [one for one in found if (one.degradation, one.rule) == (degradation, rule)]
     return [*sources.compared.results.systems, *own]
 

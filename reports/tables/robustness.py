@@ -118,7 +118,7 @@ def block_table(
     nobody_ran: Sequence[tuple[str, str]] = (),
     notes: tuple[str, ...] = (),
     more_caption: tuple[str, ...] = (),
-    beside: Beside | None = None,
+    beside: Beside = "answer",
 ) -> Table:
     """Rows by metrics, a group of columns for each block.
 
@@ -131,11 +131,13 @@ def block_table(
         nobody_ran: (model title, training) of rows that are only published.
         notes: where the published numbers are from.
         more_caption: sentences of this table only.
-        beside: where the published numbers are other than the answers'.
+        beside: the published numbers that stand beside the rows.
     """
     metrics = SELECTIONS[sources.results.task].main
-    averages = [Average(metric, (question,)) for _, question in blocks for metric in metrics]
-    made = rows(sources.answers, subjects, averages, nobody_ran, beside=beside)
+    averages = [
+        Average(metric, (question,), beside=beside) for _, question in blocks for metric in metrics
+    ]
+    made = rows(sources.answers, subjects, averages, nobody_ran)
     joints = (question.joint for _, question in blocks if question.joint)
     sentences = tuple(text for joint in joints for text in _joint_sentence(joint))
     questions = [question for _, question in blocks]

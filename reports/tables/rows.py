@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmark.questions import Question
 from reports.answer import Answer
 from reports.answers import Answers
-from reports.beside import printed
+from reports.beside import ablation_printed, printed
 from reports.floors import Floor
 from reports.grid_summary import named
+from reports.results import System
 from reports.subjects import Subject
 from reports.tables.table import DASH, Cell, Row
 from reports.views import VALUE, View, view
 
+Beside = Literal["answer", "ablation", "nothing"]
 Show = Literal["spread", "interval", "p", "holm", "verdict", "place"]
 
 
@@ -30,16 +32,14 @@ class Average:
         quantity: the metric itself, or what else is made of it.
         show: what is printed of the answer: the number with its standard deviation over seeds or
             with its interval, a p, a word, or the condition that it was found at.
+        beside: the published number that stands beside it.
     """
 
     metric: str
     questions: tuple[Question, ...]
     quantity: str = VALUE
     show: Show = "spread"
-
-
-Beside = Callable[[Subject, Average], float | None]
-"""The published number beside a cell, in place of the answer's own."""
+    beside: Beside = "answer"
 
 
 def cell(answers: Answers, subject: Subject, average: Average) -> Cell:
@@ -47,10 +47,17 @@ def cell(answers: Answers, subject: Subject, average: Average) -> Cell:
     metric, quantity = average.metric, average.quantity
     shown = view(metric, quantity)
     found = answers.get(subject, average.questions, metric, quantity)
-    beside = quantity == VALUE
-    published = answers.published(subject, average.questions, metric) if beside else None
     made = Cell(decimals=shown.decimals) if found is None else cell_of(found, shown, average.show)
-    return replace(made, published=published)
+    return replace(made, published=_published(answers, subject, average))
+
+
+def _published(answers: Answers, subject: Subject, average: Average) -> float | None:
+    asked, metric = average.questions, average.metric
+    if average.beside == "ablation" and isinstance(subject, System):
+        return ablation_printed(answers.paper, subject, asked, metric)
+    if average.beside == "answer" and average.quantity == VALUE:
+        return answers.measured.published(subject, asked, metric)
+    return None
 
 
 def cell_of(found: Answer, shown: View, show: Show) -> Cell:
@@ -73,14 +80,16 @@ def pivot(
     answers: Answers, subjects: Sequence[Subject], averages: Sequence[Average], section: str = ""
 ) -> list[Row]:
     """A row for each subject and a cell for each average, without marks."""
+    columns = [[cell(answers, subject, average) for subject in subjects] for average in averages]
+    return _rows(subjects, columns, section)
+
+
+def _rows(
+    subjects: Sequence[Subject], columns: Sequence[Sequence[Cell]], section: str
+) -> list[Row]:
     return [
-        Row(
-            subject.label,
-            tuple(cell(answers, subject, average) for average in averages),
-            section=section,
-            seeds=len(subject.seeds),
-        )
-        for subject in subjects
+        Row(subject.label, tuple(cells), section=section, seeds=len(subject.seeds))
+        for subject, *cells in zip(subjects, *columns, strict=True)
     ]
 
 
@@ -97,7 +106,6 @@ def rows(
     averages: Sequence[Average],
     only_published: Sequence[tuple[str, str]] = (),
     section: str = "",
-    beside: Beside | None = None,
 ) -> list[Row]:
     """Subjects, then floors, then models that are only published: one row each.
 
@@ -107,18 +115,8 @@ def rows(
         averages: one for each column.
         only_published: (model title, training) of the rows that nobody ran.
         section: the heading that the rows stand under.
-        beside: where the published numbers are other than the answers'.
     """
-    columns = [column(answers, subjects, average) for average in averages]
-    found = []
-    for subject, *cells in zip(subjects, *columns, strict=True):
-        if beside is not None:
-            cells = [
-                replace(one, published=beside(subject, average))
-                for one, average in zip(cells, averages, strict=True)
-            ]
-        count = len(subject.seeds)
-        found.append(Row(subject.label, tuple(cells), section=section, seeds=count))
+    found = _rows(subjects, [column(answers, subjects, one) for one in averages], section)
     found += floor_rows(answers, averages, section)
     for title, training in dict.fromkeys(only_published):
         row = _published_row(answers, title, training, averages, section)
