@@ -71,7 +71,11 @@ def everything(study: RunStore) -> Sources:
 
 @pytest.fixture(scope="module")
 def answers(everything: Sources) -> pd.DataFrame:
-    return frame(everything)
+    """With what each row's numbers are multiplied by where they are printed."""
+    found = frame(everything)
+    units = [view(*key).scale for key in zip(found["metric"], found["quantity"], strict=True)]
+    costs = (found["kind"] == "cost") | (found["source"] == "Table 9")
+    return found.assign(scale=pd.Series(units).mask(costs, 1.0))
 
 
 @pytest.mark.parametrize("metric", METRICS["regression"])
@@ -192,9 +196,6 @@ def matches(rows: pd.DataFrame, heading: str, cell: Cell) -> pd.Series:
         return rows["verdict"] == cell.text
     if heading in ("p", "Holm p"):
         return rows[{"p": "p", "Holm p": "holm"}[heading]] == cell.value
-    units = [view(*key).scale for key in zip(rows["metric"], rows["quantity"], strict=True)]
-    scale = pd.Series(units, index=rows.index).where(rows["kind"] != "cost", 1.0)
-    scale = scale.where(rows["source"] != "Table 9", 1.0)
     said = {
         "value": cell.value,
         "std": cell.std,
@@ -206,7 +207,7 @@ def matches(rows: pd.DataFrame, heading: str, cell: Cell) -> pd.Series:
     same = pd.Series(True, index=rows.index)
     for name, number in said.items():
         if number is not None:
-            same &= (rows[name] * scale - number).abs() < 1e-9 * max(1, abs(number))
+            same &= (rows[name] * rows["scale"] - number).abs() < 1e-9 * max(1, abs(number))
     return same & (rows["n"] == cell.n) if cell.n else same
 
 

@@ -84,11 +84,6 @@ def answered_questions(results: Results) -> dict[str, Question]:
     return {headline.title: headline.questions[0] for headline in chosen}
 
 
-def has_log_variance(system: System) -> bool:
-    """Whether some run of a system gives one."""
-    return any(record.table.log_variance is not None for record in system.records)
-
-
 def answered(system: System, question: Question) -> dict[int, Answered]:
     """What each seed's run with a log-variance said under a condition, where it was evaluated."""
     found = {}
