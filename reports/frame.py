@@ -86,6 +86,8 @@ ABLATION = "value (Table 6)"
 def frame_of(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Everything that a report on these runs prints, as one tidy frame; columns as the module says.
 
+    But for costs, which are measured apart from runs.
+
     Args:
         records: evaluated runs on one content: any models, trainings, settings and seeds. They are
             grouped into systems, runs that differ in nothing but the seed.
