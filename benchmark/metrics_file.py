@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.metrics import METRIC_VERSION, METRICS
@@ -39,12 +40,16 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     Raises:
         KeyError, TypeError, ValueError: where they are no such thing.
     """
-    found = pd.DataFrame(values["rows"])
-    lacking = [name for name in (*KEYS, *METRICS[task]) if name not in found.columns]
+    rows = values["rows"]
+    lacking = [
+        name for name in (*KEYS, *METRICS[task]) if not rows or any(name not in row for row in rows)
+    ]
     if lacking:
         raise ValueError(f"its rows have no {', '.join(lacking)}")
-    numbers = [name for name in found.columns if name not in KEYS]
-    return found.astype(dict.fromkeys(numbers, float))  # a column of undefined values too
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return pd.DataFrame(  # a column by itself: a quarter of the time; None is undefined
+        {k: x if k in KEYS else np.array(x, dtype=np.float64) for k, x in columns.items()}
+    )
 
 
 def _read_off(task: Task, seal: str) -> dict[str, Any]:

@@ -1,44 +1,35 @@
-"""Every answer of a data set's systems, worked out once: what tables and figures select from.
+"""Every number of a report, worked out once: what tables, figures and the frame select from.
 
-An answer is a system's metric under one condition, or its mean over several: the mean over seeds,
-with its 95 % interval and the published number. A mean over conditions has a value for each seed
-that was asked all of them. What is undefined for a seed is undefined (NaN), as means never skip.
-:mod:`reports.frame` gives all of them as one tidy frame.
+Measured first (:mod:`reports.measured`), then what is made of that and of the records: differences
+to a reference, regret, the gate's effect, and what reliability scores and log-variances are worth.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, reduce
-from operator import add
+from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-
-from benchmark.metrics import METRICS
-from benchmark.questions import Question, fixed_questions, grid_questions, overview
-from benchmark.readouts import covers, linear_terms, questions_in
-from protocols.availability import mask_of, name_of
-from protocols.conditions import LEVELS
-from reports.answer import Answer, answer
-from reports.beside import printed
+from benchmark.questions import Question
+from reports.answer import Answer, Found, Key, ordered
+from reports.differences import differences
 from reports.floors import Floor
-from reports.grid_summary import GridSummary, grid_summary
+from reports.measured import Measured
 from reports.published import Published
-from reports.results import Results, System
-from reports.specialists import Specialists, specialists
-from reports.statistics.inference import Array, Estimate, estimate, marks
+from reports.regret import regrets
+from reports.reliability.gate import gates
+from reports.reliability.mechanism import mechanism
+from reports.results import Results
+from reports.routing import routings
+from reports.statistics.inference import marks
 from reports.subjects import Subject
-from reports.views import SELECTIONS, view
-
-Asked = tuple[Question, ...]
-"""One condition, or those of a mean, in order."""
+from reports.surface import Surfaces, surfaces
+from reports.views import SELECTIONS, VALUE, view
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The answers of all systems of one data set's results. Worked out when first asked for.
+    """The answers of one data set's results. Worked out when first asked for.
 
     Attributes:
         results: the records.
@@ -49,206 +40,39 @@ class Answers:
     results: Results
     floors: Sequence[Floor]
     paper: Published
-    _estimates: dict[tuple[str, Asked, str], Estimate] = field(default_factory=dict)
-    _summaries: dict[tuple[str, str, str, str], GridSummary] = field(default_factory=dict)
 
     @cached_property
-    def means(self) -> dict[Asked, str]:
-        """The means over conditions that are worked out, and what they are called."""
-        results = self.results
-        found = {
-            ordered(h.questions): h.title
-            for h in overview(questions_in(results.worked.frame))
-            if len(h.questions) > 1
+    def measured(self) -> Measured:
+        """What each system scores."""
+        return Measured(self.results, self.paper)
+
+    @cached_property
+    def rows(self) -> Found:
+        """Every answer."""
+        found = {**self.measured.rows, **differences(self.measured), **regrets(self.measured)}
+        found |= gates(self.results) | routings(self.results.compared)
+        return found | mechanism(self.results, found)
+
+    @cached_property
+    def surfaces(self) -> Mapping[tuple[str, str, str], Surfaces]:
+        """(metric, noise rule, missing rule) -> the landscapes of the systems that are compared."""
+        results = self.results.compared
+        return {
+            (metric, noise, missing): surfaces(results, metric, noise, missing)
+            for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
+            for metric in SELECTIONS[results.task].grid
         }
-        few = ordered(fixed_questions(results.present)[:-1])
-        name = f"Protocol I, fixed, without {name_of(mask_of(results.present))}"
-        return {**found, **({few: name} if len(few) > 1 else {})}
 
-    @cached_property
-    def specialists(self) -> tuple[Specialists, ...]:
-        """Every group of systems that answer for one level each."""
-        results = self.results
-        missing = {rule for (rule,) in results.variants("I", "missing_rule")} - {""}
-        noise = {rule for (rule,) in results.variants("II", "noise_rule")}
-        return (
-            *(one for rule in sorted(missing) for one in specialists(results, "missing", rule)),
-            *(one for rule in sorted(noise) for one in specialists(results, "noise", rule)),
-        )
-
-    @cached_property
-    def rows(self) -> Mapping[tuple[str, Asked, str], Answer]:
-        """(subject's key, what was asked, metric) -> the answer."""
-        found: dict[tuple[str, Asked, str], Answer] = {}
-        for system in self.results.systems:
-            found.update(self._of_system(system))
-        for group in self.specialists:
-            found.update(self._of_specialists(group, found))
-        return found
-
-    def get(self, subject: Subject, asked: Iterable[Question], metric: str) -> Answer | None:
+    def get(
+        self, subject: Subject, asked: Iterable[Question], metric: str, quantity: str = VALUE
+    ) -> Answer | None:
         """An answer; None where no run of the subject was asked everything."""
-        return self.rows.get((subject.key, ordered(asked), metric))
-
-    def estimate(self, subject: Subject, asked: Iterable[Question], metric: str) -> Estimate | None:
-        """An answer with what its errors are made of; None without one, and for cells of a grid."""
-        _ = self.rows
-        return self._estimates.get((subject.key, ordered(asked), metric))
-
-    @property
-    def summaries(self) -> Mapping[tuple[str, str, str, str], GridSummary]:
-        """(system's key, noise rule, missing rule, metric) -> its grid in a few numbers."""
-        _ = self.rows
-        return self._summaries
+        return self.rows.get(Key(subject.key, ordered(asked), metric, quantity))
 
     def marks(
         self, subjects: Sequence[Subject], asked: Iterable[Question], metric: str
     ) -> list[str]:
         """Which of several subjects may be called best and second: "best", "second" or ""."""
-        found = [self.estimate(subject, asked, metric) for subject in subjects]
+        questions = ordered(asked)
+        found = [self.measured.estimate(subject, questions, metric) for subject in subjects]
         return marks(found, view(metric).higher_is_better)
-
-    def _of_system(self, system: System) -> dict[tuple[str, Asked, str], Answer]:
-        values, metrics = self.results.worked.values, METRICS[self.results.task]
-        ids = [record.run_id for record in system.records]
-        own = [[q for q in self._questions if (run_id, q) in values] for run_id in ids]
-        tables = [
-            np.array([[values[run_id, q][metric] for metric in metrics] for q in questions])
-            for run_id, questions in zip(ids, own, strict=True)
-        ]
-        groups = self._covered(own)
-        found: dict[tuple[str, Asked, str], Answer] = {}
-        for column, metric in enumerate(metrics):
-            linear = [
-                linear_terms(record.table, metric, questions)
-                for record, questions in zip(system.records, own, strict=True)
-            ]
-            for asked, runs in groups:
-                terms = np.stack([_mixed(linear[i], places) for i, places in runs.items()])
-                of_runs = [_mixed(tables[i][:, column], places) for i, places in runs.items()]
-                seeds = tuple(system.records[i].spec.seed for i in runs)
-                whole = estimate(terms)
-                self._sum_up(system, asked, seeds, metric, terms)
-                self._keep(system, asked, metric, whole)
-                low, high = (ends.tolist() for ends in whole.intervals)
-                for place, (questions, per_seed) in enumerate(
-                    zip(asked, np.stack(of_runs, axis=1).tolist(), strict=True)
-                ):
-                    beside = self.published(system, questions, metric)
-                    ends = (low[place], high[place])
-                    key = (system.key, questions, metric)
-                    found[key] = answer(per_seed, seeds, ends, beside)
-        return found
-
-    def _covered(
-        self, own: Sequence[Sequence[Question]]
-    ) -> list[tuple[list[Asked], dict[int, list[list[int]]]]]:
-        """What the same runs were asked, and for each of these runs where it has the questions.
-
-        Args:
-            own: the questions of each run.
-        """
-        has = [{question: place for place, question in enumerate(one)} for one in own]
-        by_runs: dict[tuple[int, ...], list[Asked]] = defaultdict(list)
-        for asked in [*((q,) for q in self._questions), *self.means]:
-            runs = tuple(i for i, one in enumerate(has) if all(q in one for q in asked))
-            if runs:
-                by_runs[runs].append(asked)
-        return [
-            (group, {i: [[has[i][q] for q in asked] for asked in group] for i in runs})
-            for runs, group in by_runs.items()
-        ]
-
-    def _keep(self, system: System, asked: Sequence[Asked], metric: str, whole: Estimate) -> None:
-        """What systems are compared by: cells of a grid are compared as means only."""
-        for place, questions in enumerate(asked):
-            if len(questions) > 1 or questions[0].protocol != "grid":
-                self._estimates[system.key, questions, metric] = _alone(whole, place)
-
-    def _sum_up(
-        self,
-        system: System,
-        asked: Sequence[Asked],
-        seeds: tuple[int, ...],
-        metric: str,
-        terms: Array,
-    ) -> None:
-        """The summary of every grid among what was asked, for the metrics of landscapes."""
-        if metric not in SELECTIONS[self.results.task].grid:
-            return
-        places = {questions: place for place, questions in enumerate(asked)}
-        for noise, missing in self._grids:
-            grid = [(question,) for question in grid_questions(noise, missing)]
-            if all(one in places for one in grid):
-                own = terms[:, [places[one] for one in grid]].reshape(
-                    len(terms), len(LEVELS), len(LEVELS), -1
-                )
-                key = (system.key, noise, missing, metric)
-                better = view(metric).higher_is_better
-                self._summaries[key] = grid_summary(own, seeds, better)
-
-    @cached_property
-    def _questions(self) -> list[Question]:
-        return list(dict.fromkeys(questions_in(self.results.worked.frame)))
-
-    @cached_property
-    def _grids(self) -> list[tuple[str, ...]]:
-        return self.results.variants("grid", "noise_rule", "missing_rule")
-
-    def _of_specialists(
-        self, group: Specialists, found: Mapping[tuple[str, Asked, str], Answer]
-    ) -> dict[tuple[str, Asked, str], Answer]:
-        """At a level the answer of the system trained for it; a mean over levels has them all."""
-        made: dict[tuple[str, Asked, str], Answer] = {}
-        for asked in [*((q,) for q in self._questions), *self.means]:
-            systems = [group.system_at(question) for question in asked]
-            for metric in METRICS[self.results.task]:
-                keys = [(s.key, (q,), metric) for s, q in zip(systems, asked, strict=True) if s]
-                if len(keys) < len(asked) or not all(key in found for key in keys):
-                    continue
-                mean = reduce(add, (self._estimates[key] for key in keys)).times(1 / len(keys))
-                self._estimates[group.key, asked, metric] = mean
-                parts = [found[key] for key in keys]
-                seeds = [s for s in group.seeds if all(s in part.seeds for part in parts)]
-                if seeds:
-                    values = [[part.per_seed[part.seeds.index(s)] for s in seeds] for part in parts]
-                    per_seed = np.mean(values, axis=0).tolist()
-                    beside = self.published(group, asked, metric)
-                    key = (group.key, asked, metric)
-                    ends = (parts[0].low, parts[0].high) if len(parts) == 1 else mean.interval
-                    made[key] = answer(per_seed, tuple(seeds), ends, beside)
-        return made
-
-    def published(self, subject: Subject, asked: Asked, metric: str) -> float | None:
-        """The number that a paper prints beside a subject, whether it was asked or not."""
-        if not subject.plain:
-            return None
-        aligned = self.results.aligned
-        return printed(self.paper, subject.title, subject.training, asked, metric, aligned)
-
-
-def system_terms(system: System, metric: str, questions: Sequence[Question]) -> Array | None:
-    """(S, Q, N) linear terms of the runs that cover every question; None where none does."""
-    tables = [record.table for record in system.records if covers(record.table, questions)]
-    return np.stack([linear_terms(one, metric, questions) for one in tables]) if tables else None
-
-
-def ordered(asked: Iterable[Question]) -> Asked:
-    """What is asked, in the order that answers are kept by."""
-    return tuple(sorted(asked))
-
-
-def _alone(whole: Estimate, place: int) -> Estimate:
-    """One of many numbers, without what holds the others."""
-    one = whole.at(place)
-    deviations = tuple(each.copy() for each in one.deviations)
-    return Estimate(one.by_sample.copy(), deviations, one.interaction.copy())
-
-
-def _mixed(values: Array, asked: Sequence[Sequence[int]]) -> Array:
-    """(A, ...) means over what is asked, from (Q, ...) values of single questions."""
-    mixed = values[[places[0] for places in asked]]
-    for row, places in enumerate(asked):
-        if len(places) > 1:
-            mixed[row] = values[places].mean(axis=0)
-    return np.asarray(mixed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.questions import Question
+from protocols.conditions import LEVELS
 from reports.published import Published
 from reports.results import System
 from reports.specialists import PER_INTENSITY, PER_RATE
@@ -58,7 +59,8 @@ def printed(
     """
     table, first = table_of(asked, aligned), asked[0]
     if len(asked) > 1:
-        condition = {"table3": "Avg", "table4": "Avg"}.get(table, "")
+        every = len(asked) == len(LEVELS) - 1
+        condition = {"table3": "Avg", "table4": "Avg"}.get(table, "") if every else ""
     else:
         condition = {
             "table2": first.available,
@@ -88,7 +90,8 @@ def ablation_printed(
     paper: Published, system: System, asked: Sequence[Question], metric: str
 ) -> float | None:
     """What Table 6 prints under Protocol III for the system without what its setting removes."""
-    if system.training != _OF_ONE_CHECKPOINT or asked[0].protocol != "III":
+    other = set(system.changes) - {"model.ablation"}
+    if other or system.training != _OF_ONE_CHECKPOINT or asked[0].protocol != "III":
         return None
     name = system.records[0].spec.setting("model.ablation") or "none"
     row = _ABLATIONS.get(str(name), "")

@@ -13,17 +13,18 @@ from benchmark.hygiene import printable
 from benchmark.records import RunStore
 from reports.figures.drawing import drawn
 from reports.figures.style import drawing
-from reports.frame import frame
+from reports.frame import frame, landscapes
 from reports.pictures import with_intervals, without_intervals
 from reports.reliability.tables import mechanism_tables
 from reports.results import Results, load
+from reports.sources import Sources
 from reports.tables.conditions import condition_tables
 from reports.tables.differences import difference_tables
 from reports.tables.efficiency import efficiency_tables
 from reports.tables.grid import grid_tables
 from reports.tables.regret import regret_tables
 from reports.tables.render import RENDERERS
-from reports.tables.robustness import Sources, clean_tables, main_tables
+from reports.tables.robustness import clean_tables, main_tables
 from reports.tables.summary import summary_tables
 from reports.tables.table import Table
 from reports.tables.variants import variant_tables
@@ -31,7 +32,8 @@ from reports.web.heatmap import boards
 from reports.web.leaderboard import leaderboard_tables
 from reports.web.page import Contents, page
 
-INDEX, TABLES, FIGURES, ANSWERS = "index.html", "tables", "figures", "answers.parquet"
+INDEX, TABLES, FIGURES = "index.html", "tables", "figures"
+ANSWERS, LANDSCAPES = "answers.parquet", "landscapes.parquet"
 
 TABLE_MAKERS = (
     main_tables,
@@ -55,7 +57,8 @@ class ReportPaths:
         results: what it was written of.
         folder: where everything is.
         index: the page.
-        answers: :func:`reports.frame.frame`, the numbers as data.
+        answers: :func:`reports.frame.frame`, the numbers as data; beside it are the surfaces,
+            :func:`reports.frame.landscapes`.
         tables: a file for each table and form.
         figures: a file for each figure and form.
         main: the main table.
@@ -111,16 +114,17 @@ def write(
     try:
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        with drawing(), drawn(without_intervals(sources), folder / FIGURES) as landscapes:
+        with drawing(), drawn(without_intervals(sources), folder / FIGURES) as first:
             tables = [table for make in TABLE_MAKERS for table in make(sources)]
             with drawn(with_intervals(sources), folder / FIGURES) as others:
                 grids = grid_tables(sources)
                 leaders = leaderboard_tables(sources)
                 data = folder / ANSWERS
-                frame(sources.answers).to_parquet(data, index=False)
+                frame(sources).to_parquet(data, index=False)
+                landscapes(sources.answers).to_parquet(folder / LANDSCAPES, index=False)
                 table_files = _write_tables([*leaders, *tables, *grids], folder / TABLES)
                 maps = boards(sources)
-                pictures = [*landscapes(), *others()]
+                pictures = [*first(), *others()]
         index = folder / INDEX
         shown = Contents(leaders, maps, pictures, tables, grids, folder / FIGURES)
         index.write_text(printable(page(results, shown, links)), encoding="utf-8")

@@ -26,7 +26,10 @@ INTERVAL_OF = (
     f"than {SEEDS_NEEDED} seeds, or a difference to one, for new test samples and these trainings "
     "only."
 )
-INTERVALS = f"[low, high]: 95 % interval. {INTERVAL_OF}"
+INTERVALS = (
+    f"[low, high]: 95 % interval, cut to the metric's range. {INTERVAL_OF} Where a share is 0 or 1 "
+    "in every sample and training, its inner end is the exact binomial's."
+)
 ONE_SYSTEM = "One system only, so nothing is marked as best."
 
 _DOUBTFUL = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmark.metrics import evaluate
 from reports.results import Results
+from reports.views import DROP, RISES, STEEPEST, VALUE
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Floor:
 
     label: str
     metrics: Mapping[str, float]
+
+    def value(self, metric: str, quantity: str = VALUE) -> float:
+        """A metric, or what else is made of it: nothing is lost where nothing changes."""
+        return 0.0 if quantity in (DROP, STEEPEST, RISES) else self.metrics[metric]
 
 
 _TITLES = {

@@ -2,72 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import replace
 
+from benchmark.questions import Question, grid_questions
 from protocols.conditions import LEVELS
-from reports.answer import Answer, answer_of
+from reports.answer import Answer, Found, Key, answer_of, ordered
 from reports.statistics.inference import Array, estimate
 from reports.statistics.summaries import (
     Place,
-    Step,
     cliff,
     drop_terms,
     non_monotone,
     trapezoid,
     worst_cell,
 )
+from reports.views import (
+    AREA_IN_INTENSITY,
+    AREA_IN_RATE,
+    DROP,
+    RISES,
+    STEEPEST,
+    WORST,
+    view,
+)
 
 
-@dataclass(frozen=True)
-class GridSummary:
-    """The grid of one system and metric, in the metric's raw unit.
+def grid_summary(
+    system: str, noise: str, missing: str, metric: str, terms: Array, seeds: tuple[int, ...]
+) -> Found:
+    """The summary of a grid that all seeds were asked, in the metric's raw unit.
 
-    Attributes:
-        area_in_intensity: mean height of the curve along λ with nothing missing.
-        area_in_rate: the same along η without noise.
-        drop: the relative loss from the clean to the most degraded cell.
-        worst, worst_at: the cell with the worst mean over seeds, and where it is.
-        loss, step: what the steepest step between neighbours costs, and where it is.
-        rises: how many steps to a more degraded neighbour make the metric better.
-    """
-
-    area_in_intensity: Answer
-    area_in_rate: Answer
-    drop: Answer
-    worst: Answer
-    worst_at: Place
-    loss: Answer
-    step: Step
-    rises: int
-
-
-def grid_summary(terms: Array, seeds: tuple[int, ...], higher_is_better: bool) -> GridSummary:
-    """The summary of a grid that all seeds were asked.
-
-    The intervals of the worst cell and the steepest step are of that cell and that step, not of the
-    choice.
+    Areas are the mean height of the curve along λ with nothing missing, and along η without noise;
+    the drop is the relative loss from the clean to the most degraded cell. The intervals of the
+    worst cell and the steepest step are of that cell and that step, not of the choice; a step's
+    reference is the cell that it starts at.
 
     Args:
+        system: its key.
+        noise, missing: the rules of the grid.
+        metric: its name.
         terms: (S, 8, 8, N) linear terms by seed, λ and η.
         seeds: the S seeds.
-        higher_is_better: the metric's direction.
     """
+    shown = view(metric)
+    higher = shown.higher_is_better
     surface = terms.mean(axis=(0, -1))
-    worst, step = worst_cell(surface, higher_is_better), cliff(surface, higher_is_better)
-    sign = -1.0 if higher_is_better else 1.0
+    worst, step = worst_cell(surface, higher), cliff(surface, higher)
+    sign = -1.0 if higher else 1.0
     (x, y), (from_x, from_y) = step.end, step.start
     shares = trapezoid(LEVELS)
 
-    def said(of_samples: Array) -> Answer:
-        return answer_of(estimate(of_samples), seeds)
+    def cell(place: Place) -> Question:
+        return Question("grid", noise, missing, LEVELS[place[0]], LEVELS[place[1]])
 
-    return GridSummary(
-        said(shares @ terms[:, :, 0]),
-        said(shares @ terms[:, 0]),
-        said(drop_terms(terms[:, 0, 0], terms[:, -1, -1], higher_is_better)),
-        said(terms[:, worst[0], worst[1]]),
-        worst,
-        said(sign * (terms[:, x, y] - terms[:, from_x, from_y])),
-        step,
-        non_monotone(surface, higher_is_better),
-    )
+    def scored(of_samples: Array) -> Answer:
+        return answer_of(estimate(of_samples), seeds, shown.bounds)
+
+    lost = answer_of(estimate(sign * (terms[:, x, y] - terms[:, from_x, from_y])), seeds)
+    found = {
+        AREA_IN_INTENSITY: scored(shares @ terms[:, :, 0]),
+        AREA_IN_RATE: scored(shares @ terms[:, 0]),
+        DROP: answer_of(estimate(drop_terms(terms[:, 0, 0], terms[:, -1, -1], higher)), seeds),
+        WORST: replace(scored(terms[:, worst[0], worst[1]]), at=cell(worst)),
+        STEEPEST: replace(lost, at=cell(step.end), reference=named(cell(step.start))),
+        RISES: Answer(float(non_monotone(surface, higher)), None, math.nan, math.nan, seeds, ()),
+    }
+    grid = ordered(grid_questions(noise, missing))
+    return {Key(system, grid, metric, quantity): one for quantity, one in found.items()}
+
+
+def named(cell: Question) -> str:
+    """A cell as tables write it: "(0.1, 0.3)"."""
+    return f"({cell.intensity:g}, {cell.rate:g})"

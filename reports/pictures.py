@@ -5,7 +5,7 @@ A *job* draws one figure, or a few that share what they show; it may run in a pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from benchmark.systems import slug
@@ -16,15 +16,18 @@ from reports.figures.landscapes import (
     combined_figure,
     common_scale,
     differences,
+    in_units,
     signed_scale,
-    surfaces,
 )
-from reports.figures.routing import routed, routing_figure
+from reports.figures.routing import routing_figure
 from reports.figures.sensitivity import sensitivity_figure, sweeps
-from reports.reliability.claims import noise_rules
 from reports.reliability.figure import has_panel, reliability_figure
+from reports.reliability.scores import noise_rules
 from reports.results import Results, System
-from reports.tables.robustness import Sources, table_name
+from reports.routing import noise_rules as routed_under
+from reports.sources import Sources
+from reports.surface import Surfaces
+from reports.tables.robustness import table_name
 from reports.views import SELECTIONS, view
 from reports.web.page import Picture
 
@@ -33,9 +36,8 @@ def without_intervals(everything: Sources) -> list[Job]:
     """Figures that no table shares a computation with, to be begun first."""
     sources = everything.compared
     return [
-        partial(landscape_figures, sources, variant, metric)
-        for variant in sources.results.variants("grid", "noise_rule", "missing_rule")
-        for metric in SELECTIONS[sources.results.task].grid
+        partial(landscape_figures, sources, metric, variant, in_units(found, metric))
+        for (metric, *variant), found in sources.answers.surfaces.items()
     ]
 
 
@@ -49,7 +51,7 @@ def with_intervals(everything: Sources) -> list[Job]:
         for training, part in curve_groups(results)
     ]
     panels = [
-        partial(reliability_figures, everything.results, system, rule)
+        partial(reliability_figures, everything, system, rule)
         for rule in noise_rules(results)
         for system in has_panel(results)
     ]
@@ -61,16 +63,18 @@ def with_intervals(everything: Sources) -> list[Job]:
     ]
 
 
-def landscape_figures(sources: Sources, variant: tuple[str, ...], metric: str) -> Iterable[Drawn]:
+def landscape_figures(
+    sources: Sources, metric: str, variant: Sequence[str], found: Surfaces
+) -> Iterable[Drawn]:
     """Figures 3 and 6, and every model's difference to the reference's.
 
     Args:
         sources: the systems.
-        variant: (noise rule, missing rule) of the grid.
         metric: what is shown.
+        variant: (noise rule, missing rule) of the grid.
+        found: the surfaces.
     """
     results, reference, shown = sources.results, sources.paper.reference, view(metric).title
-    found = surfaces(results, metric, *variant)
     title = f"Figures 3 and 6: reliability landscapes, {shown}"
     name = table_name("figures3-6-landscapes", *variant, shown)
     headline = metric == SELECTIONS[results.task].grid[0]
@@ -122,19 +126,17 @@ def sensitivity_figures(everything: Sources) -> Iterable[Drawn]:
 def routing_figures(sources: Sources) -> Iterable[Drawn]:
     """Figure 5 for each system that routes, and each noise rule."""
     results = sources.results
-    rules = sorted({rule for (rule,) in results.variants("II", "noise_rule")})
-    rules = rules or sorted({rule for (rule,) in results.variants("grid", "noise_rule")})
-    for rule in rules:
-        for system in routed(results):
-            drawn = routing_figure(results, system, rule)
+    for rule in routed_under(results):
+        for system in results.systems:
+            drawn = routing_figure(sources, system, rule)
             if drawn is not None:
                 name = table_name("figure5-routing", rule, system.key)
                 yield Picture(name, f"Routing: {system.label}", ROUTING_CAPTION), drawn
 
 
-def reliability_figures(results: Results, system: System, noise_rule: str) -> Iterable[Drawn]:
+def reliability_figures(everything: Sources, system: System, noise_rule: str) -> Iterable[Drawn]:
     """The reliability panel of one system; nothing where its runs allow none."""
-    drawn = reliability_figure(results, system, noise_rule)
+    drawn = reliability_figure(everything, system, noise_rule)
     if drawn is not None:
         name = table_name("reliability", noise_rule, system.key)
         yield Picture(name, f"Reliability: {system.label}", RELIABILITY_CAPTION), drawn

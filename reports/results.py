@@ -25,7 +25,6 @@ from protocols.modalities import Modality, Task
 from protocols.regimes import LEVEL_OF, REGIME_KINDS, Regime
 from protocols.rules import MissingRule
 from reports.comparable import require_one_content, require_one_source
-from reports.worked import Worked
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +90,6 @@ class Results:
         frame: a row per run and condition: run_id, system, model, title, source, regime, preset,
             seed, dataset, data_sha256, the columns of :data:`KEYS`, and the metrics.
         problems: run id -> why a run is not among the systems.
-        worked: what all parts of the data set's results share.
     """
 
     dataset: str
@@ -99,7 +97,6 @@ class Results:
     systems: tuple[System, ...]
     frame: pd.DataFrame
     problems: Mapping[str, str]
-    worked: Worked
 
     @property
     def records(self) -> list[RunRecord]:
@@ -126,7 +123,7 @@ class Results:
         """Whether the data are generated; then every table and figure says so."""
         return any(record.environment.get("synthetic", False) for record in self.records)
 
-    @property
+    @cached_property
     def aligned(self) -> bool | None:
         """Whether all modalities have the same steps; None where no record says it."""
         said = {r.environment["aligned"] for r in self.records if "aligned" in r.environment}
@@ -196,7 +193,7 @@ def load(
     names = sorted(by_name) if dataset is None else [dataset]
     if not by_name or not set(names) <= set(by_name):
         raise _nothing(store, dataset, sorted(by_name), problems)
-    return [_results(name, by_name[name], problems) for name in names]
+    return [results_of(by_name[name], name, problems) for name in names]
 
 
 def _by_name(
@@ -231,7 +228,20 @@ def _nothing(
     )
 
 
-def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -> Results:
+def results_of(
+    records: Sequence[RunRecord], name: str = "", problems: Mapping[str, str] | None = None
+) -> Results:
+    """The results of evaluated runs on one content.
+
+    Args:
+        records: the runs.
+        name: what the data set is called; by default as its first run calls it.
+        problems: run id -> why a run is not among them.
+
+    Raises:
+        BenchmarkError: where the runs cannot be compared.
+    """
+    name = name or records[0].spec.dataset
     require_one_content(name, records)
     by_id = {record.run_id: record for record in records}
     found = []
@@ -253,7 +263,8 @@ def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -
     ordered = tuple(sorted(found, key=_order))
     rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
     frame = _frame([(system, record) for system in ordered for record in system.records], rules)
-    return Results(name, records[0].spec.data_sha256, ordered, frame, problems, Worked(frame))
+    content = records[0].spec.data_sha256
+    return Results(name, content, ordered, frame, problems or {})
 
 
 def _order(system: System) -> tuple[Any, ...]:

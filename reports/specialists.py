@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.questions import Question
+from benchmark.questions import Question, noise_questions, random_questions
 from benchmark.records import RunRecord
 from benchmark.systems import slug
+from protocols.modalities import Modality
 from reports.results import Results, System
 
 PER_RATE = "one model per rate"
@@ -84,6 +85,14 @@ class Specialists:
             return self.by_level.get(question.rate) if about else None
         about = ("II", self.rule) == (question.protocol, question.noise_rule)
         return self.by_level.get(question.intensity) if about else None
+
+    def beyond_clean(self, present: tuple[Modality, ...]) -> list[Question]:
+        """The degraded conditions that some system was trained for."""
+        if self.degradation == "missing":
+            asked = random_questions(self.rule)
+        else:
+            asked = noise_questions(self.rule, present)
+        return [q for q in asked if q.rate + q.intensity > 0 and self.system_at(q)]
 
     def runs_at(self, question: Question) -> tuple[RunRecord, ...]:
         """The runs trained for the condition's level."""

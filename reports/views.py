@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES
+from protocols.conditions import LEVELS
 from protocols.modalities import Task
 
-_RAW = frozenset({"mae", "corr"})
+UNBOUNDED, SHARE = (-math.inf, math.inf), (0.0, 1.0)
+_POSITIVE, _CORRELATION = (0.0, math.inf), (-1.0, 1.0)
+
+VALUE = "value"
+"""A metric as it is. What else is made of it has these names:"""
+AREA_IN_INTENSITY, AREA_IN_RATE = "Area in λ", "Area in η"
+DROP = f"Drop at ({LEVELS[-1]:g}, {LEVELS[-1]:g})"
+WORST, STEEPEST, RISES = "Worst cell", "Steepest step", "Non-monotone steps"
+DIFFERENCE, REGRET = "Difference", "Regret"
+GATE, BETTER, WORSE = "Gate on − off", "Cells better", "Cells worse"
+MISSING, RHO, AUROC = "Where it is missing", "ρ(r, λ)", "AUROC"
+MECHANISM = "The mechanism"
+
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    **{"mae": _POSITIVE, "corr": _CORRELATION},
+    **{"r_text": SHARE, "r_audio": SHARE, "r_vision": SHARE},
+    **{"routing_text": SHARE, "routing_audio": SHARE, "routing_vision": SHARE},
+    **{"aurc": _POSITIVE, "aurc_random": _POSITIVE, "aurc_oracle": _POSITIVE},
+    "way_to_oracle": (-math.inf, 1.0),
+    **{"s_correlation": _CORRELATION, "nll": UNBOUNDED, "nll_gain": UNBOUNDED, "ence": _POSITIVE},
+}
+"""What is printed as it is, and where it can lie; every other metric is a share."""
+
 _OTHER_TITLES: Mapping[str, str] = {
     "acc5": "ACC5",
     "acc3": "ACC3",
@@ -32,6 +56,7 @@ class View:
         scale: what a value is multiplied by (100 for per cent).
         decimals: digits after the point.
         higher_is_better: its direction.
+        bounds: the least and the most that it can be, unscaled.
     """
 
     name: str
@@ -39,6 +64,7 @@ class View:
     scale: float
     decimals: int
     higher_is_better: bool
+    bounds: tuple[float, float] = UNBOUNDED
 
     @property
     def heading(self) -> str:
@@ -57,11 +83,18 @@ class View:
 
 
 @cache
-def view(metric: str) -> View:
-    """The view of a metric."""
-    raw = metric in _RAW
+def view(metric: str, quantity: str = VALUE) -> View:
+    """The view of a metric, or of what else is made of it."""
     title = PAPER_NAMES.get(metric) or _OTHER_TITLES.get(metric, metric)
-    return View(metric, title, *((1.0, 3) if raw else (100.0, 1)), metric not in LOWER_IS_BETTER)
+    raw = metric in _BOUNDS
+    scale, decimals = _UNITS.get(quantity) or ((1.0, 3) if raw else (100.0, 1))
+    own = _BOUNDS.get(metric, SHARE) if quantity == VALUE else UNBOUNDED
+    bounds = {RHO: _CORRELATION, AUROC: SHARE, MISSING: SHARE}.get(quantity, own)
+    return View(metric, title, scale, decimals, metric not in LOWER_IS_BETTER, bounds)
+
+
+_UNITS = {DROP: (100.0, 1), RISES: (1.0, 0), BETTER: (1.0, 0), WORSE: (1.0, 0)}
+"""Quantities whose unit is not the metric's: scale and decimals."""
 
 
 @dataclass(frozen=True)

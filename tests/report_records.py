@@ -19,7 +19,7 @@ from protocols.modalities import MODALITIES, Modality, Task
 from protocols.regimes import Regime
 from protocols.settings import AnySettings
 from reports.results import Results, load
-from reports.tables.robustness import Sources
+from reports.sources import Sources
 from reports.tables.table import Cell, Row, Table
 
 Predict = Callable[[Condition, np.ndarray], np.ndarray]

@@ -19,8 +19,8 @@ from benchmark.plan import Product, plan_runs
 from benchmark.records import RunStore
 from qamoe.model import QAMoE
 from reports.published import published
+from reports.sources import Sources
 from reports.tables.efficiency import efficiency_tables
-from reports.tables.robustness import Sources
 from tests.batches import make_batch, make_spec
 from tests.report_records import cell, labels_of
 from tests.tiny import benchmark

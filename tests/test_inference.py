@@ -11,6 +11,7 @@ import pytest
 from scipy import integrate, stats
 
 from benchmark.metrics import combine, terms
+from reports.answer import ends
 from reports.statistics.inference import (
     Estimate,
     estimate,
@@ -20,6 +21,7 @@ from reports.statistics.inference import (
     variances,
 )
 from reports.statistics.simulate import setting, simulated
+from reports.views import SHARE, view
 from tests.test_statistics import labels
 
 
@@ -245,3 +247,23 @@ def test_two_seeds_call_nothing() -> None:
     now, before = simulated(setting("hits", 2, 2.0), 100, 1)
     assert (now.called, now.power) == (0.0, 0.0)
     assert before.power > 0
+
+
+@pytest.mark.parametrize(("seeds", "size"), [(1, 24), (3, 60)])
+def test_a_share_without_any_error_has_the_exact_interval(seeds: int, size: int) -> None:
+    """t sees no spread among samples that are all right, or all wrong; the binomial does."""
+    for hits in (0, size):
+        found = estimate(np.full((seeds, size), float(hits > 0)))
+        exact = stats.binomtest(hits, size).proportion_ci(method="exact")
+        assert tuple(map(float, ends(found, SHARE))) == pytest.approx((exact.low, exact.high))
+
+
+def test_an_interval_is_cut_to_what_the_metric_can_be() -> None:
+    right = np.ones((3, 40))
+    right[:, 0] = 0.0
+    found = estimate(right)
+    low, high = found.interval
+    assert high > 1
+    assert tuple(map(float, ends(found, view("acc7").bounds))) == (pytest.approx(low), 1.0)
+    assert tuple(map(float, ends(found, view("acc7", "Difference").bounds))) == (low, high)
+    assert float(ends(estimate(1 - right), view("mae").bounds)[0]) == 0.0

@@ -12,15 +12,18 @@ from benchmark.questions import Question
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable
 from protocols.conditions import Condition, Protocol
+from reports.answer import Answer, Key
 from reports.figures.style import drawing
-from reports.reliability.claims import Claim, claims_of, conclusion
+from reports.reliability.claims import Claim, claims_of, conclusion, verdict_of
 from reports.reliability.figure import has_panel, reliability_figure
-from reports.reliability.gate import effect, pairs
-from reports.reliability.scores import follows
+from reports.reliability.gate import gates, pairs
+from reports.reliability.scores import estimates, follows, scores
 from reports.reliability.tables import mechanism_tables
-from reports.reliability.uncertainty import worth
+from reports.reliability.uncertainty import worths
+from reports.results import Results, System
 from reports.statistics.inference import Estimate, estimate
 from reports.statistics.ranks import auroc
+from reports.views import AUROC, GATE
 from tests.report_records import Predict, add, cell, make_spec, make_table, sources
 from tests.report_records import one as results_of
 from tests.test_statistics import labels
@@ -39,7 +42,7 @@ def with_scores(table: PredictionTable, sign: float) -> PredictionTable:
     def scores(condition: Condition) -> np.ndarray:
         lacks = [not condition.mask >> place & 1 for place in range(3)]
         bad = abs(condition.intensity) / 2 + 0.4 * np.array(lacks)
-        return 0.5 - sign * bad + abs(sign) * SPREAD[:, None]
+        return 0.5 - sign * bad + abs(sign) * SPREAD[: len(table.label), None]
 
     rows = np.stack([scores(c) for c in table.conditions]).astype(np.float32)
     return replace(table, reliability=rows)
@@ -131,16 +134,15 @@ def test_the_gate_cell_by_cell(store: RunStore) -> None:
     add_pair(store, 1, 0.3, 0.5)
     results = results_of(store)
     (pair,) = pairs(results)
-    found = effect(pair, "mae", "seed_a1", "bernoulli")
-    assert found is not None
-    assert found.cells == pytest.approx(np.full((8, 8), -0.2), abs=1e-6)
-    assert found.mean.value == pytest.approx(-0.2, abs=1e-6)
-    assert found.better(higher_is_better=False).sum() == 64
-    assert found.worse(higher_is_better=False).sum() == 0
+    found = {k: x for k, x in gates(results).items() if (k.metric, k.quantity) == ("mae", GATE)}
+    assert {len(key.asked) for key in found} == {1, 64}
+    assert [one.value for one in found.values()] == pytest.approx([-0.2] * 65, abs=1e-6)
+    assert {one.verdict for one in found.values()} == {"better"}
     table = next(t for t in mechanism_tables(sources(results)) if t.name.startswith("gate"))
     row = pair.on.label
     assert cell(table, row, "Cells better", section="MAE").value == 64
-    assert cell(table, row, "Gate", section="MAE").text == "helps"
+    assert cell(table, row, "Cells worse", section="MAE").value == 0
+    assert cell(table, row, "Verdict", section="MAE").text == "better"
 
 
 def test_only_the_gate_may_differ(store: RunStore) -> None:
@@ -165,26 +167,26 @@ def test_a_log_variance_that_knows_the_error(store: RunStore) -> None:
         table = with_log_variance(make_table(Y, lambda _, y: y + errors), factor)
         add(store, make_spec(model), table)
     results = results_of(store)
-    knows, inverts = (
-        worth(system, Question("clean", available="tav")) for system in results.systems
-    )
-    assert knows is not None
-    assert inverts is not None
-    assert knows.gain.value == pytest.approx(1.0)
-    assert knows.correlation.value == pytest.approx(1.0)
-    assert knows.random.value == pytest.approx(np.abs(errors).mean(), abs=1e-5)
-    assert knows.aurc.value == pytest.approx(knows.oracle.value)
-    assert inverts.gain.value < 0
-    assert inverts.correlation.value == pytest.approx(-1.0)
-    assert knows.coverage is not None
-    assert knows.coverage.value == pytest.approx(1.0)
-    assert knows.nll is not None
+    knows, inverts = (clean(results, system) for system in results.systems)
+    assert knows["way_to_oracle"].value == pytest.approx(1.0)
+    assert knows["s_correlation"].value == pytest.approx(1.0)
+    assert knows["aurc_random"].value == pytest.approx(np.abs(errors).mean(), abs=1e-5)
+    assert knows["aurc"].value == pytest.approx(knows["aurc_oracle"].value)
+    assert inverts["way_to_oracle"].value < 0
+    assert inverts["s_correlation"].value == pytest.approx(-1.0)
+    assert knows["coverage"].value == pytest.approx(1.0)
     squared = errors**2
     want = np.mean(0.5 * (np.log(2 * np.pi) + np.log(squared) + 1))
-    assert knows.nll.value == pytest.approx(want, abs=1e-4)
-    assert knows.nll_gain is not None
+    assert knows["nll"].value == pytest.approx(want, abs=1e-4)
     best = 0.5 * (np.log(2 * np.pi * squared.mean()) + 1)
-    assert knows.nll_gain.value == pytest.approx(best - want, abs=1e-4)
+    assert knows["nll_gain"].value == pytest.approx(best - want, abs=1e-4)
+
+
+def clean(results: Results, system: System) -> dict[str, Answer]:
+    """What the log-variance is worth on clean input, by name."""
+    question = (Question("clean", available="tav"),)
+    known = worths(results).items()
+    return {key.metric: x for key, x in known if (key.subject, key.asked) == (system.key, question)}
 
 
 def test_classes_have_no_likelihood(store: RunStore) -> None:
@@ -194,13 +196,9 @@ def test_classes_have_no_likelihood(store: RunStore) -> None:
     table = replace(table, log_variance=np.zeros(table.prediction.shape[:2], np.float32))
     add(store, make_spec(task="classification"), table)
     results = results_of(store)
-    found = worth(results.systems[0], Question("clean", available="tav"))
-    only_text = worth(results.systems[0], Question("I", available="t"))
-    assert only_text is not None
-    assert only_text.random.value == pytest.approx(1.0)  # all wrong
-    assert found is not None
-    assert (found.nll, found.nll_gain, found.coverage, found.ence) == (None,) * 4
-    assert found.aurc.value == 0.0  # nothing wrong
+    found = clean(results, results.systems[0])
+    assert list(found) == ["aurc", "aurc_random", "aurc_oracle", "way_to_oracle", "s_correlation"]
+    assert found["aurc"].value == 0.0  # nothing wrong
     made = {table.name: table for table in mechanism_tables(sources(results))}
     assert list(made) == ["uncertainty"]
 
@@ -226,11 +224,11 @@ def between(low: float, high: float, seeds: int = 3) -> Estimate:
 def test_a_claim_is_where_its_interval_lies(
     low: float, high: float, above: bool, verdict: str
 ) -> None:
-    assert Claim("", between(low, high), 0.0, above, 3).verdict == verdict
+    assert verdict_of(between(low, high), 0.0, above) == verdict
 
 
 def test_two_seeds_decide_no_claim(store: RunStore) -> None:
-    assert Claim("", between(0.1, 0.2, seeds=2), 0.0, True, 3).verdict == "undecided"
+    assert verdict_of(between(0.1, 0.2, seeds=2), 0.0, above=True) == "undecided"
     add_pair(store, 1, 0.3, 0.5, seeds=2)
     results = results_of(store)
     made = mechanism_tables(sources(results))
@@ -239,18 +237,25 @@ def test_two_seeds_decide_no_claim(store: RunStore) -> None:
     assert cell(gate, pairs(results)[0].on.label, "Cells better", section="MAE").value == 0
 
 
+def claim(verdict: str, needed: bool) -> Claim:
+    number = Answer(0.0, None, 0.0, 0.0, (), (), verdict=verdict)
+    return Claim(f"it is {verdict}", Key("", (), ""), 0.0, True, number, needed)
+
+
 def test_what_is_not_needed_decides_nothing() -> None:
-    yes = Claim("yes", between(0.1, 0.2), 0.0, True, 3)
-    no = Claim("no", between(-0.2, -0.1), 0.0, True, 3, needed=False)
+    yes, no = (
+        claim(word, needed) for word, needed in (("supported", True), ("contradicted", False))
+    )
     assert conclusion([yes, no]) == "supported: every needed claim is"
-    assert conclusion([yes, replace(no, needed=True)]) == "contradicted: no"
+    assert conclusion([yes, replace(no, needed=True)]) == "contradicted: it is contradicted"
 
 
 def test_claims_are_about_the_modalities_that_there_are(store: RunStore) -> None:
     table = make_table(Y, off(0.5), present=("text", "audio"))
     add(store, make_spec(), with_scores(table, 1))
     results = results_of(store)
-    texts = [claim.text for claim in claims_of(results, results.systems[0], "seed_a1")]
+    found = scores(results)
+    texts = [claim.text for claim in claims_of(results, results.systems[0], "seed_a1", found)]
     assert sum("falls as" in text for text in texts) == 2
 
 
@@ -268,7 +273,7 @@ def test_the_figure_has_the_panels_that_the_runs_allow(
     results = results_of(store)
     (system,) = has_panel(results)
     with drawing():
-        figure = reliability_figure(results, system, "seed_a1")
+        figure = reliability_figure(sources(results), system, "seed_a1")
     assert figure is not None
     titles = [axis.get_title("left") for axis in figure.axes if axis.get_title("left")]
     assert len(titles) == panels
@@ -283,7 +288,7 @@ def test_a_figure_of_classes_has_no_calibration(store: RunStore) -> None:
     add(store, make_spec(task="classification"), with_scores(table, 1))
     results = results_of(store)
     with drawing():
-        figure = reliability_figure(results, results.systems[0], "seed_a1")
+        figure = reliability_figure(sources(results), results.systems[0], "seed_a1")
     assert figure is not None
     titles = [axis.get_title("left") for axis in figure.axes]
     assert titles == ["Scores under noise", "Scores by availability", "Risk–coverage"]
@@ -305,14 +310,13 @@ def test_scores_are_over_the_samples_that_have_the_modality(store: RunStore) -> 
     add(store, make_spec("qamoe"), replace(table, available=available, reliability=scores))
     results = results_of(store)
     (system,) = results.systems
-    found = follows(system, "seed_a1", "vision")
-    assert found is not None
-    assert found.auroc.value == pytest.approx(1.0)
-    assert found.auroc.interval == pytest.approx((1.0, 1.0))
-    assert found.clean.value == pytest.approx(0.8 + SPREAD[~lacks].mean(), abs=1e-6)
+    found = estimates(follows(system, "seed_a1", "vision"))
+    assert found[AUROC].value == pytest.approx(1.0)
+    assert found[AUROC].interval == pytest.approx((1.0, 1.0))
+    assert found["clean"].value == pytest.approx(0.8 + SPREAD[~lacks].mean(), abs=1e-6)
     counts = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), 1000)[:, ~lacks]
     resampled = counts @ SPREAD[~lacks] / counts.sum(axis=1)  # as many as are drawn of them
-    assert found.clean.parts[0] ** 0.5 == pytest.approx(resampled.std(), rel=0.1)
+    assert found["clean"].parts[0] ** 0.5 == pytest.approx(resampled.std(), rel=0.1)
     whole = auroc(1 - scores[..., 2][:8], ~(np.arange(8) & 4).astype(bool), np.full(60, 1 / 60))
     assert whole[0] < 0.8  # what it read before
     caption = " ".join(mechanism_tables(sources(results))[0].caption)

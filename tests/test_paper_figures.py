@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from benchmark.records import RunStore
-from protocols.availability import mask_of
 from protocols.conditions import at_level
 from reports.figures.curves import MOST_CURVES, curve_groups
-from reports.figures.landscapes import differences, signed_scale, surfaces
-from reports.figures.routing import contexts, routing_of
+from reports.figures.landscapes import differences, signed_scale
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
 from reports.pictures import routing_figures, sensitivity_figures, without_intervals
+from reports.routing import contexts, experts, routings
+from reports.surface import surfaces
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 QAMOE = {"topk": 3, "ablation": "none"}
@@ -80,22 +80,28 @@ def routed_table(draws: int = 2):
     return replace(plain, routing=routing)
 
 
-def test_routing_is_read_by_context_and_averaged_over_draws() -> None:
-    found = routing_of(routed_table(), "seed_a1")
-    assert found is not None
-    assert found.contexts[:4] == ("clean", "noise λ = 0.3", "noise λ = 0.7", "text missing")
-    assert found.weights.shape == (3, 9, 3)
-    np.testing.assert_allclose(found.weights[0, 0], [0, 0, 1], atol=1e-6)
-    np.testing.assert_allclose(found.weights[0, 2], [0.7, 0.05, 0.25], atol=1e-6)
-    np.testing.assert_allclose(found.weights[1, 2], [0.25, 0.05, 0.7], atol=1e-6)
-    np.testing.assert_allclose(found.weights.sum(-1), 1.0, atol=1e-6)
-    assert routing_of(make_table(LABEL, off_by(0.5)), "seed_a1") is None
+def test_routing_is_read_by_context_and_averaged_over_draws(store: RunStore) -> None:
+    add(store, make_spec("qamoe"), routed_table())
+    add(store, make_spec("alpha"), make_table(LABEL, off_by(0.5)))
+    results = one(store)
+    alpha, qamoe = results.systems
+    found = routings(results)
+    asked = contexts(results.present, "seed_a1")
+    assert list(asked)[:4] == ["clean", "noise λ = 0.3", "noise λ = 0.7", "text missing"]
+    assert len(found) == 3 * 9 * 3
+    clean, noisy = asked["clean"], asked["noise λ = 0.7"]
+    assert experts(found, qamoe, clean, "text") == pytest.approx([0, 0, 1], abs=1e-6)
+    assert experts(found, qamoe, noisy, "text") == pytest.approx([0.7, 0.05, 0.25], abs=1e-6)
+    assert experts(found, qamoe, noisy, "audio") == pytest.approx([0.25, 0.05, 0.7], abs=1e-6)
+    assert experts(found, alpha, clean, "text") == []
 
 
 def test_contexts_of_two_modalities() -> None:
-    names = [name for name, _, _ in contexts(("text", "audio"))]
-    assert names == ["clean", "noise λ = 0.3", "noise λ = 0.7", "text missing", "audio missing"]
-    assert contexts(("text", "audio"))[-1][2] == mask_of(("text",))
+    asked = contexts(("text", "audio"), "seed_a1")
+    assert list(asked) == [
+        *("clean", "noise λ = 0.3", "noise λ = 0.7", "text missing", "audio missing")
+    ]
+    assert asked["audio missing"].available == "t"
 
 
 def test_routing_figure_only_where_routing_was_kept(store: RunStore) -> None:

@@ -73,7 +73,7 @@ def test_an_average_over_rates_knows_which_trainings_it_is_of(store: RunStore) -
     (single,) = (s for s in results.systems if s.regime.kind == "spectrum")
     asked = random_questions("bernoulli")[1:]
     for subject, independent in ((single, 1), (apart, 7)):
-        found = sources(results).answers.estimate(subject, asked, "mae")
+        found = sources(results).answers.measured.estimate(subject, asked, "mae")
         assert found is not None
         of_samples, of_seeds, nu = found.parts
         assert found.value == pytest.approx(0.6, abs=1e-6)

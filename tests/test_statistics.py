@@ -12,7 +12,7 @@ from benchmark.readouts import read, sample_terms
 from protocols.availability import subsets
 from protocols.conditions import LEVELS, Condition, at_level
 from protocols.expectation import availability_weights
-from reports.figures.surface import landscape
+from reports.surface import landscape
 from tests.report_records import JOINT, make_table
 
 

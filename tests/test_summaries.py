@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp
 from benchmark.records import RunStore
 from protocols.conditions import LEVELS, Condition
 from protocols.regimes import Regime
-from reports.statistics.inference import estimate
+from reports.differences import sections, verdict_of
 from reports.statistics.summaries import (
     cliff,
     drop_terms,
@@ -19,7 +19,7 @@ from reports.statistics.summaries import (
     trapezoid,
     worst_cell,
 )
-from reports.tables.differences import Difference, difference_tables, sections
+from reports.tables.differences import difference_tables
 from reports.tables.regret import regret_tables
 from reports.tables.summary import summary_tables
 from tests.report_records import (
@@ -188,11 +188,10 @@ def off(error: float | np.ndarray) -> Predict:
 
 
 def test_a_verdict_is_what_the_corrected_p_supports() -> None:
-    higher = estimate(np.full((3, 9), 0.2))
-    assert Difference(higher, 0.04).verdict(True) == "better"
-    assert Difference(higher, 0.04).verdict(False) == "worse"
-    assert Difference(higher, 0.06).verdict(True) == "undecided"
-    assert Difference(higher, float("nan")).verdict(True) == "undecided"
+    assert verdict_of(0.2, 0.04, True) == "better"
+    assert verdict_of(0.2, 0.04, False) == "worse"
+    assert verdict_of(0.2, 0.06, True) == "undecided"
+    assert verdict_of(0.2, float("nan"), True) == "undecided"
 
 
 def test_two_seeds_of_a_side_leave_it_undecided(store: RunStore) -> None:

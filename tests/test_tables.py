@@ -226,3 +226,11 @@ def test_without_seeds_or_groups_there_is_no_column_or_line_for_them() -> None:
 def test_every_form_is_written() -> None:
     assert list(RENDERERS) == [".md", ".tex", ".csv", ".html"]
     assert all(render(example()).endswith("\n") for render in RENDERERS.values())
+
+
+def test_nought_has_no_sign_and_a_difference_keeps_its_own() -> None:
+    cells = (Cell(-0.01, interval=(-0.04, 0.0)), Cell(0.5794, published=0.5796, decimals=3))
+    table = Table("t", "T", (), (Column("a"), Column("b")), (Row("r", cells),))
+    text = markdown(table)
+    assert "| 0.0 [0.0, 0.0] | 0.579 |" in text
+    assert "*−0.000*" in text

@@ -20,9 +20,9 @@ from matplotlib.ticker import MaxNLocator
 from protocols.conditions import LEVELS
 from reports.figures.layout import Heading, axes_at, inches, new_figure
 from reports.figures.style import INK, MUTED, colour_map, subtitle
-from reports.figures.surface import Landscape, landscape
 from reports.floors import Floor
-from reports.results import Results, System
+from reports.results import Results
+from reports.surface import Landscape, Surfaces
 from reports.views import View, view
 
 STAR = (0.3, 0.2)
@@ -31,7 +31,7 @@ STAR = (0.3, 0.2)
 LAMBDA, ETA = "noise intensity λ", "missing rate η"
 _FLOOR_INK = "#ffb000"  # light, as floors lie where the colours are dark; dashed for greyscale
 _FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
-_FILLED, _LINES, _FINE = 32, 8, 113
+_FILLED, _LINES, _FINE = 32, 8, 57
 _SIDE, _LEFT, _BELOW, _TITLE = 2.45, 0.62, 0.5, 0.28
 """Inches: a panel, what stands left of it, below it, and a line of title above it."""
 
@@ -41,8 +41,6 @@ _BORDER_ROOM, _LABEL_ROOM, _BESIDE = 0.16, 0.3, 0.32
 _TICK = 3 / 72
 _TICK_LINE: dict[str, Any] = {"color": MUTED, "linewidth": 0.8}
 _LOW, _HIGH = LEVELS[0], LEVELS[-1]
-
-Surfaces = Sequence[tuple[System, Landscape]]
 
 
 @dataclass(frozen=True)
@@ -92,16 +90,10 @@ class Scale:
         return self.floor is not None and self.filled[0] <= self.floor <= self.filled[-1]
 
 
-def surfaces(results: Results, metric: str, noise_rule: str, missing_rule: str) -> Surfaces:
-    """The landscape of every system that was evaluated on the grid, in printed units."""
-    found = []
-    for system in results.systems:
-        tables = [record.table for record in system.records]
-        one = landscape(tables, metric, noise_rule, missing_rule)
-        if one is not None:
-            values = one.values * view(metric).scale
-            found.append((system, Landscape(one.intensities, one.rates, values)))
-    return found
+def in_units(found: Surfaces, metric: str) -> Surfaces:
+    """The landscapes in the metric's printed unit."""
+    scale = view(metric).scale
+    return [(s, Landscape(one.intensities, one.rates, one.values * scale)) for s, one in found]
 
 
 def common_scale(metric: str, found: Surfaces, floors: Sequence[Floor]) -> Scale:

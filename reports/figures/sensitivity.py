@@ -15,7 +15,8 @@ from reports.answer import Answer
 from reports.figures.layout import Frame, Heading, Legend, new_figure
 from reports.figures.style import series_style, subtitle
 from reports.results import Results, System
-from reports.tables.robustness import Sources, blocks_of
+from reports.sources import Sources
+from reports.tables.robustness import blocks_of
 from reports.tables.variants import variants
 from reports.views import SELECTIONS, view
 

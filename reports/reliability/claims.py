@@ -7,21 +7,20 @@ and never more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.metrics import PRIMARY
-from benchmark.questions import Question
+from benchmark.questions import Question, fixed_questions, grid_questions, noise_questions
 from protocols.modalities import LETTERS
-from reports.reliability.gate import effect, pairs
-from reports.reliability.scores import follows
-from reports.reliability.uncertainty import worth
+from reports.answer import Answer, Key, ordered
 from reports.results import Results, System
 from reports.statistics.inference import Estimate
-from reports.views import view
+from reports.views import AUROC, GATE, RHO, view
 
 Verdict = Literal["supported", "contradicted", "undecided"]
+_OF_DIFFERENCES: Mapping[str, Verdict] = {"better": "supported", "worse": "contradicted"}
 
 
 @dataclass(frozen=True)
@@ -30,28 +29,34 @@ class Claim:
 
     Attributes:
         text: what should be so.
-        estimate: the number that it is about, in printed units; None where nothing was run.
+        about: the number that it is about.
         threshold: what the number must lie above or below.
         above: which of the two.
-        decimals: for printing.
+        answer: the number; None where nothing was run.
         needed: whether the mechanism stands or falls with it.
     """
 
     text: str
-    estimate: Estimate | None
+    about: Key
     threshold: float
     above: bool
-    decimals: int
+    answer: Answer | None
     needed: bool = True
 
     @property
     def verdict(self) -> Verdict:
-        """Where the whole 95 % interval lies; undecided where it holds the threshold, and with
-        fewer than three seeds."""
-        side = self.estimate.side_of(self.threshold) if self.estimate else 0
-        if side == 0:
-            return "undecided"
-        return "supported" if (side > 0) == self.above else "contradicted"
+        """What is said of the number, of a difference in the words of claims."""
+        said = self.answer.verdict if self.answer else "undecided"
+        return _OF_DIFFERENCES.get(said, said)  # type: ignore[arg-type]
+
+
+def verdict_of(found: Estimate, threshold: float, above: bool) -> Verdict:
+    """Where the whole 95 % interval lies; undecided where it holds the threshold, and with fewer
+    than three seeds."""
+    side = found.side_of(threshold)
+    if side == 0:
+        return "undecided"
+    return "supported" if (side > 0) == above else "contradicted"
 
 
 def conclusion(claims: Sequence[Claim]) -> str:
@@ -66,51 +71,48 @@ def conclusion(claims: Sequence[Claim]) -> str:
     return "supported: every needed claim is"
 
 
-def noise_rules(results: Results) -> list[str]:
-    """The noise rules along which every level was evaluated with everything available."""
-    rules = {rule for name in ("II", "grid") for (rule,) in results.variants(name, "noise_rule")}
-    return sorted(rules)
+def claims_of(
+    results: Results, system: System, noise_rule: str, found: Mapping[Key, Answer]
+) -> list[Claim]:
+    """Everything that is claimed of one system with reliability scores.
+
+    Args:
+        results: the data set's.
+        system: the system.
+        noise_rule: along which the scores should fall.
+        found: the answers; the gate's effect is claimed whether there is one or not.
+    """
+    along = ordered(noise_questions(noise_rule, results.present))
+    subsets = ordered(fixed_questions(results.present))
+    made = []
+    for m in results.present:
+        name = f"r_{LETTERS[m]}"
+        for text, asked, quantity, threshold, above in (
+            (f"{name} falls as λ rises", along, RHO, 0.0, False),
+            (f"{name} is lower where {m} is missing", subsets, AUROC, 0.5, True),
+        ):
+            about = Key(system.key, asked, f"r_{m}", quantity)
+            made.append(Claim(text, about, threshold, above, found.get(about)))
+    for headline in results.overview:
+        about = Key(system.key, headline.questions, "way_to_oracle")
+        text = f"the log-variance ranks errors better than chance ({headline.title})"
+        made.append(Claim(text, about, 0.0, True, found.get(about), needed=False))
+    made = [claim for claim in made if claim.answer]
+    return [*made, *_of_gate(results, system, noise_rule, found)]
 
 
-def answered_questions(results: Results) -> dict[str, Question]:
-    """Where the log-variance is judged: on clean input and on each mixture of Protocol III."""
-    chosen = [h for h in results.overview if h.questions[0].protocol in ("clean", "III")]
-    return {headline.title: headline.questions[0] for headline in chosen}
-
-
-def claims_of(results: Results, system: System, noise_rule: str) -> list[Claim]:
-    """Everything that is claimed of one system with reliability scores."""
-    claims = []
-    for modality in results.present:
-        found = follows(system, noise_rule, modality)
-        name = f"r_{LETTERS[modality]}"
-        if found is not None:
-            claims += [
-                Claim(f"{name} falls as λ rises", found.correlation, 0.0, False, 3),
-                Claim(f"{name} is lower where {modality} is missing", found.auroc, 0.5, True, 3),
-            ]
-    for name, question in answered_questions(results).items():
-        judged = worth(system, question)
-        if judged is not None:
-            text = f"the log-variance ranks errors better than chance ({name})"
-            claims.append(Claim(text, judged.gain, 0.0, True, 3, needed=False))
-    return [*claims, *_gate_claims(results, system, noise_rule)]
-
-
-def _gate_claims(results: Results, system: System, noise_rule: str) -> list[Claim]:
+def _of_gate(
+    results: Results, system: System, noise_rule: str, found: Mapping[Key, Answer]
+) -> list[Claim]:
     shown = view(PRIMARY[results.task])
-    grids = results.variants("grid", "noise_rule", "missing_rule")
-    own = [pair for pair in pairs(results) if pair.on.key == system.key]
     text = f"the gate improves {shown.title} over the λ×η grid"
-    found = [
-        effect(pair, shown.name, noise, missing)
-        for pair in own
-        for noise, missing in grids
+    keys = [
+        Key(system.key, ordered(grid_questions(noise, missing)), shown.name, GATE)
+        for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
         if noise == noise_rule
     ]
-    made = [
-        Claim(text, e.mean.times(shown.scale), 0.0, shown.higher_is_better, shown.decimals)
-        for e in found
-        if e is not None
+    known = [key for key in keys if key in found]
+    none = Key(system.key, (Question("grid", noise_rule),), shown.name, GATE)
+    return [
+        Claim(text, key, 0.0, shown.higher_is_better, found.get(key)) for key in known or [none]
     ]
-    return made or [Claim(text, None, 0.0, shown.higher_is_better, shown.decimals)]

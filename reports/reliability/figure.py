@@ -6,7 +6,8 @@ Everything that tells two things apart does so twice: by colour and by dash, mar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,25 +16,25 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from benchmark.questions import grid_questions
 from protocols.conditions import LEVELS
 from protocols.modalities import Modality
+from reports.answer import Answer
 from reports.figures.landscapes import ETA, LAMBDA
 from reports.figures.layout import Heading, new_figure, panel
 from reports.figures.style import COLOURS, INK, MUTED, subtitle
-from reports.reliability.claims import answered_questions
-from reports.reliability.gate import Effect, effect, pairs
 from reports.reliability.scores import by_subset, levels, scored
-from reports.reliability.uncertainty import Answered, answered, calibration
+from reports.reliability.uncertainty import Answered, answered, answered_questions, calibration
 from reports.results import Results, System
+from reports.sources import Sources
 from reports.statistics.ranks import risk_coverage
-from reports.views import SELECTIONS, View, view
+from reports.views import GATE, SELECTIONS, View, view
 
 Panel = tuple[str, Callable[[Axes], None]]
 """A title and what draws below it."""
 
 _SIDE = 2.6
 _ACROSS, _DOWN, _LEFT, _BELOW = _SIDE + 1.1, _SIDE + 0.85, 0.68, 0.5
-_GATE = "Gate on − off"
 _DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)))
 # No mathtext: its parser would be built anew in every process that writes a figure.
 _SCORE: Mapping[Modality, str] = {"text": "rₜ", "audio": "rₐ", "vision": "rᵥ"}
@@ -45,12 +46,13 @@ def has_panel(results: Results) -> list[System]:
     return [system for system in results.systems if scored(system)]
 
 
-def reliability_figure(results: Results, system: System, noise_rule: str) -> Figure | None:
+def reliability_figure(sources: Sources, system: System, noise_rule: str) -> Figure | None:
     """The panels that a system's runs allow; None where they allow none."""
+    results = sources.results
     panels = [
         *_score_panels(results, system, noise_rule),
         *_uncertainty_panels(results, system),
-        *_gate_panels(results, system, noise_rule),
+        *_gate_panels(sources, system, noise_rule),
     ]
     if not panels:
         return None
@@ -58,7 +60,7 @@ def reliability_figure(results: Results, system: System, noise_rule: str) -> Fig
     lines = math.ceil(len(panels) / columns)
     width = _LEFT + _ACROSS * columns
     facts = f"{subtitle(results, [system])} · noise {noise_rule}"
-    if any(title.startswith(_GATE) for title, _ in panels):
+    if any(title.startswith(GATE) for title, _ in panels):
         facts += " · + gate helps, − gate hurts: 95 % band over all cells"
     head = Heading(f"Reliability: {system.label}", facts, width)
     height = _BELOW + _DOWN * lines + head.band - 0.35
@@ -143,7 +145,8 @@ def _draw_availability(axis: Axes, shares: dict[Modality, tuple[np.ndarray, np.n
 
 
 def _uncertainty_panels(results: Results, system: System) -> list[Panel]:
-    said = {name: answered(system, p) for name, p in answered_questions(results).items()}
+    asked = answered_questions(results)
+    said = {name: list(answered(system, question).values()) for name, question in asked.items()}
     said = {name: runs for name, runs in said.items() if runs}
     if not said:
         return []
@@ -208,34 +211,30 @@ def _draw_calibration(axis: Axes, said: dict[str, list[Answered]]) -> None:
     axis.legend(fontsize=8, handlelength=3)
 
 
-def _gate_panels(results: Results, system: System, noise_rule: str) -> list[Panel]:
+def _gate_panels(sources: Sources, system: System, noise_rule: str) -> list[Panel]:
     panels: list[Panel] = []
-    for pair in pairs(results):
-        if pair.on.key != system.key:
-            continue
-        for noise, missing in results.variants("grid", "noise_rule", "missing_rule"):
-            for metric in SELECTIONS[results.task].grid if noise == noise_rule else ():
-                found = effect(pair, metric, noise, missing)
-                if found is not None:
-                    panels.append(_gate_panel(found, view(metric)))
+    for noise, missing in sources.results.variants("grid", "noise_rule", "missing_rule"):
+        for metric in SELECTIONS[sources.results.task].grid if noise == noise_rule else ():
+            grid = grid_questions(noise, missing)
+            found = [sources.answers.get(system, (q,), metric, GATE) for q in grid]
+            cells = [one for one in found if one is not None]
+            if cells:
+                panels.append(_gate_panel(cells, view(metric)))
     return panels
 
 
-def _gate_panel(found: Effect, shown: View) -> Panel:
+def _gate_panel(found: Sequence[Answer], shown: View) -> Panel:
     def draw(axis: Axes) -> None:
-        values = found.cells * shown.scale
+        values = shown.scale * np.array([one.value for one in found]).reshape((len(LEVELS),) * 2)
         reach = max(1.2 * float(np.abs(values).max()), 1e-9)
         good = "PuOr" if shown.higher_is_better else "PuOr_r"
         # Purple is where the gate helps; the signs say it again, and only where it is supported.
         drawn = axis.pcolormesh(
             LEVELS, LEVELS, values.T, cmap=good, norm=TwoSlopeNorm(0, -reach, reach)
         )
-        for cells, sign in (
-            (found.better(shown.higher_is_better), "+"),
-            (found.worse(shown.higher_is_better), "−"),
-        ):
-            for row, column in zip(*np.nonzero(cells), strict=True):
-                place = (LEVELS[row], LEVELS[column])
+        for place, one in zip(product(LEVELS, LEVELS), found, strict=True):
+            sign = {"better": "+", "worse": "−"}.get(one.verdict)
+            if sign:
                 text = axis.text(*place, sign, ha="center", va="center", fontsize=12, color=INK)
                 text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
         axis.set(xlabel=LAMBDA, ylabel=ETA)
@@ -243,7 +242,7 @@ def _gate_panel(found: Effect, shown: View) -> Panel:
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7.5)
 
-    return f"{_GATE}: {shown.unit}", draw
+    return f"{GATE}: {shown.unit}", draw
 
 
 def _plain(axis: Axes) -> None:

@@ -5,18 +5,18 @@ The pair is found in the records: two systems that differ in nothing but the gat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmark.questions import grid_questions
-from reports.answers import system_terms
+from benchmark.questions import Question, grid_questions
+from benchmark.readouts import covers, linear_terms
+from reports.answer import Answer, Asked, Found, Key, between, ordered
 from reports.results import Results, System
-from reports.statistics.inference import Estimate, estimate
-
-Array = NDArray[np.float64]
+from reports.statistics.inference import Array, Estimate, estimate
+from reports.views import BETTER, GATE, SELECTIONS, WORSE, view
 
 SETTING, ON, OFF = "model.ablation", "none", "no_gate"
 """QA-MoE's setting, and its values with and without the gate."""
@@ -30,45 +30,17 @@ class Pair:
     off: System
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What the gate does to a metric: on minus off, in the metric's raw unit.
-
-    Attributes:
-        mean: over the grid.
-        cells: (8, 8) by λ and η.
-        low, high: (8, 8), a 95 % band that holds all 64 cells at once.
-    """
-
-    mean: Estimate
-    cells: Array
-    low: Array
-    high: Array
-
-    def better(self, higher_is_better: bool) -> NDArray[np.bool_]:
-        """(8, 8) the cells in which the gate helps, as far as the band can tell.
-
-        None with fewer than three seeds of a side.
-        """
-        helps = self.low > 0 if higher_is_better else self.high < 0
-        return helps & self.mean.decidable
-
-    def worse(self, higher_is_better: bool) -> NDArray[np.bool_]:
-        """(8, 8) the cells in which it hurts."""
-        return self.better(not higher_is_better)
-
-
 def pairs(results: Results) -> list[Pair]:
     """Every pair among the systems, in their order."""
-    off = {_apart_from_gate(s): s for s in results.systems if _gate(s) == OFF}
+    off = {_apart_from_gate(s): s for s in results.systems if _switch(s) == OFF}
     return [
         Pair(system, off[_apart_from_gate(system)])
         for system in results.systems
-        if _gate(system) == ON and _apart_from_gate(system) in off
+        if _switch(system) == ON and _apart_from_gate(system) in off
     ]
 
 
-def _gate(system: System) -> object:
+def _switch(system: System) -> object:
     return system.records[0].spec.setting(SETTING)
 
 
@@ -76,18 +48,57 @@ def _apart_from_gate(system: System) -> str:
     return system.records[0].spec.apart_from(SETTING)
 
 
-@lru_cache(maxsize=64)  # a verdict, a table and a figure ask for the same
-def effect(pair: Pair, metric: str, noise_rule: str, missing_rule: str) -> Effect | None:
-    """What the gate does on a grid; None where a side was not evaluated there."""
-    grid = grid_questions(noise_rule, missing_rule)
+def gates(results: Results) -> Found:
+    """What the gate does on each grid: on minus off, in the metric's raw unit.
+
+    The grid mean has its own 95 % interval. Cells have a 95 % band that holds all 64 at once, and a
+    verdict by it; so many are better or worse.
+    """
+    found: Found = {}
+    for pair in pairs(results):
+        for noise, missing in results.variants("grid", "noise_rule", "missing_rule"):
+            for metric in SELECTIONS[results.task].grid:
+                found |= _gate(pair, metric, ordered(grid_questions(noise, missing)))
+    return found
+
+
+def _gate(pair: Pair, metric: str, grid: Asked) -> Found:
+    """One grid; nothing where a side was not evaluated there."""
     on, off = (system_terms(system, metric, grid) for system in (pair.on, pair.off))
     if on is None or off is None:
-        return None
+        return {}
     difference = _with_mean(on) - _with_mean(off)
-    cells = difference.at(slice(1, None))
-    side = round(len(grid) ** 0.5)
-    parts = (cells.values, *cells.band())
-    return Effect(difference.at(0), *(part.reshape(side, side) for part in parts))
+    mean, cells = difference.at(0), difference.at(slice(1, None))
+    better = 1 if view(metric).higher_is_better else -1
+
+    def said(side: int) -> str:
+        return ("undecided", "better", "worse")[side * better]
+
+    whole = between(mean, pair.off.label, said(mean.side_of()))
+    low, high = cells.band()
+    sides = mean.decidable * ((low > 0).astype(int) - (high < 0))
+    found = {Key(pair.on.key, grid, metric, GATE): whole}
+    for place, question in enumerate(grid):
+        one = replace(
+            between(cells.at(place), pair.off.label, said(int(sides[place]))),
+            low=float(low[place]),
+            high=float(high[place]),
+            p=math.nan,
+        )
+        found[Key(pair.on.key, (question,), metric, GATE)] = one
+    for quantity, side in ((BETTER, better), (WORSE, -better)):
+        count = float((sides == side).sum())
+        found[Key(pair.on.key, grid, metric, quantity)] = replace(_COUNT, value=count)
+    return found
+
+
+_COUNT = Answer(math.nan, None, math.nan, math.nan, (), ())
+
+
+def system_terms(system: System, metric: str, questions: Sequence[Question]) -> Array | None:
+    """(S, Q, N) linear terms of the runs that cover every question; None where none does."""
+    tables = [record.table for record in system.records if covers(record.table, questions)]
+    return np.stack([linear_terms(one, metric, questions) for one in tables]) if tables else None
 
 
 def _with_mean(terms: Array) -> Estimate:

@@ -8,47 +8,66 @@ Each is over the samples that have m by nature: the others lack it in every row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.questions import noise_questions
+from benchmark.questions import fixed_questions, noise_questions
 from benchmark.readouts import weighted_rows
 from benchmark.table import PredictionTable
 from protocols.availability import contains, subsets
 from protocols.conditions import at_level
 from protocols.modalities import MODALITIES, Modality
-from reports.results import System
+from reports.answer import Found, Key, answer_of, ordered
+from reports.reliability.claims import verdict_of
+from reports.results import Results, System
 from reports.statistics.inference import Array, Estimate, estimate
 from reports.statistics.ranks import auroc, level_correlation
+from reports.views import AUROC, MISSING, RHO, VALUE, view
+
+CLEAN, NOISY = "clean", "noisy"
+
+Parts = dict[str, tuple[float, Array]]
+"""By name: a run's number, and the (N,) influences of its test samples on it."""
 
 
-@dataclass(frozen=True)
-class Follows:
-    """How one modality's score follows its quality; means over runs.
+def scores(results: Results) -> Found:
+    """How the score of each modality follows its quality, system by system and noise rule by rule:
+    its mean on clean input, at the highest λ and where it is missing, ρ and the AUROC."""
+    fixed = ordered(fixed_questions(results.present))
+    found: Found = {}
+    for system, rule, modality in product(results.systems, noise_rules(results), results.present):
+        by_seed = follows(system, rule, modality)
+        along = noise_questions(rule, results.present)
+        asked = {CLEAN: along[:1], NOISY: along[-1:], RHO: along, MISSING: fixed, AUROC: fixed}
+        needed = {RHO: (0.0, False), AUROC: (0.5, True)}
+        for name, one in estimates(by_seed).items():
+            quantity = VALUE if name in (CLEAN, NOISY) else name
+            metric = f"r_{modality}"
+            verdict = verdict_of(one, *needed[name]) if name in needed else ""
+            found[Key(system.key, ordered(asked[name]), metric, quantity)] = replace(
+                answer_of(one, tuple(by_seed), view(metric, quantity).bounds), verdict=verdict
+            )
+    return found
 
-    Attributes:
-        clean, noisy, missing: the mean of r_m on clean input, at the highest λ, and where m is
-            missing.
-        correlation: Spearman's correlation of r_m with λ; the paper says below 0.
-        auroc: of 1 - r_m for m being missing; the paper says above 0.5.
-    """
 
-    clean: Estimate
-    noisy: Estimate
-    missing: Estimate
-    correlation: Estimate
-    auroc: Estimate
+def estimates(by_seed: Mapping[int, Parts]) -> dict[str, Estimate]:
+    """By name, over the runs."""
+    runs = list(by_seed.values())
+    return {
+        name: estimate(np.stack([run[name][0] + run[name][1] for run in runs]))
+        for name in (runs[0] if runs else ())
+    }
 
 
-def estimates(values: Array, influences: Array) -> list[Estimate]:
-    """Estimates from each run's values and its samples' influences: (S, K) and (S, K, N)."""
-    found = estimate(values[..., None] + influences)
-    return [found.at(k) for k in range(values.shape[1])]
+def noise_rules(results: Results) -> list[str]:
+    """The noise rules along which every level was evaluated with everything available."""
+    rules = {rule for name in ("II", "grid") for (rule,) in results.variants(name, "noise_rule")}
+    return sorted(rules)
 
 
 def scored(system: System) -> list[PredictionTable]:
@@ -56,49 +75,47 @@ def scored(system: System) -> list[PredictionTable]:
     return [r.table for r in system.records if r.table.reliability is not None]
 
 
-@lru_cache(maxsize=512)  # a verdict, a table and a figure ask for the same
-def follows(system: System, noise_rule: str, modality: Modality) -> Follows | None:
-    """How a modality's score follows its quality; None where no run was evaluated on it."""
-    found = []
-    for table in scored(system):
-        try:
-            found.append(_of_run(table, noise_rule, modality))
-        except KeyError:
-            continue
-    if not found:
-        return None
-    values = np.array([values for values, _ in found])
-    influences = np.array([influences for _, influences in found])
-    return Follows(*estimates(values, influences))
+def follows(system: System, noise_rule: str, modality: Modality) -> dict[int, Parts]:
+    """How a modality's score follows its quality, for each seed that was evaluated on it."""
+    found = {}
+    for record in system.records:
+        if record.table.reliability is not None:
+            try:
+                found[record.spec.seed] = _of_run(record.table, noise_rule, modality)
+            except KeyError:
+                continue
+    return found
 
 
-def _of_run(
-    table: PredictionTable, noise_rule: str, modality: Modality
-) -> tuple[list[float], list[Array]]:
-    """Values and influences in the order of :class:`Follows`.
+def _of_run(table: PredictionTable, noise_rule: str, modality: Modality) -> Parts:
+    """Over the samples that have the modality by nature.
 
-    Over the samples that have the modality by nature. Of the N drawn they are as many as chance has
-    it, so each one's influence is larger by N over their number, and the others have none.
+    Of the N drawn they are as many as chance has it, so each one's influence is larger by N over
+    their number, and the others have none.
     """
     by_draw = levels(table, noise_rule, modality)
     without_noise, lacks = by_subset(table, modality)
     has = having(table, modality)
-    count = int(has.sum())
-    weight = np.full(count, 1 / count)
+    weight = np.full(int(has.sum()), 1 / int(has.sum()))
     ranked = [level_correlation(values, weight) for values in by_draw]
-    detected = auroc(1 - without_noise, lacks, weight)
-    means = [
-        by_draw[:, 0].mean(axis=0),
-        by_draw[:, -1].mean(axis=0),
-        without_noise[lacks].mean(axis=0),
-    ]
-    values = [float(one.mean()) for one in means]
-    correlation = float(np.mean([value for value, _ in ranked]))
-    influence = np.mean([one for _, one in ranked], axis=0)
-    influences = [*(one - one.mean() for one in means), influence, detected[1]]
-    whole = np.zeros((len(influences), len(has)))
-    whole[:, has] = np.stack(influences) * (len(has) / count)
-    return [*values, correlation, detected[0]], list(whole)
+    parts = {
+        RHO: (float(np.mean([x for x, _ in ranked])), np.mean([one for _, one in ranked], axis=0)),
+        AUROC: auroc(1 - without_noise, lacks, weight),
+    }
+    for name, of_samples in (
+        (CLEAN, by_draw[:, 0].mean(axis=0)),
+        (NOISY, by_draw[:, -1].mean(axis=0)),
+        (MISSING, without_noise[lacks].mean(axis=0)),
+    ):
+        mean = float(of_samples.mean())
+        parts[name] = mean, of_samples - mean
+    return {name: (value, _among(has, one)) for name, (value, one) in parts.items()}
+
+
+def _among(has: NDArray[np.bool_], influences: Array) -> Array:
+    whole = np.zeros(len(has))
+    whole[has] = influences * (len(has) / len(influences))
+    return whole
 
 
 def having(table: PredictionTable, modality: Modality) -> NDArray[np.bool_]:

@@ -6,19 +6,33 @@ The claims and what decides them are in :mod:`reports.reliability.claims`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from benchmark.questions import Question, grid_questions
+from benchmark.questions import Question, fixed_questions, grid_questions, noise_questions
 from protocols.conditions import LEVELS
 from reports import captions
-from reports.reliability.claims import Claim, answered_questions, claims_of, conclusion, noise_rules
-from reports.reliability.gate import Effect, Pair, effect, pairs
-from reports.reliability.scores import Follows, follows, scored
-from reports.reliability.uncertainty import COVERED, Worth, worth
+from reports.reliability.claims import Claim, claims_of
+from reports.reliability.gate import pairs
+from reports.reliability.mechanism import concluded
+from reports.reliability.scores import noise_rules, scored
+from reports.reliability.uncertainty import COVERED, answered_questions
 from reports.results import System
-from reports.statistics.inference import Estimate
-from reports.tables.robustness import Sources, table_name
-from reports.tables.table import Cell, Column, Row, Table
-from reports.views import SELECTIONS, View, view
+from reports.sources import Sources
+from reports.tables.robustness import table_name
+from reports.tables.rows import Average, Show, cell_of, pivot
+from reports.tables.table import DASH, Cell, Column, Row, Table
+from reports.views import (
+    AUROC,
+    BETTER,
+    GATE,
+    MECHANISM,
+    MISSING,
+    RHO,
+    SELECTIONS,
+    VALUE,
+    WORSE,
+    view,
+)
 
 NOT_TESTED = "not tested: no run without the gate"
 _TOP = f"{LEVELS[-1]:g}"
@@ -47,16 +61,13 @@ def _verdict_table(everything: Sources, noise_rule: str) -> Table:
     """Of the systems that are compared; the other side of a gate may be a variant of one."""
     results = everything.compared.results
     systems = [system for system in results.systems if scored(system)]
-    made = []
+    made: list[Row] = []
     for system in systems:
-        claims = claims_of(everything.results, system, noise_rule)
-        for claim in claims:
-            needs = f"{'>' if claim.above else '<'} {claim.threshold:g}"
-            words = NOT_TESTED if claim.estimate is None else claim.verdict
-            cells = (_estimate(claim.estimate, claim.decimals), Cell(text=needs), Cell(text=words))
-            made.append(Row(claim.text, cells, section=system.label))
-        cells = (Cell(text="–"), Cell(text="–"), Cell(text=conclusion(claims)))
-        made.append(Row("The mechanism", cells, section=system.label))
+        claims = claims_of(everything.results, system, noise_rule, everything.answers.rows)
+        made += [Row(one.text, _claim_cells(one), section=system.label) for one in claims]
+        said = everything.answers.rows[concluded(system, noise_rule)].verdict
+        cells = (Cell(text=DASH), Cell(text=DASH), Cell(text=said))
+        made.append(Row(MECHANISM, cells, section=system.label))
     return Table(
         table_name("reliability-verdicts", noise_rule),
         "Does reliability mean anything? Verdicts",
@@ -76,14 +87,29 @@ def _verdict_table(everything: Sources, noise_rule: str) -> Table:
     )
 
 
+def _claim_cells(claim: Claim) -> tuple[Cell, ...]:
+    shown = view(claim.about.metric, claim.about.quantity)
+    measured = Cell(decimals=shown.decimals)
+    if claim.answer:
+        measured = replace(cell_of(claim.answer, shown, "interval"), n=0)
+    words = claim.verdict if claim.answer else NOT_TESTED
+    needs = f"{'>' if claim.above else '<'} {claim.threshold:g}"
+    return measured, Cell(text=needs), Cell(text=words)
+
+
 def _score_table(sources: Sources, noise_rule: str) -> Table:
     results = sources.results
     systems = [system for system in results.systems if scored(system)]
-    made = []
-    for system in systems:
-        found = [follows(system, noise_rule, modality) for modality in results.present]
-        cells = tuple(cell for one in found for cell in _score_cells(one))
-        made.append(Row(system.label, cells, seeds=len(system.records)))
+    along = noise_questions(noise_rule, results.present)
+    every, subsets = tuple(along), tuple(fixed_questions(results.present))
+    columns: dict[str, tuple[tuple[Question, ...], str, Show]] = {
+        "clean": (every[:1], VALUE, "spread"),
+        f"λ = {_TOP}": (every[-1:], VALUE, "spread"),
+        "missing": (subsets, MISSING, "spread"),
+        RHO: (every, RHO, "interval"),
+        AUROC: (subsets, AUROC, "interval"),
+    }
+    averages = [Average(f"r_{m}", *asked) for m in results.present for asked in columns.values()]
     return Table(
         table_name("reliability-scores", noise_rule),
         "Reliability scores under noise and missing modalities",
@@ -95,34 +121,34 @@ def _score_table(sources: Sources, noise_rule: str) -> Table:
             "counted alike; 0.5 is chance.",
             captions.INTERVALS,
         ),
-        tuple(
-            Column(title, modality)
-            for modality in results.present
-            for title in ("clean", f"λ = {_TOP}", "missing", "ρ(r, λ)", "AUROC")
-        ),
-        tuple(made),
-    )
-
-
-def _score_cells(found: Follows | None) -> tuple[Cell, ...]:
-    if found is None:
-        return (Cell(decimals=3),) * 5
-    means = (found.clean, found.noisy, found.missing)
-    return (
-        *(Cell(one.value, one.std, one.seeds, decimals=3) for one in means),
-        _estimate(found.correlation, 3),
-        _estimate(found.auroc, 3),
+        tuple(Column(title, modality) for modality in results.present for title in columns),
+        tuple(pivot(sources.answers, systems, averages)),
     )
 
 
 def _uncertainty_table(sources: Sources, systems: Sequence[System]) -> Table:
     results = sources.results
     asked = answered_questions(results)
-    made = []
-    for system in systems:
-        cells = tuple(c for p in asked.values() for c in _worth_cells(worth(system, p)))
-        made.append(Row(system.label, cells, seeds=len(system.records)))
     error = "|ŷ − y|" if results.task == "regression" else "error"
+    columns: list[tuple[str, str, Show]] = [
+        ("AURC", "aurc", "interval"),
+        ("random", "aurc_random", "spread"),
+        ("oracle", "aurc_oracle", "spread"),
+        ("way to oracle", "way_to_oracle", "interval"),
+        (f"ρ(s, {error})", "s_correlation", "spread"),
+    ]
+    if results.task == "regression":
+        columns += [
+            ("NLL", "nll", "spread"),
+            ("NLL gain", "nll_gain", "interval"),
+            (f"{100 * COVERED:g} % coverage, %", "coverage", "interval"),
+            ("ENCE", "ence", "spread"),
+        ]
+    averages = [
+        Average(metric, (question,), show=show)
+        for question in asked.values()
+        for _, metric, show in columns
+    ]
     likelihood = (
         "NLL: Gaussian, per sample; beside it what s gains on the best constant variance. "
         f"Coverage: share of labels within ŷ ± z σ, nominally {100 * COVERED:g} %. ENCE: mean over "
@@ -140,49 +166,34 @@ def _uncertainty_table(sources: Sources, systems: Sequence[System]) -> Table:
             f"the other. ρ: Spearman's correlation of s with {error}. {likelihood}",
             captions.INTERVALS,
         ),
-        tuple(
-            Column(title, name)
-            for name in asked
-            for title in (
-                *("AURC", "random", "oracle", "way to oracle, %", f"ρ(s, {error})"),
-                *("NLL", "NLL gain", f"{100 * COVERED:g} % coverage, %", "ENCE"),
-            )
-        ),
-        tuple(made),
-    )
-
-
-def _worth_cells(found: Worth | None) -> tuple[Cell, ...]:
-    if found is None:
-        return (Cell(decimals=3),) * 9
-    plain = (found.random, found.oracle)
-    return (
-        _estimate(found.aurc, 3),
-        *(Cell(one.value, one.std, one.seeds, decimals=3) for one in plain),
-        _estimate(found.gain, 1, 100.0),
-        Cell(found.correlation.value, found.correlation.std, decimals=3),
-        Cell(found.nll.value, found.nll.std, decimals=3) if found.nll else Cell(text="–"),
-        _estimate(found.nll_gain, 3) if found.nll_gain else Cell(text="–"),
-        _estimate(found.coverage, 1, 100.0) if found.coverage else Cell(text="–"),
-        Cell(found.ence.value, found.ence.std, decimals=3) if found.ence else Cell(text="–"),
+        tuple(Column(title, name) for name in asked for title, _, _ in columns),
+        tuple(pivot(sources.answers, systems, averages)),
     )
 
 
 def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
     results = sources.results
-    found_pairs = pairs(results)
-    systems = [system for pair in found_pairs for system in (pair.on, pair.off)]
-    made = []
+    found = pairs(results)
+    grid = grid_questions(noise_rule, missing_rule)
+    columns: dict[str, tuple[Sequence[Question], tuple[str, Show]]] = {
+        "Grid mean": (grid, (GATE, "interval")),
+        "Clean": (grid[:1], (GATE, "interval")),
+        f"({_TOP}, {_TOP})": (grid[-1:], (GATE, "interval")),
+        BETTER: (grid, (BETTER, "spread")),
+        WORSE: (grid, (WORSE, "spread")),
+        "Verdict": (grid, (GATE, "verdict")),
+    }
+    made: list[Row] = []
     for metric in SELECTIONS[results.task].grid:
-        for pair in found_pairs:
-            found = effect(pair, metric, noise_rule, missing_rule)
-            cells = _gate_cells(found, view(metric))
-            made.append(Row(pair.on.label, cells, section=view(metric).heading, seeds=_seeds(pair)))
+        averages = [Average(metric, tuple(q), *rest) for q, rest in columns.values()]
+        heading = view(metric).heading
+        made += pivot(sources.answers, [pair.on for pair in found], averages, heading)
+    systems = [system for pair in found for system in (pair.on, pair.off)]
     return Table(
         table_name("gate", noise_rule, missing_rule),
         "Gate on minus gate off, at every cell of the λ×η grid",
         (
-            *captions.common(results.only(systems), grid_questions(noise_rule, missing_rule)),
+            *captions.common(results.only(systems), grid),
             "Differences to the same model trained without the gate (r_m = 1), paired by sample. "
             "The grid mean has its own 95 % interval; for single cells the intervals are a band "
             "that holds all 64 at once with 95 %, and a cell counts as better or worse where the "
@@ -190,49 +201,6 @@ def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
             "undecided.",
             captions.INTERVALS,
         ),
-        (
-            Column("Grid mean"),
-            Column("Clean"),
-            Column(f"({_TOP}, {_TOP})"),
-            Column("Cells better"),
-            Column("Cells worse"),
-            Column("Gate"),
-        ),
+        tuple(map(Column, columns)),
         tuple(made),
     )
-
-
-def _seeds(pair: Pair) -> int:
-    return min(len(pair.on.records), len(pair.off.records))
-
-
-def _gate_cells(found: Effect | None, shown: View) -> tuple[Cell, ...]:
-    if found is None:
-        return (Cell(decimals=shown.decimals),) * 6
-    ends = [
-        Cell(
-            float(found.cells[place]) * shown.scale,
-            decimals=shown.decimals,
-            interval=(
-                float(found.low[place]) * shown.scale,
-                float(found.high[place]) * shown.scale,
-            ),
-        )
-        for place in ((0, 0), (-1, -1))
-    ]
-    claim = Claim("", found.mean, 0.0, shown.higher_is_better, 0)
-    words = {"supported": "helps", "contradicted": "hurts", "undecided": "undecided"}
-    return (
-        _estimate(found.mean, shown.decimals, shown.scale),
-        *ends,
-        Cell(float(found.better(shown.higher_is_better).sum()), decimals=0),
-        Cell(float(found.worse(shown.higher_is_better).sum()), decimals=0),
-        Cell(text=words[claim.verdict]),
-    )
-
-
-def _estimate(found: Estimate | None, decimals: int, scale: float = 1.0) -> Cell:
-    if found is None:
-        return Cell(decimals=decimals)
-    scaled = found.times(scale)
-    return Cell(scaled.value, scaled.std, decimals=decimals, interval=scaled.interval)

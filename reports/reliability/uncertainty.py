@@ -7,8 +7,8 @@ is the density of nothing, so there s has no likelihood and no intervals to cali
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,13 @@ from scipy.special import ndtri
 from benchmark.questions import Question
 from benchmark.readouts import weighted_rows
 from benchmark.table import PredictionTable
-from reports.reliability.scores import estimates
-from reports.results import System
-from reports.statistics.inference import Array, Estimate
+from reports.answer import Found, Key, answer_of
+from reports.reliability.claims import verdict_of
+from reports.reliability.scores import Parts, estimates
+from reports.results import Results, System
+from reports.statistics.inference import Array
 from reports.statistics.ranks import aurc, spearman
+from reports.views import view
 
 COVERED = 0.9
 """The nominal coverage of the intervals ŷ ± z σ whose true coverage is measured."""
@@ -47,59 +50,48 @@ class Answered:
     regression: bool
 
 
-@dataclass(frozen=True)
-class Worth:
-    """What the log-variance is worth under a condition.
+def worths(results: Results) -> Found:
+    """What each system's log-variance is worth, on clean input and on each mixture of Protocol III:
 
-    Attributes:
-        aurc: the area under the risk–coverage curve.
-        random: the same of a random ranking: the mean risk.
-        oracle: the same of ranking by the error itself.
-        gain: the share of the way from random to oracle.
-        correlation: Spearman's of s with the error.
-        nll: the Gaussian negative log-likelihood per sample; None for classification, as are the
-            next three.
-        nll_gain: how much lower it is than with the best constant variance.
-        coverage: the share of answers within their 90 % interval.
-        ence: expected normalised calibration error, in 10 bins of equal weight (Levi et al., 2022).
+    ============================  ================================================================
+    aurc, aurc_random,            area under the risk–coverage curve; that of a random ranking, the
+    aurc_oracle                   mean risk; and of ranking by the error itself
+    way_to_oracle                 the share of the way from random to oracle
+    s_correlation                 Spearman's of s with the error
+    nll, nll_gain                 Gaussian negative log-likelihood per sample, and how much lower
+                                  that is than with the best constant variance
+    coverage                      the share of answers within their 90 % interval
+    ence                          expected normalised calibration error, in 10 bins of equal weight
+                                  (Levi et al., 2022)
+    ============================  ================================================================
+
+    The last four of a Gaussian, so of regression, only.
     """
-
-    aurc: Estimate
-    random: Estimate
-    oracle: Estimate
-    gain: Estimate
-    correlation: Estimate
-    nll: Estimate | None
-    nll_gain: Estimate | None
-    coverage: Estimate | None
-    ence: Estimate | None
-
-
-@lru_cache(maxsize=512)  # a verdict, a table and a figure ask for the same
-def worth(system: System, question: Question) -> Worth | None:
-    """What a system's log-variance is worth; None where no run has one under the condition."""
-    found = [_of_run(said) for said in answered(system, question)]
-    if not found:
-        return None
-    values = np.array([values for values, _ in found])
-    influences = np.array([influences for _, influences in found])
-    known = estimates(values, influences)
-    return Worth(*known, *([None] * (9 - len(known))))
+    found: Found = {}
+    for system, question in product(results.systems, answered_questions(results).values()):
+        by_seed = {seed: _of_run(said) for seed, said in answered(system, question).items()}
+        for metric, one in estimates(by_seed).items():
+            verdict = verdict_of(one, 0.0, above=True) if metric == "way_to_oracle" else ""
+            found[Key(system.key, (question,), metric)] = replace(
+                answer_of(one, tuple(by_seed), view(metric).bounds), verdict=verdict
+            )
+    return found
 
 
-def has_log_variance(system: System) -> bool:
-    """Whether some run of a system gives one."""
-    return any(record.table.log_variance is not None for record in system.records)
+def answered_questions(results: Results) -> dict[str, Question]:
+    """Where the log-variance is judged: on clean input and on each mixture of Protocol III."""
+    chosen = [h for h in results.overview if h.questions[0].protocol in ("clean", "III")]
+    return {headline.title: headline.questions[0] for headline in chosen}
 
 
-def answered(system: System, question: Question) -> list[Answered]:
-    """What each run with a log-variance said under a condition that it was evaluated on."""
-    found = []
+def answered(system: System, question: Question) -> dict[int, Answered]:
+    """What each seed's run with a log-variance said under a condition, where it was evaluated."""
+    found = {}
     for record in system.records:
         if record.table.log_variance is None:
             continue
         try:
-            found.append(_answers(record.table, question))
+            found[record.spec.seed] = _answers(record.table, question)
         except KeyError:
             continue
     return found
@@ -124,29 +116,31 @@ def _answers(table: PredictionTable, question: Question) -> Answered:
     return Answered(error.ravel()[used], log_variance[used], weight[used], sample[used], regression)
 
 
-def _of_run(said: Answered) -> tuple[list[float], list[Array]]:
-    """Values and (N,) influences in the order of :class:`Worth`; four fewer for classes."""
+def _of_run(said: Answered) -> Parts:
+    """The numbers of :func:`worths`; ranks and bins are taken as fixed, without influences."""
     risk, s, weight = said.risk, said.log_variance, said.weight
     area, of_area = aurc(risk, s, weight)
     best, _ = aurc(risk, risk, weight)
     mean = float(weight @ risk)
     reach = mean - best if mean > best else 1.0
-    gain = (mean - area) / reach
     still = np.zeros_like(risk)
-    parts = [
-        (area, of_area),
-        (mean, risk - mean),
-        (best, still),
-        (gain, (risk - mean - of_area) / reach),
-        (spearman(risk, s, weight), still),
-    ]
+    parts = {
+        "aurc": (area, of_area),
+        "aurc_random": (mean, risk - mean),
+        "aurc_oracle": (best, still),
+        "way_to_oracle": ((mean - area) / reach, (risk - mean - of_area) / reach),
+        "s_correlation": (spearman(risk, s, weight), still),
+    }
     if said.regression:
         own, constant = _likelihoods(said)
-        parts += [_mean(values, weight) for values in (own, constant - own, _inside(said))]
-        parts.append((ence(risk, s, weight), still))
+        parts["nll"], parts["nll_gain"] = _mean(own, weight), _mean(constant - own, weight)
+        parts["coverage"] = _mean(_inside(said), weight)
+        parts["ence"] = ence(risk, s, weight), still
     size = int(said.sample.max()) + 1
-    influences = [size * _by_sample(said.sample, weight * one, size) for _, one in parts]
-    return [value for value, _ in parts], influences
+    return {
+        name: (value, size * _by_sample(said.sample, weight * one, size))
+        for name, (value, one) in parts.items()
+    }
 
 
 def _by_sample(sample: NDArray[np.intp], values: Array, size: int) -> Array:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from benchmark.questions import Question, fixed_questions, noise_questions, random_questions
 from reports import captions
 from reports.beside import NOT_STATED, TRAINED
+from reports.sources import Sources
 from reports.specialists import PER_INTENSITY, PER_RATE, Degradation
 from reports.subjects import Subject
-from reports.tables.robustness import Sources, caption, table_name
+from reports.tables.robustness import caption, table_name
 from reports.tables.rows import Average, rows
 from reports.tables.table import Column, Row, Table
 from reports.views import SELECTIONS, view
@@ -96,7 +97,7 @@ _SPECIALISTS = (
 
 def _with_specialists(sources: Sources, degradation: Degradation, rule: str) -> list[Subject]:
     """The compared systems, and below them the specialists."""
-    found = sources.answers.specialists
+    found = sources.answers.measured.specialists
     own = [one for one in found if (one.degradation, one.rule) == (degradation, rule)]
     return [*sources.compared.results.systems, *own]
 

@@ -6,8 +6,9 @@ from benchmark.questions import Question
 from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import System
-from reports.tables.robustness import Sources, table_name
-from reports.tables.rows import Average, cell, floor_cell
+from reports.sources import Sources
+from reports.tables.robustness import table_name
+from reports.tables.rows import Average, cell, floor_rows
 from reports.tables.table import Column, Row, Table
 from reports.views import SELECTIONS, view
 
@@ -40,7 +41,7 @@ def grid_table(
         cells = tuple(cell(sources.answers, system, Average(metric, (q,))) for q in row)
         made.append(Row(f"λ = {intensity:g}", cells, seeds=len(system.records)))
     has_published = any(c.published is not None for row in made for c in row.cells)
-    made += [Row(f.label, (floor_cell(f, metric),) * len(LEVELS), "floor") for f in sources.floors]
+    made += floor_rows(sources.answers, [Average(metric, (q,)) for q in row])
     source = "Table 8 (single checkpoint; its training is taken to be spectrum)"
     return Table(
         table_name("table8-grid", noise_rule, missing_rule, shown.title, system.key),

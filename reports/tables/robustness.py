@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
-from benchmark.efficiency.kept import Efficiency
 from benchmark.questions import Question, clean_question
 from benchmark.systems import slug
 from protocols.availability import mask_of, name_of
 from protocols.conditions import JOINTS
 from reports import captions
-from reports.answers import Answers
 from reports.beside import TRAINED, table_of
-from reports.floors import Floor, floors
-from reports.published import Published, published
 from reports.results import Results
+from reports.sources import Sources
 from reports.subjects import Subject
 from reports.tables.rows import Average, Beside, rows
 from reports.tables.table import Column, Table
@@ -25,43 +21,6 @@ _USUAL = ("bernoulli", "uniform_0.7")
 
 Block = tuple[str, Question]
 """A group of columns: its heading, and the condition that its metrics are measured under."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What every table is made of.
-
-    Attributes:
-        answers: of all systems.
-        results: the systems that are shown.
-        efficiency: what was measured of the cost of models on this data set's shapes.
-    """
-
-    answers: Answers
-    results: Results
-    efficiency: Sequence[Efficiency] = ()
-
-    @staticmethod
-    def of(results: Results, efficiency: Sequence[Efficiency] = ()) -> Sources:
-        """The sources of one data set's results, and of what was measured of its models' cost."""
-        about = [one for one in efficiency if one.dataset == results.dataset]
-        answers = Answers(results, floors(results), published(results.dataset))
-        return Sources(answers, results, about)
-
-    @property
-    def floors(self) -> Sequence[Floor]:
-        """The best constant predictions."""
-        return self.answers.floors
-
-    @property
-    def paper(self) -> Published:
-        """The published numbers."""
-        return self.answers.paper
-
-    @property
-    def compared(self) -> Sources:
-        """The sources of tables that compare models: without variants and specialists."""
-        return replace(self, results=self.results.compared)
 
 
 def main_tables(everything: Sources) -> list[Table]:
@@ -159,7 +118,7 @@ def block_table(
     nobody_ran: Sequence[tuple[str, str]] = (),
     notes: tuple[str, ...] = (),
     more_caption: tuple[str, ...] = (),
-    beside: Beside | None = None,
+    beside: Beside = "answer",
 ) -> Table:
     """Rows by metrics, a group of columns for each block.
 
@@ -172,11 +131,13 @@ def block_table(
         nobody_ran: (model title, training) of rows that are only published.
         notes: where the published numbers are from.
         more_caption: sentences of this table only.
-        beside: where the published numbers are other than the answers'.
+        beside: the published numbers that stand beside the rows.
     """
     metrics = SELECTIONS[sources.results.task].main
-    averages = [Average(metric, (question,)) for _, question in blocks for metric in metrics]
-    made = rows(sources.answers, subjects, averages, nobody_ran, beside=beside)
+    averages = [
+        Average(metric, (question,), beside=beside) for _, question in blocks for metric in metrics
+    ]
+    made = rows(sources.answers, subjects, averages, nobody_ran)
     joints = (question.joint for _, question in blocks if question.joint)
     sentences = tuple(text for joint in joints for text in _joint_sentence(joint))
     questions = [question for _, question in blocks]

@@ -2,40 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from benchmark.questions import Question
+from reports.answer import Answer
 from reports.answers import Answers
-from reports.beside import printed
+from reports.beside import ablation_printed, printed
 from reports.floors import Floor
+from reports.grid_summary import named
+from reports.results import System
 from reports.subjects import Subject
-from reports.tables.table import Cell, Row
-from reports.views import view
+from reports.tables.table import DASH, Cell, Row
+from reports.views import VALUE, View, view
+
+Beside = Literal["answer", "ablation", "nothing"]
+Show = Literal["spread", "interval", "p", "holm", "verdict", "place"]
 
 
 @dataclass(frozen=True)
 class Average:
-    """What a cell asks: a metric under one condition, or its average over several."""
+    """What a cell asks: a metric under one condition, or its average over several.
+
+    Attributes:
+        metric: its name.
+        questions: the conditions.
+        quantity: the metric itself, or what else is made of it.
+        show: what is printed of the answer: the number with its standard deviation over seeds or
+            with its interval, a p, a word, or the condition that it was found at.
+        beside: the published number that stands beside it.
+    """
 
     metric: str
     questions: tuple[Question, ...]
-
-
-Beside = Callable[[Subject, Average], float | None]
-"""The published number beside a cell, in place of the answer's own."""
+    quantity: str = VALUE
+    show: Show = "spread"
+    beside: Beside = "answer"
 
 
 def cell(answers: Answers, subject: Subject, average: Average) -> Cell:
-    """Mean, spread and count over seeds; a missing cell where no run was evaluated there."""
-    shown = view(average.metric)
-    found = answers.get(subject, average.questions, average.metric)
-    published = answers.published(subject, average.questions, average.metric)
-    if found is None:
-        return Cell(published=published, decimals=shown.decimals)
+    """What is asked of one subject; a missing cell where no run was evaluated there."""
+    metric, quantity = average.metric, average.quantity
+    shown = view(metric, quantity)
+    found = answers.get(subject, average.questions, metric, quantity)
+    made = Cell(decimals=shown.decimals) if found is None else cell_of(found, shown, average.show)
+    return replace(made, published=_published(answers, subject, average))
+
+
+def _published(answers: Answers, subject: Subject, average: Average) -> float | None:
+    asked, metric = average.questions, average.metric
+    if average.beside == "ablation" and isinstance(subject, System):
+        return ablation_printed(answers.paper, subject, asked, metric)
+    if average.beside == "answer" and average.quantity == VALUE:
+        return answers.measured.published(subject, asked, metric)
+    return None
+
+
+def cell_of(found: Answer, shown: View, show: Show) -> Cell:
+    """An answer as it is printed."""
+    if show == "verdict":
+        return Cell(text=found.verdict)
+    if show == "place":
+        assert found.at is not None
+        return Cell(text=" → ".join(filter(None, (found.reference, named(found.at)))))
+    if show in ("p", "holm"):
+        p = found.p if show == "p" else found.holm
+        return Cell(text=DASH) if math.isnan(p) else Cell(p, decimals=4)
     std = None if found.std is None else found.std * shown.scale
-    value = found.value * shown.scale
-    return Cell(value, std, len(found.seeds), published, shown.decimals)
+    ends = (found.low * shown.scale, found.high * shown.scale) if show == "interval" else None
+    value, count = found.value * shown.scale, len(found.seeds)
+    return Cell(value, std, count, decimals=shown.decimals, interval=ends)
+
+
+def pivot(
+    answers: Answers, subjects: Sequence[Subject], averages: Sequence[Average], section: str = ""
+) -> list[Row]:
+    """A row for each subject and a cell for each average, without marks."""
+    columns = [[cell(answers, subject, average) for subject in subjects] for average in averages]
+    return _rows(subjects, columns, section)
+
+
+def _rows(
+    subjects: Sequence[Subject], columns: Sequence[Sequence[Cell]], section: str
+) -> list[Row]:
+    return [
+        Row(subject.label, tuple(cells), section=section, seeds=len(subject.seeds))
+        for subject, *cells in zip(subjects, *columns, strict=True)
+    ]
 
 
 def column(answers: Answers, subjects: Sequence[Subject], average: Average) -> list[Cell]:
@@ -51,7 +106,6 @@ def rows(
     averages: Sequence[Average],
     only_published: Sequence[tuple[str, str]] = (),
     section: str = "",
-    beside: Beside | None = None,
 ) -> list[Row]:
     """Subjects, then floors, then models that are only published: one row each.
 
@@ -61,19 +115,9 @@ def rows(
         averages: one for each column.
         only_published: (model title, training) of the rows that nobody ran.
         section: the heading that the rows stand under.
-        beside: where the published numbers are other than the answers'.
     """
-    columns = [column(answers, subjects, average) for average in averages]
-    found = []
-    for subject, *cells in zip(subjects, *columns, strict=True):
-        if beside is not None:
-            cells = [
-                replace(one, published=beside(subject, average))
-                for one, average in zip(cells, averages, strict=True)
-            ]
-        count = len(subject.seeds)
-        found.append(Row(subject.label, tuple(cells), section=section, seeds=count))
-    found += [_floor_row(floor, averages, section) for floor in answers.floors]
+    found = _rows(subjects, [column(answers, subjects, one) for one in averages], section)
+    found += floor_rows(answers, averages, section)
     for title, training in dict.fromkeys(only_published):
         row = _published_row(answers, title, training, averages, section)
         if any(one.published is not None for one in row.cells):
@@ -95,12 +139,18 @@ def _published_row(
     return Row(f"published: {title} · {training}", cells, "published", section)
 
 
-def _floor_row(floor: Floor, averages: Sequence[Average], section: str) -> Row:
-    cells = (floor_cell(floor, average.metric) for average in averages)
-    return Row(floor.label, tuple(cells), "floor", section)
+def floor_rows(answers: Answers, averages: Sequence[Average], section: str = "") -> list[Row]:
+    """A row for each constant prediction."""
+    return [
+        Row(one.label, tuple(floor_cell(one, a) for a in averages), "floor", section)
+        for one in answers.floors
+    ]
 
 
-def floor_cell(floor: Floor, metric: str) -> Cell:
+def floor_cell(floor: Floor, average: Average) -> Cell:
     """What a constant prediction scores, whatever the condition."""
-    shown = view(metric)
-    return Cell(floor.metrics[metric] * shown.scale, decimals=shown.decimals)
+    shown = view(average.metric, average.quantity)
+    if average.show == "place":
+        return Cell(text=DASH)
+    value = floor.value(average.metric, average.quantity)
+    return Cell(value * shown.scale, decimals=shown.decimals)

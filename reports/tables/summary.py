@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from benchmark.questions import grid_questions
 from protocols.conditions import LEVELS
 from reports import captions
-from reports.answer import Answer
-from reports.results import System
-from reports.statistics.summaries import Place, steps_of
-from reports.tables.robustness import Sources, table_name
-from reports.tables.table import Cell, Column, Row, Table
-from reports.views import SELECTIONS, View, view
+from reports.sources import Sources
+from reports.statistics.summaries import steps_of
+from reports.tables.robustness import table_name
+from reports.tables.rows import Average, Show, floor_rows, pivot
+from reports.tables.table import Column, Row, Table
+from reports.views import (
+    AREA_IN_INTENSITY,
+    AREA_IN_RATE,
+    DROP,
+    RISES,
+    SELECTIONS,
+    STEEPEST,
+    VALUE,
+    WORST,
+    view,
+)
 
-_CORNER = f"({LEVELS[-1]:g}, {LEVELS[-1]:g})"
-_COLUMNS = (
-    Column("Grid mean"),
-    Column("Area in λ"),
-    Column("Area in η"),
-    Column(f"Drop at {_CORNER}, %"),
-    Column("value", "Worst cell"),
-    Column("(λ, η)", "Worst cell"),
-    Column("loss", "Steepest step"),
-    Column("(λ, η) → (λ, η)", "Steepest step"),
-    Column("Non-monotone steps"),
+_COLUMNS: Sequence[tuple[Column, str, Show]] = (
+    (Column("Grid mean"), VALUE, "interval"),
+    (Column(AREA_IN_INTENSITY), AREA_IN_INTENSITY, "interval"),
+    (Column(AREA_IN_RATE), AREA_IN_RATE, "interval"),
+    (Column(f"{DROP}, %"), DROP, "interval"),
+    (Column("value", WORST), WORST, "interval"),
+    (Column("(λ, η)", WORST), WORST, "place"),
+    (Column("loss", STEEPEST), STEEPEST, "interval"),
+    (Column("(λ, η) → (λ, η)", STEEPEST), STEEPEST, "place"),
+    (Column(RISES), RISES, "spread"),
 )
 _MEANING = (
     "Area: under the curve in λ with nothing missing, and in η without noise, divided by its "
@@ -45,70 +56,23 @@ def summary_tables(everything: Sources) -> list[Table]:
 def _table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
     results = sources.results
     metrics = SELECTIONS[results.task].grid
-    made = []
+    grid = tuple(grid_questions(noise_rule, missing_rule))
+    made: list[Row] = []
     for metric in metrics:
-        for system in results.systems:
-            cells = _cells(sources, system, metric, noise_rule, missing_rule)
-            seeds = len(system.records)
-            made.append(Row(system.label, cells, section=view(metric).heading, seeds=seeds))
-        for floor in sources.floors:
-            cells = _constant(floor.metrics[metric], view(metric))
-            made.append(Row(floor.label, cells, "floor", view(metric).heading))
+        heading = view(metric).heading
+        averages = [Average(metric, grid, quantity, show) for _, quantity, show in _COLUMNS]
+        made += pivot(sources.answers, results.systems, averages, heading)
+        made += floor_rows(sources.answers, averages, heading)
     return Table(
         table_name("robustness-summary", noise_rule, missing_rule),
         "Robustness summary of the λ×η grid",
         (
-            *captions.common(results, grid_questions(noise_rule, missing_rule)),
+            *captions.common(results, grid),
             _MEANING,
             captions.INTERVALS,
             *captions.metric_note(results, metrics),
             *captions.floor_note(bool(sources.floors)),
         ),
-        _COLUMNS,
+        tuple(column for column, _, _ in _COLUMNS),
         tuple(made),
     )
-
-
-def _cells(
-    sources: Sources,
-    system: System,
-    metric: str,
-    noise_rule: str,
-    missing_rule: str,
-) -> tuple[Cell, ...]:
-    shown = view(metric)
-    grid = grid_questions(noise_rule, missing_rule)
-    whole = sources.answers.get(system, grid, metric)
-    found = sources.answers.summaries.get((system.key, noise_rule, missing_rule, metric))
-    if whole is None or found is None:
-        return (Cell(decimals=shown.decimals),) * len(_COLUMNS)
-    return (
-        *(_cell(one, shown) for one in (whole, found.area_in_intensity, found.area_in_rate)),
-        _cell(found.drop, _PER_CENT),
-        _cell(found.worst, shown),
-        Cell(text=_at(found.worst_at)),
-        _cell(found.loss, shown),
-        Cell(text=f"{_at(found.step.start)} → {_at(found.step.end)}"),
-        Cell(float(found.rises), None, len(found.worst.seeds), decimals=0),
-    )
-
-
-_PER_CENT = View("drop", "Drop", 100.0, 1, higher_is_better=False)
-
-
-def _constant(value: float, shown: View) -> tuple[Cell, ...]:
-    """A floor: the same everywhere."""
-    same, empty = Cell(value * shown.scale, decimals=shown.decimals), Cell(text="–")
-    zero = Cell(0.0, decimals=shown.decimals)
-    return (same, same, same, Cell(0.0), same, empty, zero, empty, Cell(0.0, decimals=0))
-
-
-def _cell(found: Answer, shown: View) -> Cell:
-    std = None if found.std is None else found.std * shown.scale
-    ends = (found.low * shown.scale, found.high * shown.scale)
-    value, count = found.value * shown.scale, len(found.seeds)
-    return Cell(value, std, count, decimals=shown.decimals, interval=ends)
-
-
-def _at(place: Place) -> str:
-    return f"({LEVELS[place[0]]:g}, {LEVELS[place[1]]:g})"

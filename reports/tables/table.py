@@ -231,7 +231,7 @@ def _more(cell: Cell) -> str:
 def _number(value: float | None, decimals: int, missing: str = DASH, signed: bool = False) -> str:
     if value is None:
         return missing
-    text = f"{value:{'+' if signed else ''}.{decimals}f}"
+    text = f"{value:+.{decimals}f}" if signed else f"{value:z.{decimals}f}"  # z: no sign at 0.0
     return text.replace("-", MINUS)
 
 

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 
 from reports import captions
-from reports.beside import ablation_printed
-from reports.published import Published
 from reports.results import Results, System
-from reports.subjects import Subject
-from reports.tables.robustness import Sources, block_table, blocks_of, table_name
-from reports.tables.rows import Average
+from reports.sources import Sources
+from reports.tables.robustness import block_table, blocks_of, table_name
 from reports.tables.table import Table
 
 Settings = tuple[str, ...]
@@ -66,17 +62,8 @@ def _table(
         title,
         blocks_of(sources.results, variant),
         notes=_notes(sources) if ablations else (),
-        beside=partial(_ablated if ablations else _nothing, sources.paper),
+        beside="ablation" if ablations else "nothing",  # no paper prints other settings' variants
     )
-
-
-def _ablated(paper: Published, system: Subject, average: Average) -> float | None:
-    assert isinstance(system, System)
-    return ablation_printed(paper, system, average.questions, average.metric)
-
-
-def _nothing(paper: Published, system: Subject, average: Average) -> float | None:
-    return None  # no paper prints variants of other settings
 
 
 def _notes(sources: Sources) -> tuple[str, ...]:

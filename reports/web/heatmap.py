@@ -13,7 +13,8 @@ from protocols.conditions import LEVELS
 from reports.figures.landscapes import STAR
 from reports.figures.style import colour_map
 from reports.results import Results, System
-from reports.tables.robustness import Sources, table_name
+from reports.sources import Sources
+from reports.tables.robustness import table_name
 from reports.tables.rows import Average, cell
 from reports.tables.table import Cell
 from reports.views import SELECTIONS, View, view

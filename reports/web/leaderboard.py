@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from benchmark.questions import OVERVIEW_MEANING
 from reports import captions
-from reports.tables.robustness import Sources, table_name
-from reports.tables.rows import Average, column, floor_cell
-from reports.tables.table import Cell, Column, Row, Table
+from reports.sources import Sources
+from reports.tables.robustness import table_name
+from reports.tables.rows import Average, rows
+from reports.tables.table import Column, Row, Table
 from reports.views import SELECTIONS, View, view
 
 
@@ -21,14 +20,9 @@ def leaderboard_tables(everything: Sources) -> list[Table]:
 def _table(sources: Sources, shown: View) -> Table:
     results = sources.results
     asked = results.overview
-    columns = [_column(sources, Average(shown.name, one.questions)) for one in asked]
-    made = [
-        Row(system.label, tuple(column[place] for column in columns), seeds=len(system.records))
-        for place, system in enumerate(results.systems)
-    ]
-    made.sort(key=lambda row: _rank(row.cells[-1].value, shown))
-    for floor in sources.floors:
-        made.append(Row(floor.label, (floor_cell(floor, shown.name),) * len(asked), "floor"))
+    averages = [Average(shown.name, one.questions, beside="nothing") for one in asked]
+    made = rows(sources.answers, results.systems, averages)
+    made.sort(key=lambda row: _rank(row, shown))
     questions = [question for one in asked for question in one.questions]
     return Table(
         table_name("leaderboard", shown.title),
@@ -46,13 +40,8 @@ def _table(sources: Sources, shown: View) -> Table:
     )
 
 
-def _rank(value: float | None, shown: View) -> tuple[bool, float]:
-    """Best first, missing last; systems that tie keep their order."""
+def _rank(row: Row, shown: View) -> tuple[bool, bool, float]:
+    """Best first, missing last, then the floors; what ties keeps its order."""
+    value, floor = row.cells[-1].value, row.kind == "floor"
     sign = -1 if shown.higher_is_better else 1
-    return value is None, sign * (value or 0.0)
-
-
-def _column(sources: Sources, average: Average) -> list[Cell]:
-    """Without published numbers, which stand beside the tables of their protocols."""
-    found = column(sources.answers, sources.results.systems, average)
-    return [replace(one, published=None) for one in found]
+    return floor, value is None, 0.0 if floor else sign * (value or 0.0)

@@ -18,6 +18,7 @@ from benchmark.questions import Question
 from benchmark.readouts import covers, values
 from benchmark.table import PredictionTable
 from protocols.conditions import LEVELS
+from reports.results import Results, System
 
 Array = NDArray[np.float64]
 
@@ -47,6 +48,20 @@ class Landscape:
         column = int(np.abs(self.rates - rate).argmin())
         surface = PchipInterpolator(self.intensities, self.values[:, column])
         return float(surface(intensity))
+
+
+Surfaces = Sequence[tuple[System, Landscape]]
+
+
+def surfaces(results: Results, metric: str, noise_rule: str, missing_rule: str) -> Surfaces:
+    """The landscape of every system that was evaluated on the grid, in the metric's raw unit."""
+    found = []
+    for system in results.systems:
+        tables = [record.table for record in system.records]
+        one = landscape(tables, metric, noise_rule, missing_rule)
+        if one is not None:
+            found.append((system, one))
+    return found
 
 
 def landscape(
