@@ -268,6 +268,7 @@ def _fill(
         conditions,
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
         split_name=split,
+        centre=dataset.centre if any(c.noise_rule == "fill_mean" for c in conditions) else None,
         made_with={
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "run_id": spec.run_id,
