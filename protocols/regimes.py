@@ -71,7 +71,7 @@ class Regime(Settings):
     @property
     def families(self) -> tuple[NoiseRule, ...]:
         """The families of noise that training meets, each once; none without noise."""
-        if self.kind not in ("spectrum", "noise"):
+        if "noise_rule" not in _USED[self.kind]:
             return ()
         several = self.noise_rules if self.kind == "spectrum" else ()
         return tuple(dict.fromkeys(several or (self.noise_rule,)))

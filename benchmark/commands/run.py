@@ -61,7 +61,8 @@ def run(
     diagnose: Annotated[
         str | None,
         typer.Option(
-            help="Keep apart, for the report: selection (every epoch's test predictions)."
+            help="Keep apart, for the report: selection (every epoch's test predictions), "
+            "reliability (predictions with given scores); with a comma for both."
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and an estimate.")] = False,

@@ -15,8 +15,9 @@ from benchmark.data.archive import read_npz
 from benchmark.errors import BenchmarkError
 from benchmark.files import replace_file
 from benchmark.seal import SEAL, hash_of_arrays
+from protocols.conditions import Condition
 
-Diagnosis = Literal["selection"]
+Diagnosis = Literal["selection", "reliability"]
 DIAGNOSES: tuple[Diagnosis, ...] = get_args(Diagnosis)
 FOLDER = "diagnostics"
 LABEL = (
@@ -38,6 +39,25 @@ class SelectionTrace:
     prediction: NDArray[np.float32]
     label: NDArray[np.float64]
     selected: int
+
+
+@dataclass(frozen=True)
+class GivenScores:
+    """What a checkpoint predicts for the test split with reliability scores that are not its own.
+
+    Attributes:
+        conditions: R conditions at a level λ, without Protocol III.
+        permuted: (P, R, N) values or (P, R, N, C) logits: each sample with another one's scores
+            under the same condition, in P permutations.
+        fixed: (R, N) or (R, N, C): all samples with the weights that were best on validation for
+            (noise rule, λ, S).
+        weights: (R, 3) these weights.
+    """
+
+    conditions: tuple[Condition, ...]
+    permuted: NDArray[np.float32]
+    fixed: NDArray[np.float32]
+    weights: NDArray[np.float32]
 
 
 def path_of(runs_dir: Path, run_id: str, diagnosis: Diagnosis) -> Path:
@@ -78,3 +98,20 @@ def selection_trace(runs_dir: Path, run_id: str) -> SelectionTrace | None:
     if arrays is None:
         return None
     return SelectionTrace(arrays["prediction"], arrays["label"], int(arrays["selected"]))
+
+
+def given_scores(runs_dir: Path, run_id: str) -> GivenScores | None:
+    """What a run predicts with given scores; None where nobody asked, or its model takes none.
+
+    Raises:
+        BenchmarkError: as :func:`read` does.
+    """
+    arrays = read(path_of(runs_dir, run_id, "reliability"))
+    if arrays is None or "permuted" not in arrays:
+        return None
+    columns = (arrays[name].tolist() for name in ("noise_rule", "draw", "intensity", "mask"))
+    conditions = tuple(
+        Condition(rule, draw, intensity, "", mask)
+        for rule, draw, intensity, mask in zip(*columns, strict=True)
+    )
+    return GivenScores(conditions, arrays["permuted"], arrays["fixed"], arrays["weights"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from benchmark.data.dataset import Dataset
-from benchmark.diagnostics.kept import path_of, read
+from benchmark.diagnostics.kept import path_of, read, write
+from benchmark.diagnostics.reliability import given_scores
 from benchmark.diagnostics.selection import Watcher
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
-from benchmark.execution.execute import make_model
+from benchmark.execution.execute import load_model, make_model
 from benchmark.hygiene import one_line
 from benchmark.plan import Planned
 from benchmark.records import RunStore
@@ -48,7 +49,18 @@ def diagnose(
     with store.lock(planned.spec.run_id).acquire():
         if "selection" in todo:
             _trace_selection(planned.spec, dataset, store, listen, watch)
+        if "reliability" in todo:
+            _give_scores(planned.spec, dataset, store, listen)
     return bool(todo)
+
+
+def _give_scores(spec: RunSpec, dataset: Dataset, store: RunStore, listen: Listener) -> None:
+    """Keep what the checkpoint predicts with given reliability scores, where its model has any."""
+    record = store.record(spec.run_id)
+    listen(Event(spec.run_id, "note", message="asked again, with given reliability scores"))
+    model = load_model(record, spec, dataset)
+    arrays = given_scores(model, dataset, tuple(record.table.index.rows))
+    write(path_of(store.root, spec.run_id, "reliability"), spec.run_id, arrays)
 
 
 def _trace_selection(
