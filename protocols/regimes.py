@@ -57,7 +57,10 @@ class Regime(Settings):
 
     @property
     def name(self) -> str:
-        """A short name for tables and tags, e.g. ``spectrum`` or ``missing-0.3``."""
+        """A short name for tables and tags: ``spectrum``, ``missing-0.3``, ``spectrum (frames,
+        gain)``."""
+        if self.kind == "spectrum" and self.noise_rules:
+            return f"{self.kind} ({', '.join(self.noise_rules)})"
         level = LEVEL_OF.get(self.kind)
         return f"{self.kind}-{getattr(self, level):g}" if level else self.kind
 
@@ -91,5 +94,5 @@ class Regime(Settings):
 
     def changes(self) -> dict[str, Any]:
         """The departures that the name does not say."""
-        said = ("kind", LEVEL_OF.get(self.kind))
+        said = ("kind", "noise_rules", LEVEL_OF.get(self.kind))
         return {key: value for key, value in self.departures().items() if key not in said}

@@ -359,6 +359,7 @@ def test_families_are_part_of_a_regimes_identity_only_where_they_are_named() -> 
     assert named.identity()["families"] == {"frames": 1}
     assert named.families == ("frames", "gaussian_av")
     assert "noise_rule" in named.idle()
+    assert (named.name, named.changes()) == ("spectrum (frames, gaussian_av)", {})
     assert Regime(kind="clean", noise_rules=("frames",)).identity() == {"kind": "clean"}
     assert Regime(kind="noise", noise_rule="gain").families == ("gain",)
     assert Regime(kind="missing").families == ()
