@@ -16,7 +16,7 @@ be read of it (the abstract, and summaries by others); this one is ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from math import factorial, log
@@ -25,13 +25,16 @@ import numpy as np
 
 from benchmark.metrics import LOWER_IS_BETTER
 from benchmark.questions import Question
-from benchmark.readouts import linearised, sample_terms
+from benchmark.readouts import covers, linearised, sample_terms
+from benchmark.records import RunRecord
 from benchmark.table import PredictionTable
 from protocols.availability import MASK_COUNT, mask_of, name_of, subsets
 from protocols.expectation import uneven_weights
 from protocols.modalities import MODALITIES, Modality
-from reports.results import System
+from reports.answer import Asked, Found, Key, answer_of, ordered
+from reports.results import Results, System
 from reports.statistics.inference import Array, Estimate, estimate
+from reports.views import EQUITY, SELECTIONS, SHARE, WORST_LOSS, view
 
 Rates = tuple[float, float, float]
 """η_t, η_a, η_v."""
@@ -50,11 +53,19 @@ class Worth:
         equity: from 0, one gives all, to 1, all give the same; a modality that does harm gives
             nothing. Undefined (NaN) where none gives anything.
         losses: modality -> what is lost where it alone is always missing.
+        told_apart: whether the modality that costs most to lose costs more than every other one
+            for new test samples and new trainings.
     """
 
     shares: Mapping[Modality, Estimate]
     equity: Estimate
     losses: Mapping[Modality, Estimate]
+    told_apart: bool
+
+    @property
+    def named_worst(self) -> str:
+        """The worst modality to lose, in words that say no more than the intervals."""
+        return self.worst if self.told_apart else f"{self.worst} (undecided)"
 
     @property
     def worst(self) -> Modality:
@@ -76,17 +87,52 @@ def _rates(by_modality: Mapping[Modality, float]) -> Rates:
     return text, audio, vision
 
 
-def covered(system: System) -> list[PredictionTable]:
-    """The tables of a system's runs that have every availability subset without noise."""
-    return [r.table for r in system.records if _has_subsets(r.table)]
+def uneven(results: Results, rates: Sequence[Rates] = ()) -> Found:
+    """Every system where its sensors fail unevenly, and what its modalities are worth.
+
+    Args:
+        results: of the systems.
+        rates: further (η_t, η_a, η_v) that were asked for.
+    """
+    found: Found = {}
+    if len(results.present) < 2:
+        return found
+    asked = subset_questions(results.present)
+    every = [*named_failures(results.present).values(), *rates]
+    for system in results.systems:
+        seeds = tuple(r.spec.seed for r in covered(system))
+        for metric in SELECTIONS[results.task].grid if seeds else ():
+            at, own = at_rates(system, metric, every), worth(system, metric)
+            assert at is not None
+            assert own is not None
+            bounds = view(metric).bounds
+            made = {at_name(r): answer_of(at.at(i), seeds, bounds) for i, r in enumerate(every)}
+            made |= {worth_name(m): answer_of(one, seeds) for m, one in own.shares.items()}
+            made[EQUITY] = answer_of(own.equity, seeds, SHARE)
+            worst = answer_of(own.losses[own.worst], seeds)
+            made[WORST_LOSS] = replace(worst, verdict=own.named_worst)
+            found |= {Key(system.key, asked, metric, name): one for name, one in made.items()}
+    return found
 
 
-def _has_subsets(table: PredictionTable) -> bool:
-    try:
-        _subset_terms(table, "mae" if table.task == "regression" else "acc")
-    except KeyError:
-        return False
-    return True
+def subset_questions(present: tuple[Modality, ...]) -> Asked:
+    """What all of it is read off: every subset without noise, the empty one included."""
+    return ordered(Question("I", available=name_of(mask)) for mask in subsets(present))
+
+
+def at_name(rates: Rates) -> str:
+    """The quantity of a metric at these rates."""
+    return f"At η = ({', '.join(f'{rate:g}' for rate in rates)})"
+
+
+def worth_name(modality: Modality) -> str:
+    """The quantity of what a modality is worth."""
+    return f"Worth of {modality}"
+
+
+def covered(system: System) -> list[RunRecord]:
+    """A system's runs that have every availability subset without noise."""
+    return [r for r in system.records if covers(r.table, subset_questions(r.table.present))]
 
 
 def _subset_terms(table: PredictionTable, metric: str) -> Array:
@@ -107,7 +153,7 @@ def at_rates(system: System, metric: str, rates: Sequence[Rates]) -> Estimate | 
 
     Exact: the expectation over what is missing, without noise.
     """
-    tables = covered(system)
+    tables = [record.table for record in covered(system)]
     if not tables:
         return None
     shares = uneven_weights(np.array(rates), tables[0].present)
@@ -123,7 +169,7 @@ def _linear_terms(table: PredictionTable, metric: str, shares: Array) -> Array:
 @lru_cache(maxsize=512)  # a table and a figure ask for the same
 def worth(system: System, metric: str) -> Worth | None:
     """What each modality is worth; None without Protocol I, or with fewer than two modalities."""
-    tables = covered(system)
+    tables = [record.table for record in covered(system)]
     if not tables or len(tables[0].present) < 2:
         return None
     present = tables[0].present
@@ -134,10 +180,14 @@ def worth(system: System, metric: str) -> Worth | None:
     others = [mask_of(set(present) - {m}) for m in present]
     lost = by_run[:, [full]] - by_run[:, others]
     values, losses = estimate(shapley), estimate(lost)
+    most = int(losses.values.argmax())
+    rest = [place for place in range(len(present)) if place != most]
+    apart = all(estimate(lost[:, most] - lost[:, place]).side_of() > 0 for place in rest)
     return Worth(
         {m: values.at(place) for place, m in enumerate(present)},
         estimate(np.stack([_equity_terms(run) for run in shapley])),
         {m: losses.at(place) for place, m in enumerate(present)},
+        apart,
     )
 
 
