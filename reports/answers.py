@@ -18,6 +18,7 @@ from reports.floors import Floor
 from reports.measured import Measured
 from reports.published import Published
 from reports.regret import regrets
+from reports.reliability.audit import audit
 from reports.reliability.gate import gates
 from reports.reliability.mechanism import mechanism
 from reports.results import Results
@@ -56,7 +57,7 @@ class Answers:
         found = {**self.measured.rows, **differences(self.measured), **regrets(self.measured)}
         found |= gates(self.results) | routings(self.results.compared)
         found |= uneven(self.results, self.rates) | families(self.results)
-        return found | mechanism(self.results, found)
+        return found | mechanism(self.results, found) | audit(self.results.compared)
 
     @cached_property
     def surfaces(self) -> Mapping[tuple[str, str, str], Surfaces]:

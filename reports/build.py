@@ -15,6 +15,7 @@ from reports.figures.drawing import drawn
 from reports.figures.style import drawing
 from reports.frame import frame, landscapes
 from reports.pictures import with_intervals, without_intervals
+from reports.reliability.audit_table import audit_tables
 from reports.reliability.tables import mechanism_tables
 from reports.results import Results, load
 from reports.sources import Sources
@@ -26,6 +27,7 @@ from reports.tables.grid import grid_tables
 from reports.tables.regret import regret_tables
 from reports.tables.render import RENDERERS
 from reports.tables.robustness import clean_tables, main_tables
+from reports.tables.selection import selection_tables
 from reports.tables.summary import summary_tables
 from reports.tables.table import Table
 from reports.tables.uneven import uneven_tables
@@ -52,7 +54,7 @@ TABLE_MAKERS = (
 )
 """The tables of a report, in the page's order; the main one is the first of the first."""
 
-WHERE_ASKED = (family_tables,)
+WHERE_ASKED = (family_tables, audit_tables, selection_tables)
 """Tables of what few runs are asked, after the others."""
 
 

@@ -23,7 +23,7 @@ from math import factorial, log
 
 import numpy as np
 
-from benchmark.metrics import LOWER_IS_BETTER
+from benchmark.metrics import LOWER_IS_BETTER, combine
 from benchmark.questions import Question
 from benchmark.readouts import covers, linearised, sample_terms
 from benchmark.records import RunRecord
@@ -107,10 +107,15 @@ def uneven(results: Results, rates: Sequence[Rates] = ()) -> Found:
             assert own is not None
             bounds = view(metric).bounds
             made = {at_name(r): answer_of(at.at(i), seeds, bounds) for i, r in enumerate(every)}
-            made |= {worth_name(m): answer_of(one, seeds) for m, one in own.shares.items()}
+            made |= {
+                worth_name(m): replace(answer_of(one, seeds), reference=f"without {m}")
+                for m, one in own.shares.items()
+            }
             made[EQUITY] = answer_of(own.equity, seeds, SHARE)
             worst = answer_of(own.losses[own.worst], seeds)
-            made[WORST_LOSS] = replace(worst, verdict=own.named_worst)
+            made[WORST_LOSS] = replace(
+                worst, verdict=own.named_worst, reference=f"without {own.worst}"
+            )
             found |= {Key(system.key, asked, metric, name): one for name, one in made.items()}
     return found
 
@@ -158,6 +163,16 @@ def at_rates(system: System, metric: str, rates: Sequence[Rates]) -> Estimate | 
         return None
     shares = uneven_weights(np.array(rates), tables[0].present)
     return estimate(np.stack([_linear_terms(table, metric, shares) for table in tables]))
+
+
+def means_at(system: System, metric: str, rates: Sequence[Rates]) -> Array:
+    """(Q,) the numbers of :func:`at_rates` alone: means over seeds. NaN without Protocol I."""
+    found = []
+    for record in covered(system):
+        sums = _subset_terms(record.table, metric).sum(axis=1)
+        shares = uneven_weights(np.array(rates), record.table.present)
+        found.append(combine(metric, shares @ sums))
+    return np.mean(found, axis=0) if found else np.full(len(rates), np.nan)
 
 
 def _linear_terms(table: PredictionTable, metric: str, shares: Array) -> Array:

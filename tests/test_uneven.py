@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.errors import BenchmarkError
 from benchmark.metrics import evaluate
 from benchmark.questions import Question
 from benchmark.readouts import values
@@ -17,8 +18,13 @@ from protocols.availability import contains, mask_of, subsets
 from protocols.conditions import at_level
 from protocols.expectation import availability_weights, uneven_weights
 from protocols.modalities import MODALITIES
+from reports.command import rates_of
+from reports.figures.triangle import rates_between, uneven_figure
+from reports.frame import frame
 from reports.results import Results, load
-from reports.uneven import at_rates, equity, named_failures, shapley_weights, worth
+from reports.sources import Sources
+from reports.tables.uneven import uneven_tables
+from reports.uneven import at_rates, equity, means_at, named_failures, shapley_weights, worth
 from tests.records import make_record, make_table
 
 rate = st.floats(0, 1)
@@ -155,3 +161,50 @@ def test_without_protocol_i_there_is_nothing_to_say(store: RunStore) -> None:
     results = results_of(store, seeds=1, protocols=["II"])
     assert worth(results.systems[0], "mae") is None
     assert at_rates(results.systems[0], "mae", [(0, 0, 0)]) is None
+
+
+def test_the_table_the_frame_and_the_triangle_say_the_same(store: RunStore) -> None:
+    results = results_of(store)
+    (system,) = results.systems
+    asked = (0.5, 0.1, 0.0)
+    sources = Sources.of(results, rates=[asked])
+    (table,) = uneven_tables(sources)
+    (row,) = [row for row in table.rows if row.section == "MAE ↓"]
+    cells = dict(zip([column.title for column in table.columns], row.cells, strict=True))
+    exact = at_rates(system, "mae", [asked])
+    assert exact is not None
+    assert cells["asked (0.5, 0.1, 0)"].value == pytest.approx(exact.at(0).value)
+    assert cells["asked (0.5, 0.1, 0)"].interval == pytest.approx(exact.at(0).interval)
+    kept = frame(sources)
+    (line,) = kept[(kept["quantity"] == "At η = (0.5, 0.1, 0)") & (kept["metric"] == "mae")].index
+    assert kept.loc[line, "value"] == pytest.approx(exact.at(0).value)
+    rates = rates_between(MODALITIES, 6)
+    assert len(rates) == 28
+    assert all(sum(one) == pytest.approx(1) for one in rates)
+    both = at_rates(system, "f1_non0", rates)
+    assert both is not None
+    np.testing.assert_allclose(means_at(system, "f1_non0", rates), both.values)
+
+
+def test_two_modalities_have_a_line_and_one_has_nothing(store: RunStore) -> None:
+    results = results_of(store, present=("text", "audio"))
+    assert rates_between(("text", "audio"), 2) == [
+        (0.0, 1.0, 0.0),
+        (0.5, 0.5, 0.0),
+        (1.0, 0.0, 0.0),
+    ]
+    assert uneven_figure(results, "mae") is not None
+    assert len(uneven_tables(Sources.of(results))) == 1
+
+
+def test_one_modality_has_nothing_to_lose_unevenly(store: RunStore) -> None:
+    results = results_of(store, present=("text",))
+    assert uneven_figure(results, "mae") is None
+    assert uneven_tables(Sources.of(results)) == []
+
+
+def test_rates_on_the_command_line() -> None:
+    assert rates_of("0.5,0.1,0") == (0.5, 0.1, 0.0)
+    for wrong in ("0.5", "0.5,2,0", "a,b,c", "0.1,0.2,0.3,0.4", "-1,0,0", "nan,0,0"):
+        with pytest.raises(BenchmarkError, match="three rates between 0 and 1"):
+            rates_of(wrong)

@@ -21,7 +21,7 @@ from reports.figures.layout import Frame, Heading, Legend, axes_at, new_figure
 from reports.figures.style import INK, colour_map, line_styles, subtitle
 from reports.results import Results, System
 from reports.statistics.inference import Array
-from reports.uneven import Rates, at_rates, covered
+from reports.uneven import Rates, covered, means_at
 from reports.views import View, view
 
 STEPS = 24
@@ -47,11 +47,8 @@ def uneven_figure(results: Results, metric: str) -> Figure | None:
     if not systems or len(results.present) < 2:
         return None
     rates = rates_between(results.present)
-    values = {}
-    for system in systems:
-        found = at_rates(system, metric, rates)
-        assert found is not None
-        values[system.key] = view(metric).scale * found.values
+    scale = view(metric).scale
+    values = {system.key: scale * means_at(system, metric, rates) for system in systems}
     draw = _triangles if len(results.present) == 3 else _lines
     return draw(results, systems, view(metric), np.array(rates), values)
 

@@ -10,7 +10,7 @@ from reports.results import System
 from reports.sources import Sources
 from reports.tables.robustness import table_name
 from reports.tables.rows import Average, cell, floor_rows
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.table import DASH, Cell, Column, Row, Table
 from reports.views import GAIN_SEEN, GAIN_UNSEEN, SEEN, SELECTIONS, UNSEEN, view
 
 
@@ -29,7 +29,7 @@ def family_tables(everything: Sources) -> list[Table]:
             made.append(Row(system.label, cells, section=shown, seeds=len(system.records)))
         blank = [Average(metric, ())] * (4 + len(rules))
         for row in floor_rows(sources.answers, blank, shown):
-            gains = (Cell(text="–"),) * 2
+            gains = (Cell(text=DASH),) * 2
             made.append(replace(row, cells=(*row.cells[:2], *gains, *row.cells[4:])))
     columns = [Column("seen", "Mean"), Column("unseen", "Mean")]
     columns += [
@@ -58,26 +58,25 @@ def family_tables(everything: Sources) -> list[Table]:
 
 
 def _cells(sources: Sources, system: System, metric: str) -> tuple[Cell, ...]:
-    """Of the whole data set's results: what is compared has the same families."""
-    results = sources.results
+    results, answers = sources.results, sources.answers
     split = split_of(results, system)
-    answers = sources.answers
+    none = Cell(text=DASH)
     sides = {SEEN: (split.seen, GAIN_SEEN), UNSEEN: (split.unseen, GAIN_UNSEEN)}
-    means = [
-        cell(answers, system, Average(metric, asked_of(results, rules), name))
-        for name, (rules, _) in sides.items()
-    ]
-    gains = [
-        cell(answers, system, Average(metric, asked_of(results, rules), gain, "interval"))
-        for rules, gain in sides.values()
-    ]
+    means, gains = [], []
+    for name, (rules, gain) in sides.items():
+        asked = asked_of(results, rules)
+        mean = cell(answers, system, Average(metric, asked, name))
+        means.append(mean if rules else none)
+        compared = rules and system.regime.kind != "clean"
+        effect = cell(answers, system, Average(metric, asked, gain, "interval"))
+        gains.append(effect if compared else none)
     signs = marked(split)
-    single = []
-    for rule in evaluated(results):
-        asked = family_questions(results, rule)
-        name = SEEN if rule in split.seen else UNSEEN
-        found = cell(answers, system, Average(metric, asked))
-        if found.value is None:  # a mean that no overview has
-            found = cell(answers, system, Average(metric, asked, name))
-        single.append(replace(found, flag=signs[rule], published=None))
+    single = [
+        replace(
+            cell(answers, system, Average(metric, family_questions(results, rule))),
+            flag=signs[rule],
+            published=None,
+        )
+        for rule in evaluated(results)
+    ]
     return (*means, *gains, *single)
