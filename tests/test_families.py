@@ -50,7 +50,7 @@ def test_every_rule_is_described_and_has_effects() -> None:
 
 @pytest.mark.parametrize("rule", NEW)
 @given(intensity=level)
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_only_what_the_rule_is_about_changes(rule, intensity: float) -> None:
     batch = make_batch(20)
     changed = noisy(rule, intensity, batch, centre={m: torch.ones(1) for m in MODALITIES})
@@ -78,7 +78,7 @@ def test_frames_are_lost_at_the_rate_and_text_as_in_the_papers_rule(intensity: f
 
 
 @given(intensity=level)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_block_is_one_stretch_of_the_share(intensity: float) -> None:
     batch = make_batch(60)
     changed = noisy("blocks", intensity, batch)
@@ -104,7 +104,7 @@ def test_blocks_lie_anywhere() -> None:
 
 @pytest.mark.parametrize("rule", LOSING)
 @given(low=level, high=level)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_what_is_lost_nests_in_the_severity(rule, low: float, high: float) -> None:
     low, high = sorted((low, high))
     batch = make_batch(60)
@@ -114,7 +114,7 @@ def test_what_is_lost_nests_in_the_severity(rule, low: float, high: float) -> No
 
 
 @given(intensity=level)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_shift_moves_real_steps_and_loses_what_moves_out(intensity: float) -> None:
     batch = make_batch(60)
     changed = noisy("shift", intensity, batch)
@@ -192,7 +192,7 @@ def test_gain_and_offset_are_a_channels_over_the_whole_sample(intensity: float) 
 
 
 @given(intensity=st.floats(0.05, 1))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_quantised_values_are_the_nearest_multiples(intensity: float) -> None:
     batch = make_batch(60)
     changed = noisy("quantise", intensity, batch)

@@ -51,7 +51,10 @@ def gated(**config: object):
     return made.eval()
 
 
-READINGS = ({}, {"prior": "per_modality"}, {"ablation": "no_prior"}, {"ablation": "no_variance"})
+READINGS = (
+    *({}, {"prior": "per_modality"}, {"ablation": "no_prior"}, {"ablation": "no_variance"}),
+    *({"fusion": "precision"}, {"uncertainty_head": "reads_variance"}),
+)
 
 
 @pytest.mark.parametrize("config", READINGS)
@@ -75,6 +78,16 @@ def test_without_trust_only_the_prior_speaks() -> None:
     none = model.with_reliability(encoded, torch.zeros(9, 3))
     for m in MODALITIES:
         torch.testing.assert_close(none[m]["y"], model.prior.expand(9, -1))
+
+
+def test_a_precision_is_what_its_score_says() -> None:
+    """v = 1 / r - 1 (Eq. 6): without trust in any modality the answer is the prior's mean."""
+    model, batch = gated(fusion="precision"), make_batch(9)
+    encoded = {m: model.encode(m, x, batch.masks[m]) for m, x in batch.features.items()}
+    given = model.with_reliability(encoded, torch.full((9, 3), 0.25))
+    assert all(torch.allclose(given[m]["variance"], torch.tensor(3.0)) for m in MODALITIES)
+    none = model.fuse(model.with_reliability(encoded, torch.zeros(9, 3))).prediction
+    torch.testing.assert_close(none, model.fusion.prior_mean.expand(9))
 
 
 def test_models_whose_scores_cannot_be_given_say_so(data, conditions) -> None:

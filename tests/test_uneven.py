@@ -40,7 +40,7 @@ def results_of(store: RunStore, seeds: int = 3, **table: object) -> Results:
 
 
 @given(rates=st.tuples(rate, rate, rate))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_weights_are_the_chances_of_independent_failures(rates) -> None:
     weights = uneven_weights(rates, MODALITIES)
     for here in product([False, True], repeat=3):
