@@ -139,6 +139,11 @@ FAMILIES: dict[NoiseRule, Family] = {
 
 def family_version(rule: NoiseRule) -> dict[str, int]:
     """The versions that a noise rule's rows depend on, by name; 0 of a rule that is not known."""
-    version = FAMILIES[rule].version if rule in FAMILIES else 0
-    own = {"degradation": RULE_VERSIONS["degradation"]} if version is None else {rule: version}
+    family = FAMILIES.get(rule)
+    if family is None:
+        own = {str(rule): 0}
+    elif family.version is None:
+        own = {"degradation": RULE_VERSIONS["degradation"]}
+    else:
+        own = {str(rule): family.version}
     return {**own, "draw": RULE_VERSIONS["draw"]}

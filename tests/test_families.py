@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import metrics_file
+from benchmark.config import build
 from benchmark.contract_cases import zeroed
+from benchmark.data.registry import load_dataset
+from benchmark.plan import PlanConfig, make_plan
+from benchmark.planfile import named_plan
 from benchmark.predict import fill_table
 from benchmark.questions import Question, noise_questions
-from benchmark.readouts import covers
+from benchmark.readouts import answered_by, covers
 from benchmark.table import seal_of
 from protocols.conditions import PROTOCOLS, at_level, conditions_of, version_of
 from protocols.degradation import degrade, keyed_noise
@@ -373,3 +379,24 @@ def test_zeros_are_what_a_fill_of_no_severity_is() -> None:
         torch.equal(noisy("fill_noise", 0.0, batch, 5).features[m], zeroed(batch, 5).features[m])
         for m in MODALITIES
     )
+
+
+@pytest.mark.parametrize(("name", "runs"), [("study/held-out-families", 27), ("study/qa-moe", 30)])
+def test_the_studies_are_plans(name: str, runs: int) -> None:
+    data = load_dataset("synthetic-tiny", None)
+    plan = make_plan(build(PlanConfig, named_plan(name), name), data)
+    assert len(plan) == runs
+    assert {c.noise_rule for p in plan for c in p.conditions} >= {"frames", "impulse"}
+
+
+def test_a_rule_that_is_not_known_makes_its_rows_out_of_date() -> None:
+    """A record of a later version of this project is read as far as it is understood."""
+    table = table_of(make_dataset(), Counting(make_dataset().spec), "frames")
+    strange = [
+        replace(c, noise_rule="of the future") if c.noise_rule == "frames" else c
+        for c in table.conditions
+    ]
+    kept = replace(table, conditions=tuple(strange), versions=table.versions)
+    known = {c for c in kept.conditions if c.noise_rule == "none"}
+    assert set(kept.index.rows) == known
+    assert answered_by(kept, ("bernoulli",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.data.dataset import Dataset
-from benchmark.diagnostics.kept import path_of, read, write
+from benchmark.diagnostics.kept import Diagnosis, path_of, read, write
 from benchmark.diagnostics.reliability import given_scores
 from benchmark.diagnostics.selection import Watcher
 from benchmark.errors import BenchmarkError
@@ -21,7 +21,7 @@ def watcher_of(planned: Planned, dataset: Dataset) -> Watch:
     return Watcher(dataset.splits["test"]) if "selection" in planned.diagnose else unwatched
 
 
-def lacking(planned: Planned, store: RunStore) -> list[str]:
+def lacking(planned: Planned, store: RunStore) -> list[Diagnosis]:
     """The diagnostics that a run was to have and has not, or not whole."""
     found = []
     for diagnosis in planned.diagnose:

@@ -44,7 +44,8 @@ def degraded() -> dict[tuple[str, float], dict[Modality, Picture]]:
 
     data = load_dataset(DATASET, None)
     split = data.splits["test"]
-    place = int(sum(split.samples.masks[m].sum(1) for m in MODALITIES).argmax())
+    lengths = torch.stack([split.samples.masks[m].sum(1) for m in MODALITIES])
+    place = int(lengths.sum(0).argmax())
     rows, ids = slice(place, place + 1), split.sample_ids[place : place + 1]
     sample = split.part(rows)
 
@@ -107,7 +108,7 @@ def _name(figure: Figure, rule: NoiseRule | str, bottom: float) -> None:
     name = rule or "clean"
     figure.text(0.1 / width, middle, name, va="top", fontsize=10, fontweight="bold")
     if rule in FAMILIES:
-        words = wrap(FAMILIES[rule].severity, 46)[:4]  # type: ignore[index]
+        words = wrap(FAMILIES[rule].severity, 46)[:4]
         below = middle - 0.17 / height
         figure.text(0.1 / width, below, "\n".join(words), va="top", color=MUTED, fontsize=6.8)
 

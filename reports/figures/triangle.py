@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -69,7 +70,7 @@ def _triangles(
     figure = new_figure(width, height)
     everything = np.concatenate(list(values.values()))
     scale = Normalize(float(everything.min()), float(everything.max()))
-    drawn = None
+    drawn = ScalarMappable(scale)
     for place, system in enumerate(systems):
         line, column = divmod(place, across)
         left = 0.3 + _ACROSS * column
@@ -83,7 +84,9 @@ def _triangles(
     return figure
 
 
-def _triangle(axis: Axes, shown: View, rates: Array, values: Array, scale: Normalize) -> object:
+def _triangle(
+    axis: Axes, shown: View, rates: Array, values: Array, scale: Normalize
+) -> ScalarMappable:
     corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])  # text, audio, vision
     x, y = (rates @ corners).T
     drawn = axis.tripcolor(
