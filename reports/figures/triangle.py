@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ from reports.views import View, view
 
 STEPS = 24
 """Exact values along an edge; between them the colour is interpolated."""
-_SIDE, _ACROSS, _DOWN, _COLUMNS = 2.5, 3.1, 3.2, 4
+_SIDE, _ACROSS, _DOWN, _COLUMNS = 2.5, 3.15, 3.35, 4
 
 
 def rates_between(present: Sequence[Modality], steps: int = STEPS) -> list[Rates]:
@@ -77,7 +78,7 @@ def _triangles(
         bottom = height - head.band - _DOWN * (line + 1) + 0.3
         axis = axes_at(figure, left, bottom, _SIDE, _SIDE * 0.94)
         drawn = _triangle(axis, shown, rates, values[system.key], scale)
-        axis.set_title(system.label, fontsize=9.5, loc="left", y=1.1)
+        axis.set_title("\n".join(wrap(system.label, 42)), fontsize=9, loc="left", y=1.1)
     bar = axes_at(figure, width - 0.75, 0.45, 0.14, min(_DOWN * lines - 0.9, 2.4))
     figure.colorbar(drawn, cax=bar).set_label(shown.unit)
     head.put_on(figure)
@@ -101,9 +102,9 @@ def _triangle(
     middle = np.abs(rates - 1 / 3).sum(axis=1).argmin()
     marks = [
         ("no t", int(rates[:, 0].argmax()), (0, 9)),
-        ("no a", int(rates[:, 1].argmax()), (-4, -16)),
+        ("no a", int(rates[:, 1].argmax()), (16, -16)),
     ]
-    marks += [("no v", int(rates[:, 2].argmax()), (4, -16)), ("", int(middle), (0, 6))]
+    marks += [("no v", int(rates[:, 2].argmax()), (-16, -16)), ("", int(middle), (0, 6))]
     for name, place, shift in marks:
         text = f"{name}  {values[place]:.{shown.decimals}f}".strip()
         axis.plot(x[place], y[place], "o", color=INK, markersize=3.5, clip_on=False)
