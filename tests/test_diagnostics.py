@@ -55,7 +55,7 @@ def planned(tiny) -> Planned:
 
 def trained(planned: Planned, tiny, folder: Path) -> RunStore:
     store = RunStore(folder)
-    assert attempt(planned, tiny, store, lambda event: None, False) == "done"
+    assert attempt(planned, lambda: tiny, store, lambda event: None, False) == "done"
     return store
 
 
@@ -109,7 +109,7 @@ def test_a_finished_or_interrupted_run_is_traced_by_training_it_once_more(
     later = trained(replace(planned, diagnose=()), tiny, tmp_path / "later")
     before = record_of(later, planned)
     notes = []
-    assert attempt(planned, tiny, later, lambda e: notes.append(e.message), False) == "done"
+    assert attempt(planned, lambda: tiny, later, lambda e: notes.append(e.message), False) == "done"
     assert any("once more" in note for note in notes)
     assert record_of(later, planned) == before
     cut = RunStore(tmp_path / "cut")
@@ -119,12 +119,12 @@ def test_a_finished_or_interrupted_run_is_traced_by_training_it_once_more(
             raise Stopped
 
     assert execute(planned.spec, tiny, planned.conditions, cut, stop) == "stopped"
-    assert attempt(planned, tiny, cut, lambda event: None, False) == "done"
+    assert attempt(planned, lambda: tiny, cut, lambda event: None, False) == "done"
     run_id = planned.spec.run_id
     wanted = path_of(straight.root, run_id, "selection").read_bytes()
     for store in (later, cut):
         assert path_of(store.root, run_id, "selection").read_bytes() == wanted
-    assert attempt(planned, tiny, cut, lambda event: None, False) == "kept"
+    assert attempt(planned, lambda: tiny, cut, lambda event: None, False) == "kept"
 
 
 def test_what_looks_at_the_model_cannot_change_it(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_a_diagnostic_says_what_it_is_and_is_believed_only_whole(
     np.savez(path, **content)
     with pytest.raises(BenchmarkError, match="edited or damaged"):
         selection_trace(store.root, run_id)
-    assert attempt(planned, tiny, store, lambda event: None, False) == "done"  # made anew
+    assert attempt(planned, lambda: tiny, store, lambda event: None, False) == "done"  # made anew
     assert selection_trace(store.root, run_id) is not None
 
 

@@ -192,8 +192,8 @@ def test_a_run_keeps_them_beside_its_record(tmp_path: Path, data_dir: Path) -> N
     store = RunStore(tmp_path)
     for spec in plan_runs(request, tiny):
         planned = Planned(spec, plan_conditions(request, tiny), diagnose=("reliability",))
-        assert attempt(planned, tiny, store, lambda event: None, False) == "done"
-        assert attempt(planned, tiny, store, lambda event: None, False) == "kept"
+        assert attempt(planned, lambda: tiny, store, lambda event: None, False) == "done"
+        assert attempt(planned, lambda: tiny, store, lambda event: None, False) == "kept"
         kept = given_scores(store.root, spec.run_id)
         if spec.model == "tfn":
             assert kept is None
