@@ -228,6 +228,22 @@ class BranchedModel(MultimodalModel):
     def fuse(self, encoded: Mapping[Modality, Mapping[str, Tensor]]) -> Output:
         """The three encodings to the output."""
 
+    def with_reliability(
+        self, encoded: Mapping[Modality, Mapping[str, Tensor]], reliability: Tensor
+    ) -> Mapping[Modality, Mapping[str, Tensor]] | None:
+        """The three encodings as they would be, had the reliability scores been these.
+
+        ``fuse`` of them says what the scores are worth to the prediction.
+
+        Args:
+            encoded: of B samples.
+            reliability: (B, 3) in [0, 1].
+
+        Returns:
+            None where scores decide nothing, or cannot be given: the default.
+        """
+        return None
+
     def forward(self, batch: Modalities) -> Output:
         """Encode each modality, then fuse."""
         return self.fuse({m: self.encode(m, x, batch.masks[m]) for m, x in batch.features.items()})

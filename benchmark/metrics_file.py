@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,20 +17,22 @@ from benchmark.seal import sealed
 from benchmark.table import PredictionTable
 from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import Task
-from protocols.rules import RULE_VERSIONS
+from protocols.rules import FAMILIES, NOISE_RULES, RULE_VERSIONS
 
 
 def to_json(table: PredictionTable, seal: str) -> bytes:
     """The file's bytes; ``seal`` is the table's, :func:`benchmark.table.seal_of`."""
     rows = io.StringIO()
     summarise(table).to_json(rows, orient="records", double_precision=15)
-    found = {**_read_off(table.task, seal), "conditions": len(table.conditions)}
+    found = {**_read_off(table.task, seal, table.noise_rules), "conditions": len(table.conditions)}
     return json.dumps(sealed({**found, "rows": json.loads(rows.getvalue())}), indent=1).encode()
 
 
 def is_current(values: Mapping[str, Any], task: Task, seal: str) -> bool:
     """Whether a file's values were read off the table with this seal, by what is valid now."""
-    present = _read_off(task, seal)
+    rows = values.get("rows")
+    rules = {str(row.get("noise_rule")) for row in rows} if isinstance(rows, list) else set()
+    present = _read_off(task, seal, sorted(rules))
     return {name: values.get(name) for name in present} == present
 
 
@@ -52,7 +54,9 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     )
 
 
-def _read_off(task: Task, seal: str) -> dict[str, Any]:
+def _read_off(task: Task, seal: str, noise_rules: Iterable[str]) -> dict[str, Any]:
     """The table, what the numbers mean, and which rows are not out of date."""
     versions = {"metric": METRIC_VERSION[task], **RULE_VERSIONS, **PROTOCOL_VERSIONS}
+    own = {rule: FAMILIES[rule].version for rule in NOISE_RULES if rule in set(noise_rules)}
+    versions |= {rule: version for rule, version in own.items() if version is not None}
     return {"table": seal[:12], "versions": versions}

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from benchmark.config import EvaluationConfig, TrainingConfig, build
 from benchmark.data.dataset import Dataset
+from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.interface import ModelConfig, MultimodalModel, Preset
 from benchmark.metrics import PRIMARY
@@ -89,11 +90,13 @@ class Planned:
         spec: the run.
         conditions: of the test table; none for a search's trial.
         validation: of the validation table, which only a search asks for.
+        diagnose: the diagnostics that it must have beside its record.
     """
 
     spec: RunSpec
     conditions: tuple[Condition, ...]
     validation: tuple[Condition, ...] = ()
+    diagnose: tuple[Diagnosis, ...] = ()
 
 
 def make_plan(config: PlanConfig, dataset: Dataset) -> list[Planned]:

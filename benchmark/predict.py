@@ -23,8 +23,8 @@ from benchmark.table import PredictionTable
 from benchmark.untouched import on_a_copy
 from protocols.availability import contains
 from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint
-from protocols.degradation import degrade, keyed_noise
-from protocols.draws import NO_NOISE, joint_levels
+from protocols.degradation import StandIns, degrade, keyed_noise, lose, stand_ins_of
+from protocols.draws import joint_levels
 from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities, Modality
 from protocols.rules import NoiseRule
@@ -67,6 +67,7 @@ def fill_table(
     batch_size: int | None = None,
     split_name: str = "test",
     made_with: Mapping[str, Any] | None = None,
+    centre: SigmaRef | None = None,
 ) -> PredictionTable:
     """Predict a split under each condition.
 
@@ -80,6 +81,7 @@ def fill_table(
         batch_size: samples per forward pass; by default what suits the device.
         split_name: the split's part of the key of the corruption draws.
         made_with: what the rows are made with: commit, device, packages, date.
+        centre: the train means that one noise rule fills missing modalities with.
 
     Returns:
         The table with one row per condition.
@@ -93,7 +95,8 @@ def fill_table(
     def rows_of(part: slice) -> dict[str, NDArray[np.floating]]:
         samples, ids = split.part(part).without_label(), split.sample_ids[part]
         outputs = on_a_copy(
-            lambda own: _rows(model, spec, own, split_name, ids, sigma_ref, conditions), samples
+            lambda own: _rows(model, spec, own, split_name, ids, sigma_ref, centre, conditions),
+            samples,
         )
         report(round(len(conditions) * min(1.0, part.stop / len(split))))
         return outputs
@@ -171,6 +174,7 @@ def _rows(
     split: str,
     sample_ids: Sequence[str],
     sigma_ref: SigmaRef,
+    centre: SigmaRef | None,
     conditions: Sequence[Condition],
 ) -> dict[str, NDArray[np.floating]]:
     """Every condition for one chunk of samples: name -> (R, B, ...), routing summed over B."""
@@ -180,6 +184,7 @@ def _rows(
     rows: list[dict[str, Tensor]] = []
     noise = {}
     for (rule, draw, intensity, joint), group in groupby(conditions, key=_level_of):
+        stand_ins: StandIns = {}
         if rule == NO_RULE:
             noisy = samples
         else:
@@ -189,9 +194,11 @@ def _rows(
             level = level_of[intensity]
             if intensity == JOINT_LEVEL:
                 level = joint_levels(joint, draw, split, sample_ids)[0].to(device)
-            noisy = degrade(samples, level, samples.available, noise[rule, draw], sigma_ref)
+            drawn = noise[rule, draw]
+            noisy = degrade(samples, level, samples.available, drawn, sigma_ref, centre)
+            stand_ins = stand_ins_of(samples, level, drawn, sigma_ref, centre)
         asked = list(group)
-        outputs = answer(noisy, [c.mask for c in asked])
+        outputs = answer(noisy, stand_ins, [c.mask for c in asked])
         for condition, output in zip(asked, outputs, strict=True):
             rows.append(_kept(output))
             _require_shapes(rows[-1], rows[0], len(samples), spec, condition)
@@ -233,17 +240,16 @@ def _require_shapes(
             )
 
 
-Answer = Callable[[Modalities, Sequence[int]], list[Output]]
-"""(noisy samples, availability masks) -> the output under each mask."""
+Answer = Callable[[Modalities, StandIns, Sequence[int]], list[Output]]
+"""(noisy samples, what stands in for what is missing, masks) -> the output under each mask."""
 
 
 def _whole(model: MultimodalModel, device: torch.device) -> Answer:
     """A forward pass for each mask."""
     available = torch.stack([as_bools(mask) for mask in range(8)]).to(device)
-    no_noise = torch.zeros((), device=device)
 
-    def answer(noisy: Modalities, masks: Sequence[int]) -> list[Output]:
-        return [model(degrade(noisy, no_noise, available[mask], NO_NOISE, {})) for mask in masks]
+    def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
+        return [model(lose(noisy, available[mask], stand_ins)) for mask in masks]
 
     return answer
 
@@ -252,15 +258,17 @@ def _branched(model: BranchedModel) -> Answer:
     """Each branch once per level and once zeroed; only the fusion runs for each mask."""
     zeroed: dict[Modality, Mapping[str, Tensor]] = {}
 
-    def answer(noisy: Modalities, masks: Sequence[int]) -> list[Output]:
+    def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
         if not zeroed:
             for m in MODALITIES:
                 nothing = torch.zeros_like(noisy.features[m])
                 zeroed[m] = model.encode(m, nothing, noisy.masks[m])
+        filled = {m: model.encode(m, x, noisy.masks[m]) for m, x in stand_ins.items()}
+        missing = filled or zeroed
         used = [m for m in MODALITIES if any(contains(mask, m) for mask in masks)]
         encoded = {m: model.encode(m, noisy.features[m], noisy.masks[m]) for m in used}
         return [
-            model.fuse({m: encoded[m] if contains(mask, m) else zeroed[m] for m in MODALITIES})
+            model.fuse({m: encoded[m] if contains(mask, m) else missing[m] for m in MODALITIES})
             for mask in masks
         ]
 

@@ -157,7 +157,9 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
     found = np.empty((len(questions), size))
     joint = np.array([bool(q.joint) for q in questions], dtype=bool)
     for place in np.flatnonzero(joint).tolist():
-        found[place] = _linear(metric, sample_terms(table, metric, questions[place])).mean(axis=0)
+        found[place] = linearised(metric, sample_terms(table, metric, questions[place])).mean(
+            axis=0
+        )
     level = tuple(q for q in questions if not q.joint)
     if level:
         weights, starts = _mixtures(table.index, table.present, level)
@@ -181,7 +183,7 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
     return found
 
 
-def _linear(metric: str, of_samples: Array) -> Array:
+def linearised(metric: str, of_samples: Array) -> Array:
     """(..., N, K) terms to (..., N): the metric of their means plus each sample's influence."""
     means = of_samples.mean(axis=-2)
     slope = slopes(metric, means, np.sqrt((of_samples**2).mean(axis=-2)))

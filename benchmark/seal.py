@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 SEAL = "sha256"
 """The key that the hash stands under."""
 
@@ -19,6 +21,16 @@ def hash_of(values: Mapping[str, Any]) -> str:
     """The SHA-256 of the canonical JSON of plain values."""
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def hash_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """The SHA-256 of arrays: their names, kinds, shapes and values."""
+    hasher = hashlib.sha256()
+    for name in sorted(arrays):
+        values = arrays[name]
+        hasher.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        hasher.update(values.tobytes())
+    return hasher.hexdigest()
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:

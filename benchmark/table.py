@@ -6,7 +6,6 @@ never costs a retraining.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.archive import read_npz
-from benchmark.seal import SEAL, UnsealedError
+from benchmark.seal import SEAL, UnsealedError, hash_of_arrays
 from protocols.conditions import Condition, draws_of, in_every_draw, version_of
 from protocols.modalities import MODALITIES, Modality, Task
 
@@ -211,7 +210,7 @@ def to_bytes(table: PredictionTable) -> bytes:
     """The table as an npz file; the same table always gives the same bytes."""
     arrays = _arrays(table)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays, **{SEAL: np.array(_hash_of(arrays))})
+    np.savez(buffer, allow_pickle=False, **arrays, **{SEAL: np.array(hash_of_arrays(arrays))})
     return buffer.getvalue()
 
 
@@ -223,7 +222,7 @@ def seal_of(source: PredictionTable | Path) -> str:
         UnsealedError: where it states none.
     """
     if isinstance(source, PredictionTable):
-        return _hash_of(_arrays(source))
+        return hash_of_arrays(_arrays(source))
     found = read_npz(source, SEAL)
     if SEAL not in found:
         raise UnsealedError("it has no hash of its content")
@@ -243,7 +242,7 @@ def load(path: Path) -> PredictionTable:
     if version != TABLE_VERSION:
         raise UnsealedError(f"a table of form {version}; this version reads form {TABLE_VERSION}")
     stated = str(arrays.pop(SEAL))
-    if stated != _hash_of(arrays):
+    if stated != hash_of_arrays(arrays):
         raise ValueError("it was edited or damaged after the run: its content has another hash")
     columns = (arrays[k].tolist() for k in ("noise_rule", "draw", "intensity", "joint", "mask"))
     task = str(arrays["task"])
@@ -298,13 +297,3 @@ def _arrays(table: PredictionTable) -> dict[str, np.ndarray]:
     for joint, draw in sorted(table.joint_levels):
         arrays[f"levels/{joint}/{draw}"] = table.joint_levels[joint, draw]
     return arrays
-
-
-def _hash_of(arrays: Mapping[str, np.ndarray]) -> str:
-    """The SHA-256 of arrays: their names, kinds, shapes and values."""
-    hasher = hashlib.sha256()
-    for name in sorted(arrays):
-        values = arrays[name]
-        hasher.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
-        hasher.update(values.tobytes())
-    return hasher.hexdigest()

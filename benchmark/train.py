@@ -42,6 +42,14 @@ class DivergedError(RuntimeError):
     """The training loss became NaN or infinite."""
 
 
+Watch = Callable[[int, MultimodalModel], None]
+"""(epochs done, the model)."""
+
+
+def unwatched(epoch: int, model: MultimodalModel) -> None:
+    """Nobody looks."""
+
+
 @dataclass(frozen=True)
 class Callbacks:
     """What the caller hears while a run trains.
@@ -50,11 +58,14 @@ class Callbacks:
         step: (epochs done, as a fraction; the last read training loss, NaN before the first).
         epoch: (epochs done, the epoch's row of the history).
         save: the resume state after an epoch.
+        watch: (epochs done, the model), once an epoch and its selection are over. Nothing comes
+            back from it.
     """
 
     step: Callable[[float, float], None]
     epoch: Callable[[int, Mapping[str, float]], None]
     save: Callable[[State], None]
+    watch: Watch = unwatched
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,7 @@ class _Loop:
                 scheduler.step()
         self.epoch += 1
         self.rows.append(row)
+        self.callbacks.watch(self.epoch, self.model)
         self.callbacks.epoch(self.epoch, row)
 
     def _run_phase(self, phase: Phase, optimizer: torch.optim.Optimizer) -> dict[str, float]:

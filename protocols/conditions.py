@@ -3,7 +3,8 @@
 Every protocol asks what a checkpoint predicts for a sample at noise intensity λ when only the
 modalities S are available. A condition is one such (λ, S) for one corruption draw. Two collapses
 keep the table small: without noise the draw does not matter, and with nothing available neither
-the draw nor λ does. With 3 modalities, 8 levels and one draw that leaves 7 x 8 + 1 = 57 rows.
+the draw nor λ does (unless the rule says what stands in for a missing modality). With 3
+modalities, 8 levels and one draw that leaves 7 x 8 + 1 = 57 rows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal, get_args
 
 from protocols.availability import mask_of, name_of, subsets
 from protocols.modalities import Modality
-from protocols.rules import RULE_VERSIONS, NoiseRule
+from protocols.rules import FAMILIES, RULE_VERSIONS, NoiseRule, family_version
 
 Protocol = Literal["I", "II", "III", "grid"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -75,7 +76,7 @@ def version_of(condition: Condition) -> str:
     """
     parts = {"zeroing": RULE_VERSIONS["zeroing"]}
     if condition.noise_rule != NO_RULE:
-        parts |= {name: RULE_VERSIONS[name] for name in ("degradation", "draw")}
+        parts |= family_version(condition.noise_rule)  # type: ignore[arg-type]
     if condition.joint:
         parts["III"] = PROTOCOL_VERSIONS["III"]
     return ", ".join(f"{name} {version}" for name, version in parts.items())
@@ -104,14 +105,14 @@ def in_every_draw(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 
 def at_level(noise_rule: NoiseRule, draw: int, intensity: float, mask: int) -> Condition:
     """The condition (λ, S) of a draw, collapsed where draw or λ do not matter."""
-    if mask == 0 or intensity == 0:
+    if intensity == 0 or (mask == 0 and not FAMILIES[noise_rule].fills):
         return Condition(NO_RULE, 0, 0.0, "", mask)
     return Condition(noise_rule, draw, intensity, "", mask)
 
 
 def at_joint(noise_rule: NoiseRule, draw: int, joint: Joint, mask: int) -> Condition:
-    """The condition of Protocol III under S, collapsed for the empty S."""
-    if mask == 0:
+    """The condition of Protocol III under S, collapsed for the empty S unless the rule fills it."""
+    if mask == 0 and not FAMILIES[noise_rule].fills:
         return Condition(NO_RULE, 0, 0.0, "", 0)
     return Condition(noise_rule, draw, JOINT_LEVEL, joint, mask)
 
@@ -129,7 +130,7 @@ def conditions_of(
         protocols: the protocols asked for. The clean row is always among the conditions.
         present: the modalities that the data set has: with fewer there are fewer subsets.
         noise_rules: what noise is; one set of rows for each.
-        draws: the number of corruption draws, seeded 0, 1, ...
+        draws: the number of corruption draws, seeded 0, 1, ...; one where a rule is not random.
         joint: the joint distribution of Protocol III.
     """
     full = mask_of(present)
@@ -140,7 +141,7 @@ def conditions_of(
             found |= {at_level("seed_a1", 0, 0.0, mask) for mask in masks}
             continue
         for rule in noise_rules:
-            for draw in range(draws):
+            for draw in range(draws if FAMILIES[rule].random else 1):
                 if protocol == "II":
                     found |= {at_level(rule, draw, level, full) for level in LEVELS}
                 elif protocol == "III":

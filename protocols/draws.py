@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,30 +19,28 @@ from torch import Tensor
 from protocols.conditions import JOINTS, Joint
 from protocols.missing import UNIFORMS_PER_SAMPLE
 from protocols.modalities import MODALITIES, Modality
+from protocols.rules import NoiseRule
 
 
 @dataclass(frozen=True)
 class NoiseDraw:
-    """The noise of B samples before it is scaled by λ.
+    """The randomness of B samples before it is scaled by λ or compared with it.
 
     Attributes:
-        gaussian: modality -> (B, T_m, d_m) standard normal; only the modalities that the noise
-            rule perturbs additively.
-        token: (B, T_text) uniform in [0, 1), or None when the rule drops no tokens.
+        rule: the noise rule; None for an input that only loses modalities.
+        drawn: modality -> (B, ...), in the shape that the rule's effect on it has; without the
+            modalities that the rule leaves alone or changes without chance.
     """
 
-    gaussian: Mapping[Modality, Tensor]
-    token: Tensor | None
+    rule: NoiseRule | None
+    drawn: Mapping[Modality, Tensor]
 
     def to(self, device: torch.device | str) -> NoiseDraw:
         """The same draw on ``device``."""
-        return NoiseDraw(
-            {m: z.to(device) for m, z in self.gaussian.items()},
-            None if self.token is None else self.token.to(device),
-        )
+        return NoiseDraw(self.rule, {m: x.to(device) for m, x in self.drawn.items()})
 
 
-NO_NOISE = NoiseDraw({}, None)
+NO_NOISE = NoiseDraw(None, {})
 """The draw of an input that only loses modalities."""
 
 
@@ -54,25 +53,27 @@ def keyed_generator(
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
-def gaussian_noise(
-    draw_seed: int,
-    split: str,
+def drawn(
+    kind: Literal["normal", "uniform"],
+    shape: tuple[int, ...],
+    key: tuple[int, str, str, str],
     sample_ids: Sequence[str],
-    modality: Modality,
-    steps: int,
-    width: int,
 ) -> Tensor:
-    """Standard normal noise, (N, steps, width) float32, keyed by sample."""
-    noise = np.empty((len(sample_ids), steps, width), dtype=np.float32)
-    for row, sample_id in zip(noise, sample_ids, strict=True):
-        generator = keyed_generator(draw_seed, split, sample_id, modality, "gaussian")
-        generator.standard_normal(dtype=np.float32, out=row)
-    return torch.from_numpy(noise)
+    """Random numbers keyed by sample, (N, *shape) float32: standard normal, or uniform in [0, 1).
 
-
-def token_uniforms(draw_seed: int, split: str, sample_ids: Sequence[str], steps: int) -> Tensor:
-    """Uniforms that decide which text steps are dropped, (N, steps) float32, keyed by sample."""
-    return _uniforms(draw_seed, split, sample_ids, "text", "token", steps)
+    Args:
+        kind: how they are distributed.
+        shape: of one sample's.
+        key: (draw seed, split, modality, purpose).
+        sample_ids: N ids.
+    """
+    draw_seed, split, modality, purpose = key
+    values = np.empty((len(sample_ids), *shape), dtype=np.float32)
+    for row, sample_id in zip(values, sample_ids, strict=True):
+        generator = keyed_generator(draw_seed, split, sample_id, modality, purpose)
+        make = generator.standard_normal if kind == "normal" else generator.random
+        make(dtype=np.float32, out=row)
+    return torch.from_numpy(values)
 
 
 def missing_uniforms(draw_seed: int, split: str, sample_ids: Sequence[str]) -> Tensor:
@@ -97,12 +98,12 @@ def joint_levels(
     return drawn[:, 0], drawn[:, 1]
 
 
+def family_uniforms(draw_seed: int, split: str, sample_ids: Sequence[str]) -> Tensor:
+    """Uniforms that decide which of several families a sample meets, (N,) float32."""
+    return _uniforms(draw_seed, split, sample_ids, "joint", "family", 1)[:, 0]
+
+
 def _uniforms(
     draw_seed: int, split: str, sample_ids: Sequence[str], modality: str, purpose: str, count: int
 ) -> Tensor:
-    values = np.empty((len(sample_ids), count), dtype=np.float32)
-    for row, sample_id in zip(values, sample_ids, strict=True):
-        keyed_generator(draw_seed, split, sample_id, modality, purpose).random(
-            dtype=np.float32, out=row
-        )
-    return torch.from_numpy(values)
+    return drawn("uniform", (count,), (draw_seed, split, modality, purpose), sample_ids)

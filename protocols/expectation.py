@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from protocols.availability import MASK_COUNT, mask_of
+from protocols.availability import MASK_COUNT, contains, mask_of
 from protocols.modalities import MODALITIES, Modality
 from protocols.rules import MissingRule
 
@@ -65,6 +65,30 @@ def availability_weights(
         weights = by_lost[..., lost]
     possible = [mask & ~mask_of(present) == 0 for mask in range(MASK_COUNT)]
     return np.where(possible, weights, 0.0)
+
+
+def uneven_weights(rates: ArrayLike, present: tuple[Modality, ...]) -> NDArray[np.float64]:
+    """The probability of each availability subset where every sensor fails at a rate of its own.
+
+    Modalities are missing independently; with equal rates this is ``bernoulli``.
+
+    Args:
+        rates: (..., 3) η_t, η_a, η_v in [0, 1]; that of an absent modality is not read.
+        present: the modalities that the data set has; the others are in no subset.
+
+    Returns:
+        (..., 8), indexed by bit mask, summing to 1.
+    """
+    missing = np.asarray(rates, dtype=np.float64)
+    weights = np.ones((*missing.shape[:-1], MASK_COUNT))
+    for mask in range(MASK_COUNT):
+        for place, m in enumerate(MODALITIES):
+            here = contains(mask, m)
+            if m in present:
+                weights[..., mask] *= 1 - missing[..., place] if here else missing[..., place]
+            elif here:
+                weights[..., mask] = 0
+    return weights
 
 
 def others_kept(rate: Rates, total: int) -> Rates:

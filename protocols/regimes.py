@@ -4,6 +4,7 @@
 missing rate η fixed, no noise (Table 3). ``noise``: intensity λ fixed, nothing missing (Table 4).
 ``released``: what a public QA-MoE trains under, seen through a third party: λ = 0.1 for every
 sample, and with probability 0.1 one of the incomplete patterns, each as likely.
+A spectrum may name several families of noise, of which each batch (or sample) meets one.
 :mod:`protocols.training` applies them.
 """
 
@@ -11,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from protocols.rules import MissingRule, NoiseRule
+from protocols.rules import FAMILIES, MissingRule, NoiseRule, family_version
 from protocols.settings import Settings
 
 RegimeKind = Literal["clean", "spectrum", "missing", "noise", "released"]
@@ -25,7 +26,7 @@ REGIME_VERSION = 2
 
 _USED: dict[RegimeKind, tuple[str, ...]] = {
     "clean": (),
-    "spectrum": ("noise_rule", "missing_rule", "rate_max", "intensity_max", "scope"),
+    "spectrum": ("noise_rule", "noise_rules", "missing_rule", "rate_max", "intensity_max", "scope"),
     "missing": ("rate", "missing_rule"),
     "noise": ("intensity", "noise_rule"),
     "released": ("noise_rule",),
@@ -44,6 +45,9 @@ class Regime(Settings):
     rate: float = Field(0.0, ge=0, le=1, description="the missing rate η of missing")
     intensity: float = Field(0.0, ge=0, le=1, description="the noise intensity λ of noise")
     noise_rule: NoiseRule = Field("seed_a1", description="of spectrum, noise and released")
+    noise_rules: tuple[NoiseRule, ...] = Field(
+        (), description="of spectrum: families to draw from alike, in place of noise_rule"
+    )
     missing_rule: MissingRule = Field("bernoulli", description="of spectrum and missing")
     rate_max: float = Field(1.0, ge=0, le=1, description="spectrum draws η up to it (A16)")
     intensity_max: float = Field(1.0, ge=0, le=1, description="spectrum draws λ up to it (A16)")
@@ -53,20 +57,42 @@ class Regime(Settings):
 
     @property
     def name(self) -> str:
-        """A short name for tables and tags, e.g. ``spectrum`` or ``missing-0.3``."""
+        """A short name for tables and tags: ``spectrum``, ``missing-0.3``, ``spectrum (frames,
+        gain)``."""
+        if self.kind == "spectrum" and self.noise_rules:
+            return f"{self.kind} ({', '.join(self.noise_rules)})"
         level = LEVEL_OF.get(self.kind)
         return f"{self.kind}-{getattr(self, level):g}" if level else self.kind
 
+    @field_validator("noise_rule", "noise_rules")
+    @classmethod
+    def _a_mean_is_for_evaluation(cls, value: Any) -> Any:
+        if "fill_mean" in ((value,) if isinstance(value, str) else value):
+            raise ValueError("fill_mean is for evaluation only: training has no train mean yet")
+        return value
+
+    @property
+    def families(self) -> tuple[NoiseRule, ...]:
+        """The families of noise that training meets, each once; none without noise."""
+        if "noise_rule" not in _USED[self.kind]:
+            return ()
+        several = self.noise_rules if self.kind == "spectrum" else ()
+        return tuple(dict.fromkeys(several or (self.noise_rule,)))
+
     def idle(self) -> frozenset[str]:
-        """The settings of other kinds."""
-        return frozenset(type(self).model_fields) - {"kind", *_USED[self.kind]}
+        """The settings of other kinds; one family where there are several."""
+        used = {"kind", *_USED[self.kind]} - ({"noise_rule"} if self.noise_rules else set())
+        return frozenset(type(self).model_fields) - used
 
     def identity(self) -> dict[str, Any]:
         """What enters a run's identity; clean training does not depend on what noise is."""
-        versioned = {} if self.kind == "clean" else {"version": REGIME_VERSION}
+        versioned: dict[str, Any] = {} if self.kind == "clean" else {"version": REGIME_VERSION}
+        families = {r: v for rule in self.families for r, v in family_version(rule).items()}
+        own = {name: version for name, version in families.items() if name in FAMILIES}
+        versioned |= {"families": own} if own else {}
         return {"kind": self.kind, **versioned, **self.departures()}
 
     def changes(self) -> dict[str, Any]:
         """The departures that the name does not say."""
-        said = ("kind", LEVEL_OF.get(self.kind))
+        said = ("kind", "noise_rules", LEVEL_OF.get(self.kind))
         return {key: value for key, value in self.departures().items() if key not in said}

@@ -6,13 +6,20 @@ so the selection of the best epoch sees the same corruption at every epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from protocols.degradation import degrade, fresh_noise, keyed_noise
-from protocols.draws import NO_NOISE, intensity_uniforms, missing_uniforms
+from protocols.draws import (
+    NO_NOISE,
+    NoiseDraw,
+    family_uniforms,
+    intensity_uniforms,
+    missing_uniforms,
+)
 from protocols.missing import (
     UNIFORMS_PER_SAMPLE,
     draw_availability,
@@ -21,6 +28,7 @@ from protocols.missing import (
 )
 from protocols.modalities import Modalities, Modality
 from protocols.regimes import RELEASED_LEVEL, Regime
+from protocols.rules import NoiseRule
 
 VALIDATION_DRAW_SEED = 0
 
@@ -56,10 +64,14 @@ def degrade_training_batch(
     rows = 1 if regime.missing_rule == "imder_batch" else size
     uniforms = uniform(rows, UNIFORMS_PER_SAMPLE).expand(size, UNIFORMS_PER_SAMPLE)
     available = _available(regime, rate, uniforms, present)
-    noise = NO_NOISE
-    if regime.kind != "missing":
-        noise = fresh_noise(regime.noise_rule, batch, generator)
-    return degrade(batch, intensity, available, noise, sigma_ref)
+    chosen = None
+    if len(regime.families) > 1:
+        chosen = uniform(1 if regime.scope == "batch" else size).expand(size)
+
+    def noise_of(rule: NoiseRule) -> NoiseDraw:
+        return fresh_noise(rule, batch, generator)
+
+    return _degraded(batch, intensity, available, regime.families, chosen, noise_of, sigma_ref)
 
 
 def degrade_validation_split(
@@ -87,10 +99,41 @@ def degrade_validation_split(
     if regime.missing_rule == "imder_batch":
         uniforms = share_over_batches(uniforms, batch_size)
     available = _available(regime, rate, uniforms, present).to(device)
-    noise = NO_NOISE
-    if regime.kind != "missing":
-        noise = keyed_noise(regime.noise_rule, VALIDATION_DRAW_SEED, "valid", sample_ids, split)
-    return degrade(split, intensity.to(device), available, noise.to(device), sigma_ref)
+    chosen = None
+    if len(regime.families) > 1:
+        chosen = family_uniforms(VALIDATION_DRAW_SEED, "valid", sample_ids).to(device)
+
+    def noise_of(rule: NoiseRule) -> NoiseDraw:
+        return keyed_noise(rule, VALIDATION_DRAW_SEED, "valid", sample_ids, split).to(device)
+
+    return _degraded(
+        split, intensity.to(device), available, regime.families, chosen, noise_of, sigma_ref
+    )
+
+
+def _degraded(
+    batch: Modalities,
+    intensity: Tensor,
+    available: Tensor,
+    families: Sequence[NoiseRule],
+    chosen: Tensor | None,
+    noise_of: Callable[[NoiseRule], NoiseDraw],
+    sigma_ref: Mapping[Modality, Tensor],
+) -> Modalities:
+    """Degrade by one family, or each sample by the one of several that its uniform chooses.
+
+    All of several are applied and one is kept: to look which would wait for the device.
+    """
+    if chosen is None:
+        noise = noise_of(families[0]) if families else NO_NOISE
+        return degrade(batch, intensity, available, noise, sigma_ref)
+    place = (chosen * len(families)).long()[:, None, None]
+    found = degrade(batch, intensity, available, noise_of(families[0]), sigma_ref)
+    for number, rule in enumerate(families[1:], start=1):
+        other = degrade(batch, intensity, available, noise_of(rule), sigma_ref).features
+        kept = {m: torch.where(place == number, other[m], x) for m, x in found.features.items()}
+        found = replace(found, features=kept)
+    return found
 
 
 def _available(

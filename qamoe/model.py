@@ -163,8 +163,9 @@ class QAMoE(BranchedModel):
         Returns:
             "y" (B, d), without its gate for fusion by precisions; "routing" (B, N); "missing"
             (B,), 1 where the features are zero throughout; unless ablated "r" (B,) and "variance"
-            (B,), the mean sigma2. With unimodal supervision "own" (B, C), the modality's own
-            prediction; with load balance (B, N) "kept" and "probability" of the experts.
+            (B,), the mean sigma2, and where r is one score of the whole utterance "experts" (B, d),
+            what it weighs. With unimodal supervision "own" (B, C), the modality's own prediction;
+            with load balance (B, N) "kept" and "probability" of the experts.
         """
         config, position = self.config, MODALITIES.index(modality)
         steps = self.encoders[modality](features, mask)
@@ -182,14 +183,15 @@ class QAMoE(BranchedModel):
             z = z + self.modality_embedding[position]
         router = self.routers[_key(config.router, modality)]
         routing = router(z)
-        y = self.banks[_key(config.expert_bank, modality)](z, routing)
+        experts = self.banks[_key(config.expert_bank, modality)](z, routing)
+        y = experts
         if r is not None and config.fusion != "precision":
-            y = r[..., None] * y  # Eq. 7
-            if self.prior is not None:
-                y = y + (1 - r[..., None]) * self.prior[position % len(self.prior)]
+            y = self._gated(experts, r, position)
         encoded = {"y": y, "routing": routing}
         if r is not None:
             encoded["r"] = r
+            if config.moe_level != "token":
+                encoded["experts"] = experts
         if variance is not None:
             encoded["variance"] = variance.mean(dim=-1)
         if config.quality_supervision == "unimodal":
@@ -202,6 +204,29 @@ class QAMoE(BranchedModel):
             averages = {name: masked_mean(x, mask) for name, x in encoded.items() if name != "y"}
             return {"y": pool(y, mask), **averages, "missing": missing}
         return {**encoded, "missing": missing}
+
+    def _gated(self, experts: Tensor, r: Tensor, position: int) -> Tensor:
+        """Eq. 7: r_m times what the experts say, and the rest the prior."""
+        y = r[..., None] * experts
+        if self.prior is not None:
+            y = y + (1 - r[..., None]) * self.prior[position % len(self.prior)]
+        return y
+
+    def with_reliability(
+        self, encoded: Mapping[Modality, Mapping[str, Tensor]], reliability: Tensor
+    ) -> Mapping[Modality, Mapping[str, Tensor]] | None:
+        """Eq. 7 with given r_m, or the precisions that Eq. 6 gives; not for scores of steps."""
+        if "experts" not in encoded["text"]:
+            return None
+        given = {}
+        for position, m in enumerate(MODALITIES):
+            r = reliability[:, position]
+            if self.config.fusion == "precision":
+                changed = {"variance": 1 / r - 1}  # r = 1 / (1 + v)
+            else:
+                changed = {"y": self._gated(encoded[m]["experts"], r, position)}
+            given[m] = {**encoded[m], "r": r, **changed}
+        return given
 
     def fuse(self, encoded: Mapping[Modality, Mapping[str, Tensor]]) -> Output:
         """h_final, ŷ and s from the three branches (Eq. 8 and 9)."""

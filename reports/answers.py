@@ -13,10 +13,12 @@ from functools import cached_property
 from benchmark.questions import Question
 from reports.answer import Answer, Found, Key, ordered
 from reports.differences import differences
+from reports.families import families
 from reports.floors import Floor
 from reports.measured import Measured
 from reports.published import Published
 from reports.regret import regrets
+from reports.reliability.audit import audit
 from reports.reliability.gate import gates
 from reports.reliability.mechanism import mechanism
 from reports.results import Results
@@ -24,6 +26,7 @@ from reports.routing import routings
 from reports.statistics.inference import marks
 from reports.subjects import Subject
 from reports.surface import Surfaces, surfaces
+from reports.uneven import Rates, uneven
 from reports.views import SELECTIONS, VALUE, view
 
 
@@ -35,11 +38,13 @@ class Answers:
         results: the records.
         floors: the constant predictions.
         paper: the published numbers.
+        rates: (η_t, η_a, η_v) that were asked for, besides the named ones.
     """
 
     results: Results
     floors: Sequence[Floor]
     paper: Published
+    rates: Sequence[Rates] = ()
 
     @cached_property
     def measured(self) -> Measured:
@@ -51,7 +56,8 @@ class Answers:
         """Every answer."""
         found = {**self.measured.rows, **differences(self.measured), **regrets(self.measured)}
         found |= gates(self.results) | routings(self.results.compared)
-        return found | mechanism(self.results, found)
+        found |= uneven(self.results, self.rates) | families(self.results)
+        return found | mechanism(self.results, found) | audit(self.results.compared)
 
     @cached_property
     def surfaces(self) -> Mapping[tuple[str, str, str], Surfaces]:

@@ -15,19 +15,24 @@ from reports.figures.drawing import drawn
 from reports.figures.style import drawing
 from reports.frame import frame, landscapes
 from reports.pictures import with_intervals, without_intervals
+from reports.reliability.audit_table import audit_tables
 from reports.reliability.tables import mechanism_tables
 from reports.results import Results, load
 from reports.sources import Sources
 from reports.tables.conditions import condition_tables
 from reports.tables.differences import difference_tables
 from reports.tables.efficiency import efficiency_tables
+from reports.tables.families import family_tables
 from reports.tables.grid import grid_tables
 from reports.tables.regret import regret_tables
 from reports.tables.render import RENDERERS
 from reports.tables.robustness import clean_tables, main_tables
+from reports.tables.selection import selection_tables
 from reports.tables.summary import summary_tables
 from reports.tables.table import Table
+from reports.tables.uneven import uneven_tables
 from reports.tables.variants import variant_tables
+from reports.uneven import Rates
 from reports.web.heatmap import boards
 from reports.web.leaderboard import leaderboard_tables
 from reports.web.page import Contents, page
@@ -43,10 +48,14 @@ TABLE_MAKERS = (
     summary_tables,
     difference_tables,
     regret_tables,
+    uneven_tables,
     mechanism_tables,
     efficiency_tables,
 )
 """The tables of a report, in the page's order; the main one is the first of the first."""
+
+WHERE_ASKED = (family_tables, audit_tables, selection_tables)
+"""Tables of what few runs are asked, after the others."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ def build(
     links: Mapping[str, str] | None = None,
     only: Mapping[str, str] | None = None,
     data_sha256: str | None = None,
+    rates: Sequence[Rates] = (),
 ) -> list[ReportPaths]:
     """Write the reports of one data set, or of every one that has records.
 
@@ -91,6 +101,7 @@ def build(
         out: each report goes into a folder of its data set's name in here.
         links: run id -> its address in MLflow.
         only, data_sha256: as for :func:`reports.results.load`.
+        rates: (η_t, η_a, η_v) to answer for, besides the named ones.
 
     Raises:
         BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
@@ -98,7 +109,7 @@ def build(
     """
     measured = kept(store)
     return [
-        write(results, child(out, results.dataset, "data set"), links or {}, measured)
+        write(results, child(out, results.dataset, "data set"), links or {}, measured, rates)
         for results in load(store, dataset, only, data_sha256)
     ]
 
@@ -108,14 +119,15 @@ def write(
     folder: Path,
     links: Mapping[str, str],
     efficiency: Sequence[Efficiency] = (),
+    rates: Sequence[Rates] = (),
 ) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
-    sources = Sources.of(results, efficiency)
+    sources = Sources.of(results, efficiency, rates)
     try:
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)
         with drawing(), drawn(without_intervals(sources), folder / FIGURES) as first:
-            tables = [table for make in TABLE_MAKERS for table in make(sources)]
+            tables = [table for make in (*TABLE_MAKERS, *WHERE_ASKED) for table in make(sources)]
             with drawn(with_intervals(sources), folder / FIGURES) as others:
                 grids = grid_tables(sources)
                 leaders = leaderboard_tables(sources)

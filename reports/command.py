@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from reports.build import ReportPaths
+    from reports.uneven import Rates
 
 
 def report(
@@ -33,6 +34,13 @@ def report(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("report"),
+    missing_rates: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="T,A,V",
+            help="Answer for sensors that fail at these rates too: 0.5,0.1,0. Repeatable.",
+        ),
+    ] = None,
     data_dir: DATA_DIR = None,
     tracking_uri: TRACKING_URI = None,
 ) -> None:
@@ -61,9 +69,28 @@ def report(
         links = links_of(store, tracking_uri)
         if experiment is not None:
             only = of_experiment(store, experiment)
-    for built in build(store, dataset, out, links, only, content_of(dataset, data_dir)):
+    rates = [rates_of(text) for text in missing_rates or ()]
+    content = content_of(dataset, data_dir)
+    for built in build(store, dataset, out, links, only, content, rates):
         show(built, console)
         attach(built, store, tracking_uri, say)
+
+
+def rates_of(text: str) -> Rates:
+    """``0.5,0.1,0`` as η_t, η_a, η_v. Raises BenchmarkError for anything else."""
+    from benchmark.errors import BenchmarkError
+    from benchmark.hygiene import cut
+
+    try:
+        text_rate, audio, vision = (float(part) for part in text.split(","))
+    except ValueError:
+        text_rate = audio = vision = -1.0
+    if not all(0 <= rate <= 1 for rate in (text_rate, audio, vision)):
+        raise BenchmarkError(
+            f"--missing-rates {cut(text, 80)}: three rates between 0 and 1 with commas, of text, "
+            "audio and vision"
+        )
+    return text_rate, audio, vision
 
 
 def content_of(dataset: str | None, data_dir: Path | None) -> str | None:

@@ -21,6 +21,7 @@ from reports.figures.landscapes import (
 )
 from reports.figures.routing import routing_figure
 from reports.figures.sensitivity import sensitivity_figure, sweeps
+from reports.figures.triangle import uneven_figure
 from reports.reliability.figure import has_panel, reliability_figure
 from reports.reliability.scores import noise_rules
 from reports.results import Results, System
@@ -57,6 +58,7 @@ def with_intervals(everything: Sources) -> list[Job]:
     ]
     return [
         *curves,
+        partial(uneven_figures, sources),
         partial(sensitivity_figures, everything),
         partial(routing_figures, sources),
         *panels,
@@ -110,6 +112,16 @@ def degradation_figures(
     )
 
 
+def uneven_figures(sources: Sources) -> Iterable[Drawn]:
+    """The triangle of uneven sensors for each headline metric."""
+    for metric in SELECTIONS[sources.results.task].grid:
+        drawn = uneven_figure(sources.results, metric)
+        if drawn is not None:
+            shown = view(metric).title
+            name = table_name("uneven-sensors", shown)
+            yield Picture(name, f"Uneven sensors: {shown}", UNEVEN_CAPTION), drawn
+
+
 def sensitivity_figures(everything: Sources) -> Iterable[Drawn]:
     """Figure 4, and the same of any other number of the settings that was varied."""
     results = everything.results
@@ -153,6 +165,12 @@ DIFFERENCE_CAPTION = (
     "The system's mean minus that of the reference model under the same training, at each (λ, η). "
     "Purple: better than the reference; orange: worse; the thick line is no difference. Whether a "
     "difference is more than chance is in the tables of paired differences."
+)
+UNEVEN_CAPTION = (
+    "Every point is a set of missing rates (η_t, η_a, η_v) that sums to 1, so on average one "
+    "modality is lost: at a corner always the same one, in the middle each as often. Without "
+    "noise. The values are exact expectations over what is missing, means over seeds; between "
+    "points the colour is interpolated. All systems share one colour scale; bright is good."
 )
 SENSITIVITY_CAPTION = (
     "Means over seeds; bars are 95 % intervals, points the single seeds. Every other setting is "

@@ -10,6 +10,7 @@ from reports.answers import Answers
 from reports.floors import Floor, floors
 from reports.published import Published, published
 from reports.results import Results
+from reports.uneven import Rates
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class Sources:
     efficiency: Sequence[Efficiency] = ()
 
     @staticmethod
-    def of(results: Results, efficiency: Sequence[Efficiency] = ()) -> Sources:
+    def of(
+        results: Results, efficiency: Sequence[Efficiency] = (), rates: Sequence[Rates] = ()
+    ) -> Sources:
         """The sources of one data set's results, and of what was measured of its models' cost."""
         about = [one for one in efficiency if one.dataset == results.dataset]
-        answers = Answers(results, floors(results), published(results.dataset))
+        answers = Answers(results, floors(results), published(results.dataset), rates)
         return Sources(answers, results, about)
 
     @property

@@ -23,6 +23,10 @@ DIFFERENCE, REGRET = "Difference", "Regret"
 GATE, BETTER, WORSE = "Gate on − off", "Cells better", "Cells worse"
 MISSING, RHO, AUROC = "Where it is missing", "ρ(r, λ)", "AUROC"
 MECHANISM = "The mechanism"
+EQUITY, WORST_LOSS = "Equity index", "Worst to lose"
+SEEN, UNSEEN = "Seen families", "Unseen families"
+GAIN_SEEN, GAIN_UNSEEN = "Gain on seen families", "Gain on unseen families"
+DETECTED, PERMUTED, HEAD_ROOM = "AUROC of noise", "Permuted − own scores", "Own − fixed weights"
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     **{"mae": _POSITIVE, "corr": _CORRELATION},
@@ -89,11 +93,16 @@ def view(metric: str, quantity: str = VALUE) -> View:
     raw = metric in _BOUNDS
     scale, decimals = _UNITS.get(quantity) or ((1.0, 3) if raw else (100.0, 1))
     own = _BOUNDS.get(metric, SHARE) if quantity == VALUE else UNBOUNDED
-    bounds = {RHO: _CORRELATION, AUROC: SHARE, MISSING: SHARE}.get(quantity, own)
+    bounds = {RHO: _CORRELATION, AUROC: SHARE, MISSING: SHARE, EQUITY: SHARE, DETECTED: SHARE}.get(
+        quantity, own
+    )
     return View(metric, title, scale, decimals, metric not in LOWER_IS_BETTER, bounds)
 
 
-_UNITS = {DROP: (100.0, 1), RISES: (1.0, 0), BETTER: (1.0, 0), WORSE: (1.0, 0)}
+_UNITS = {
+    **{DROP: (100.0, 1), RISES: (1.0, 0), BETTER: (1.0, 0), WORSE: (1.0, 0)},
+    EQUITY: (1.0, 3),
+}
 """Quantities whose unit is not the metric's: scale and decimals."""
 
 

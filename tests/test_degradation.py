@@ -10,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.degradation import degrade, fresh_noise, keyed_noise
-from protocols.draws import NO_NOISE, gaussian_noise, missing_uniforms, token_uniforms
+from protocols.draws import NO_NOISE, drawn, missing_uniforms
 from protocols.missing import as_bools, draw_incomplete
 from protocols.modalities import MODALITIES, Modalities
 from protocols.regimes import Regime
-from protocols.rules import NOISE_RULES
+from protocols.rules import FAMILIES, NOISE_RULES
 from protocols.training import degrade_training_batch, degrade_validation_split
-from tests.batches import make_batch, make_dataset
+from tests.batches import make_batch, make_dataset, make_spec
 
 ALL = as_bools(7)
 IDS = [f"id{i}" for i in range(400)]
+CENTRE = {m: torch.full((width,), 0.5) for m, width in make_spec().widths.items()}
 SIGMA = {"text": torch.tensor(0.4), "audio": torch.tensor(1.0), "vision": torch.tensor(2.5)}
 
 
@@ -35,14 +36,14 @@ def test_nothing_happens_at_zero(rule) -> None:
     batch = make_batch(50)
     batch.features["audio"][0, 0, 0] = -0.0  # adding zero would flip this sign
     noise = keyed_noise(rule, 0, "test", IDS[:50], batch)
-    assert same_bits(degrade(batch, 0.0, ALL, noise, SIGMA), batch)
-    assert same_bits(degrade(batch, torch.zeros(50), ALL, noise, SIGMA), batch)
+    assert same_bits(degrade(batch, 0.0, ALL, noise, SIGMA, CENTRE), batch)
+    assert same_bits(degrade(batch, torch.zeros(50), ALL, noise, SIGMA, CENTRE), batch)
 
 
 @pytest.mark.parametrize("level", [0.1, 0.3, 0.7, 1.0])
 def test_moments(level: float) -> None:
     batch = make_batch(400)
-    for rule in NOISE_RULES:
+    for rule in ("seed_a1", "gaussian_all", "gaussian_av"):
         noise = keyed_noise(rule, 0, "test", IDS, batch)
         degraded = degrade(batch, level, ALL, noise, SIGMA)
         for m in MODALITIES:
@@ -67,13 +68,14 @@ def test_moments(level: float) -> None:
 def test_padding_stays_zero_and_missing_is_zero(rule, level: float, mask: int) -> None:
     batch = make_batch(30)
     noise = keyed_noise(rule, 1, "test", IDS[:30], batch)
-    degraded = degrade(batch, level, as_bools(mask), noise, SIGMA)
+    degraded = degrade(batch, level, as_bools(mask), noise, SIGMA, CENTRE)
     for position, m in enumerate(MODALITIES):
         assert not degraded.features[m][~batch.masks[m]].any()
         assert torch.equal(degraded.masks[m], batch.masks[m])
         available = bool(mask >> position & 1)
         assert (degraded.available[:, position] == available).all()
-        assert available or not degraded.features[m].any()
+        filled = FAMILIES[rule].fills and level > 0
+        assert available or filled or not degraded.features[m].any()
 
 
 @given(low=st.floats(0, 1), high=st.floats(0, 1))
@@ -98,21 +100,24 @@ def test_noise_is_one_draw_scaled() -> None:
 
 
 def test_draws_depend_on_their_key_alone() -> None:
-    full = gaussian_noise(0, "test", IDS[:10], "audio", 9, 5)
-    assert torch.equal(gaussian_noise(0, "test", IDS[4:6], "audio", 9, 5), full[4:6])
-    assert torch.equal(gaussian_noise(0, "test", IDS[:10][::-1], "audio", 9, 5), full.flip(0))
+    def noise(ids=IDS[:10], draw=0, split="test", modality="audio", purpose="gaussian"):
+        return drawn("normal", (9, 5), (draw, split, modality, purpose), ids)
+
+    full = noise()
+    assert torch.equal(noise(IDS[4:6]), full[4:6])
+    assert torch.equal(noise(IDS[:10][::-1]), full.flip(0))
     others = [
-        gaussian_noise(1, "test", IDS[:10], "audio", 9, 5),
-        gaussian_noise(0, "valid", IDS[:10], "audio", 9, 5),
-        gaussian_noise(0, "test", IDS[:10], "vision", 9, 5),
-        gaussian_noise(0, "test", IDS[10:20], "audio", 9, 5),
+        noise(draw=1),
+        noise(split="valid"),
+        noise(modality="vision"),
+        noise(purpose="fill"),
+        noise(IDS[10:20]),
     ]
     for other in others:
         correlation = torch.corrcoef(torch.stack([full.flatten(), other.flatten()]))[0, 1]
         assert abs(correlation) < 0.25
-    assert not torch.equal(
-        token_uniforms(0, "test", IDS, 6)[:, :4], missing_uniforms(0, "test", IDS)
-    )
+    token = drawn("uniform", (6,), (0, "test", "text", "token"), IDS)
+    assert not torch.equal(token[:, :4], missing_uniforms(0, "test", IDS))
 
 
 def test_what_is_already_missing_stays_missing() -> None:
@@ -211,8 +216,8 @@ def test_fresh_noise_follows_its_generator() -> None:
         fresh_noise("gaussian_all", batch, torch.Generator().manual_seed(s)) for s in (1, 2)
     )
     again = fresh_noise("gaussian_all", batch, torch.Generator().manual_seed(1))
-    assert torch.equal(one.gaussian["text"], again.gaussian["text"])
-    assert not torch.equal(one.gaussian["text"], two.gaussian["text"])
+    assert torch.equal(one.drawn["text"], again.drawn["text"])
+    assert not torch.equal(one.drawn["text"], two.drawn["text"])
 
 
 @pytest.mark.parametrize(

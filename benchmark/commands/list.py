@@ -1,4 +1,4 @@
-"""``benchmark list models|datasets|protocols|plans|runs``: what there is."""
+"""``benchmark list models|datasets|protocols|degradations|plans|runs``: what there is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from benchmark.records import RunRecord
 
 app = typer.Typer(
-    help="What there is: models, data sets, protocols, plans, runs.", no_args_is_help=True
+    help="What there is: models, data sets, protocols, degradations, plans, runs.",
+    no_args_is_help=True,
 )
 
 
@@ -64,6 +65,22 @@ def protocols() -> None:
     _print(table)
     print(f"noise rules: {', '.join(NOISE_RULES)}")
     print(f"missing rules: {', '.join(MISSING_RULES)}")
+
+
+@app.command()
+def degradations() -> None:
+    """Families of noise, what λ means in each, where it is from and what it does not model.
+
+    Name them with --set evaluation.noise_rules=[frames,gain] or regime.noise_rules=[...].
+    """
+    from protocols.rules import FAMILIES, RULE_VERSIONS
+
+    table = _table("name", "version", "at severity λ", "from", "does not model")
+    for name, family in FAMILIES.items():
+        version = family.version or RULE_VERSIONS["degradation"]
+        table.add_row(name, str(version), family.severity, family.source, family.omits)
+    table.show_lines = True
+    _print(table)
 
 
 @app.command()

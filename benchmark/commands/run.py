@@ -21,6 +21,7 @@ from benchmark.options import (
 )
 
 if TYPE_CHECKING:
+    from benchmark.diagnostics.kept import Diagnosis
     from benchmark.plan import PlanConfig, Product
 
 
@@ -57,6 +58,13 @@ def run(
     device: DEVICE = "auto",
     workers: WORKERS = None,
     threads: THREADS = 1,
+    diagnose: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep apart, for the report: selection (every epoch's test predictions), "
+            "reliability (predictions with given scores); with a comma for both."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and an estimate.")] = False,
 ) -> None:
     """Train and evaluate models under degraded inputs; finished runs are never repeated.
@@ -90,7 +98,7 @@ def run(
         workers=workers or default_workers(chosen),
         threads=threads,
     )
-    session = Session(request, how)
+    session = Session(request, how, diagnoses_named(diagnose))
     if dry_run:
         session.show_plan()
         return
@@ -101,6 +109,19 @@ def run(
         raise typer.Exit(130) from None
     if not succeeded:
         raise typer.Exit(1)
+
+
+def diagnoses_named(text: str | None) -> tuple[Diagnosis, ...]:
+    """Diagnostics by their names, with commas. Raises BenchmarkError for an unknown one."""
+    from benchmark.diagnostics.kept import DIAGNOSES
+    from benchmark.errors import unknown
+
+    chosen = []
+    for name in names(text) or ():
+        if name not in DIAGNOSES:
+            raise unknown("diagnostic", name, DIAGNOSES)
+        chosen.append(name)
+    return tuple(dict.fromkeys(d for d in DIAGNOSES if d in chosen))
 
 
 def find_plan(name: str | None, config: Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from benchmark.data.standardise import Scale
 from benchmark.data.transfer import to_device, used_here
 from benchmark.interface import DataSpec
-from protocols.modalities import Modalities, Modality
+from protocols.modalities import MODALITIES, Modalities, Modality
 
 SPLITS = ("train", "valid", "test")
 CHUNK_BYTES = 256 * 2**20
@@ -113,6 +114,13 @@ class Dataset:
     scales: Mapping[Modality, Scale] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
 
+    @cached_property
+    def centre(self) -> Mapping[Modality, Tensor]:
+        """Modality -> (d_m,) train mean of its valid steps, on the device; worked out when asked
+        for. About 0 for the standardised audio and vision."""
+        train = self.splits["train"]
+        return {m: _mean_step(train, place, m) for place, m in enumerate(MODALITIES)}
+
     def training_data(self) -> TrainingData:
         """The splits that training may see."""
         return TrainingData(
@@ -146,6 +154,21 @@ class Dataset:
             splits={name: place(split) for name, split in self.splits.items()},
             sigma_ref={m: sigma.to(target) for m, sigma in self.sigma_ref.items()},
         )
+
+
+def _mean_step(split: Split, place: int, m: Modality) -> Tensor:
+    """The mean of a modality's valid steps over the samples that have it, in chunks."""
+    total = torch.zeros(split.samples.features[m].shape[-1], dtype=torch.float64)
+    count = 0
+    for start in range(0, len(split), _MEAN_ROWS):
+        rows = slice(start, start + _MEAN_ROWS)
+        valid = split.samples.masks[m][rows] & split.samples.available[rows, place, None]
+        total += split.samples.features[m][rows][valid].sum(0, dtype=torch.float64).cpu()
+        count += int(valid.sum())
+    return (total / max(count, 1)).float().to(split.device)
+
+
+_MEAN_ROWS = 512
 
 
 def _room(device: torch.device) -> int | None:

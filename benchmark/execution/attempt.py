@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from benchmark.data.dataset import Dataset
+from benchmark.execution.diagnose import diagnose, watcher_of
 from benchmark.execution.events import Event, Listener
 from benchmark.execution.execute import Outcome, execute
 from benchmark.files import replace_file
@@ -30,8 +31,13 @@ def attempt(
     """
     spec = planned.spec
     try:
+        dataset = load()
+        watcher = watcher_of(planned, dataset)
         rows = planned.conditions, planned.validation
-        return execute(spec, load(), rows[0], store, listen, wait_for_others, rows[1])
+        outcome = execute(spec, dataset, rows[0], store, listen, wait_for_others, rows[1], watcher)
+        if outcome in ("done", "kept") and diagnose(planned, dataset, store, listen, watcher):
+            return "done"
+        return outcome
     except BaseException as error:  # noqa: BLE001 — whatever a model raises must not end the plan
         message = f"{type(error).__name__}: {one_line(error)}"
         write_down(spec, store, f"{traceback.format_exc()}\n{message}", message, listen)

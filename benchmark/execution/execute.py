@@ -32,7 +32,7 @@ from benchmark.records import CHECKPOINT, DamagedError, ForeignError, RunRecord,
 from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable, merge, to_make
-from benchmark.train import Callbacks, Fitted, ResumeError, State, fit
+from benchmark.train import Callbacks, Fitted, ResumeError, State, Watch, fit, unwatched
 from protocols.conditions import Condition
 
 Outcome = Literal["done", "kept", "busy", "stopped", "failed"]
@@ -81,6 +81,7 @@ def execute(
     listen: Listener,
     wait: bool = False,
     validation: Sequence[Condition] = (),
+    watch: Watch = unwatched,
 ) -> Outcome:
     """Bring a run's record to cover the conditions: nothing that exists is computed again.
 
@@ -92,6 +93,7 @@ def execute(
         listen: told how it goes.
         wait: whether to wait for another process that works on the same run.
         validation: the rows that its table of the validation split must have.
+        watch: as :attr:`benchmark.train.Callbacks.watch`, where it is trained.
     """
     try:
         held = store.lock(spec.run_id).acquire(timeout=-1 if wait else 0)
@@ -106,7 +108,7 @@ def execute(
                 outcome = _extend(record, spec, dataset, conditions, validation, store, listen)
                 store.close(spec.run_id)
                 return outcome
-            _train_and_commit(spec, dataset, conditions, validation, store, listen)
+            _train_and_commit(spec, dataset, conditions, validation, store, listen, watch)
         except Stopped:
             return "stopped"
         return "done"
@@ -190,11 +192,12 @@ def _train_and_commit(
     validation: Sequence[Condition],
     store: RunStore,
     listen: Listener,
+    watch: Watch,
 ) -> None:
     folder = store.partial(spec.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    fitted = _fit(spec, dataset, folder / RESUME, listen)
+    fitted = _fit(spec, dataset, folder / RESUME, listen, watch)
     trained = time.perf_counter()
 
     def table_of(split: str, rows: Sequence[Condition]) -> PredictionTable | None:
@@ -217,7 +220,7 @@ def _train_and_commit(
     listen(Event(spec.run_id, "finished"))
 
 
-def _fit(spec: RunSpec, dataset: Dataset, path: Path, listen: Listener) -> Fitted:
+def _fit(spec: RunSpec, dataset: Dataset, path: Path, listen: Listener, watch: Watch) -> Fitted:
     """Train, from the resume state where there is one to go on from."""
     device, total = dataset.splits["train"].device, float(spec.training.epochs)
     origin = origin_of(spec, device)
@@ -227,6 +230,7 @@ def _fit(spec: RunSpec, dataset: Dataset, path: Path, listen: Listener) -> Fitte
         ),
         epoch=lambda done, row: listen(Event(spec.run_id, "epoch", done, total, row)),
         save=partial(save_state, path, origin=origin),
+        watch=watch,
     )
 
     def train(resume: State | None) -> Fitted:
@@ -268,6 +272,7 @@ def _fill(
         conditions,
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
         split_name=split,
+        centre=dataset.centre if any(c.noise_rule == "fill_mean" for c in conditions) else None,
         made_with={
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "run_id": spec.run_id,

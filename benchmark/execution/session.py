@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
@@ -12,8 +13,10 @@ from rich.table import Table
 
 from benchmark.data import cards
 from benchmark.data.registry import load_dataset
+from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
 from benchmark.execution.dear import affordable
+from benchmark.execution.diagnose import lacking
 from benchmark.execution.estimate import estimate_seconds, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
@@ -48,13 +51,16 @@ _SUMMED_UP = ("clean", "III", "grid")
 class Session:
     """A planned request. Building it validates everything that can be known beforehand."""
 
-    def __init__(self, request: PlanConfig, how: Execution) -> None:
+    def __init__(
+        self, request: PlanConfig, how: Execution, diagnose: tuple[Diagnosis, ...] = ()
+    ) -> None:
         self.request, self.how = request, how
         self.console = terminal(highlight=False)
         self.store = RunStore(how.runs_dir)
         dataset = load_dataset(request.dataset, how.data_dir)
         self.dataset = dataset
         self.plan, self.left_out = affordable(make_plan(request, dataset), request, how)
+        self.plan = [replace(planned, diagnose=diagnose) for planned in self.plan]
         check_missing_rule(self.specs, dataset)
 
     @property
@@ -63,11 +69,11 @@ class Session:
         return [planned.spec for planned in self.plan]
 
     def pending(self) -> list[Planned]:
-        """The runs whose record is absent or lacks some of the conditions."""
+        """The runs whose record is absent or lacks some of the conditions, or a diagnostic."""
         return [planned for planned in self.plan if not self._covered(planned)]
 
     def _covered(self, planned: Planned) -> bool:
-        if not self.store.has(planned.spec.run_id):
+        if not self.store.has(planned.spec.run_id) or lacking(planned, self.store):
             return False
         record = self.store.record(planned.spec.run_id)
         try:

@@ -109,10 +109,11 @@ def _of_run(table: PredictionTable, noise_rule: str, modality: Modality) -> Part
     ):
         mean = float(of_samples.mean())
         parts[name] = mean, of_samples - mean
-    return {name: (value, _among(has, one)) for name, (value, one) in parts.items()}
+    return {name: (value, among(has, one)) for name, (value, one) in parts.items()}
 
 
-def _among(has: NDArray[np.bool_], influences: Array) -> Array:
+def among(has: NDArray[np.bool_], influences: Array) -> Array:
+    """(N,) influences of all samples from those of the N' that have a modality."""
     whole = np.zeros(len(has))
     whole[has] = influences * (len(has) / len(influences))
     return whole

@@ -1,0 +1,154 @@
+"""The triangle of uneven sensors: a metric wherever one lost modality may fall.
+
+Every point is a (η_t, η_a, η_v) that sums to 1: on average one modality is lost. At a corner it is
+always the same, in the middle each as often. Data of two modalities have a line instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.tri import Triangulation
+
+from protocols.modalities import MODALITIES, Modality
+from reports.figures.layout import Frame, Heading, Legend, axes_at, new_figure
+from reports.figures.style import INK, colour_map, line_styles, subtitle
+from reports.results import Results, System
+from reports.statistics.inference import Array
+from reports.uneven import Rates, covered, means_at
+from reports.views import View, view
+
+STEPS = 24
+"""Exact values along an edge; between them the colour is interpolated."""
+_SIDE, _ACROSS, _DOWN, _COLUMNS = 2.5, 3.15, 3.35, 4
+
+
+def rates_between(present: Sequence[Modality], steps: int = STEPS) -> list[Rates]:
+    """Every (η_t, η_a, η_v) with sum 1 on a grid of the present modalities."""
+    found = []
+    for first in range(steps + 1):
+        for second in range(steps + 1 - first) if len(present) == 3 else (steps - first,):
+            shares = (first, second, steps - first - second)
+            rates = {m: share / steps for m, share in zip(present, shares, strict=False)}
+            text, audio, vision = (rates.get(m, 0.0) for m in MODALITIES)
+            found.append((text, audio, vision))
+    return found
+
+
+def uneven_figure(results: Results, metric: str) -> Figure | None:
+    """A triangle for each system, or a line; None where no run has every subset."""
+    systems = [system for system in results.systems if covered(system)]
+    if not systems or len(results.present) < 2:
+        return None
+    rates = rates_between(results.present)
+    scale = view(metric).scale
+    values = {system.key: scale * means_at(system, metric, rates) for system in systems}
+    draw = _triangles if len(results.present) == 3 else _lines
+    return draw(results, systems, view(metric), np.array(rates), values)
+
+
+def _triangles(
+    results: Results,
+    systems: Sequence[System],
+    shown: View,
+    rates: Array,
+    values: dict[str, Array],
+) -> Figure:
+    across = min(len(systems), _COLUMNS)
+    lines = math.ceil(len(systems) / across)
+    width = max(_ACROSS * across + 0.8, 6.5)
+    facts = f"{subtitle(results, systems)} · corner: that modality is always missing"
+    head = Heading(f"One modality lost, unevenly: {shown.heading}", facts, width)
+    height = head.band + _DOWN * lines + 0.15
+    figure = new_figure(width, height)
+    everything = np.concatenate(list(values.values()))
+    scale = Normalize(float(everything.min()), float(everything.max()))
+    drawn = ScalarMappable(scale)
+    for place, system in enumerate(systems):
+        line, column = divmod(place, across)
+        left = 0.3 + _ACROSS * column
+        bottom = height - head.band - _DOWN * (line + 1) + 0.3
+        axis = axes_at(figure, left, bottom, _SIDE, _SIDE * 0.94)
+        drawn = _triangle(axis, shown, rates, values[system.key], scale)
+        axis.set_title("\n".join(wrap(system.label, 42)), fontsize=9, loc="left", y=1.1)
+    bar = axes_at(figure, width - 0.75, 0.45, 0.14, min(_DOWN * lines - 0.9, 2.4))
+    figure.colorbar(drawn, cax=bar).set_label(shown.unit)
+    head.put_on(figure)
+    return figure
+
+
+def _triangle(
+    axis: Axes, shown: View, rates: Array, values: Array, scale: Normalize
+) -> ScalarMappable:
+    corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])  # text, audio, vision
+    x, y = (rates @ corners).T
+    drawn = axis.tripcolor(
+        Triangulation(x, y),
+        values,
+        cmap=colour_map(shown.higher_is_better),
+        norm=scale,
+        shading="gouraud",
+        rasterized=True,
+    )
+    halo = [withStroke(linewidth=2.2, foreground="white")]
+    middle = np.abs(rates - 1 / 3).sum(axis=1).argmin()
+    marks = [
+        ("no t", int(rates[:, 0].argmax()), (0, 9)),
+        ("no a", int(rates[:, 1].argmax()), (16, -16)),
+    ]
+    marks += [("no v", int(rates[:, 2].argmax()), (-16, -16)), ("", int(middle), (0, 6))]
+    for name, place, shift in marks:
+        text = f"{name}  {values[place]:.{shown.decimals}f}".strip()
+        axis.plot(x[place], y[place], "o", color=INK, markersize=3.5, clip_on=False)
+        axis.annotate(
+            text,
+            (x[place], y[place]),
+            shift,
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            path_effects=halo,
+            annotation_clip=False,
+        )
+    axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 0.9), aspect="equal")
+    axis.set_axis_off()
+    return drawn
+
+
+def _lines(
+    results: Results,
+    systems: Sequence[System],
+    shown: View,
+    rates: Array,
+    values: dict[str, Array],
+) -> Figure:
+    first, second = results.present
+    width = 6.5
+    head = Heading(
+        f"One modality lost, unevenly: {shown.heading}", subtitle(results, systems), width
+    )
+    legend = Legend([system.label for system in systems], width)
+    frame = Frame(0.7, legend.height + 0.5, 0.15, head.band, (0, 0))
+    figure = new_figure(width, frame.below + frame.above + 2.8)
+    axis = frame.panels(figure, 1, 1)[0, 0]
+    styles = line_styles(systems)
+    share = rates[:, MODALITIES.index(second)]
+    order = np.argsort(share)
+    for system in systems:
+        style = {**styles[system.key], "markevery": STEPS // 4, "markersize": 4.5}
+        axis.plot(share[order], values[system.key][order], label=system.label, **style)
+    axis.set(xlabel=f"{first} always missing  ←  η of {second}  →  {second} always missing")
+    axis.set_ylabel(shown.unit)
+    axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
+    axis.spines[["top", "right"]].set_visible(False)
+    legend.put_on(figure, axis)
+    head.put_on(figure)
+    return figure

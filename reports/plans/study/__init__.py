@@ -1,0 +1,1 @@
+"""Plans of studies of our own: each says beforehand what is compared, and on what."""

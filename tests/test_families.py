@@ -1,0 +1,402 @@
+"""Families of degradation: moments, nesting, common random numbers, and the tables made of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark import metrics_file
+from benchmark.config import build
+from benchmark.contract_cases import zeroed
+from benchmark.data.registry import load_dataset
+from benchmark.plan import PlanConfig, make_plan
+from benchmark.planfile import named_plan
+from benchmark.predict import fill_table
+from benchmark.questions import Question, noise_questions
+from benchmark.readouts import answered_by, covers
+from benchmark.table import seal_of
+from protocols.conditions import PROTOCOLS, at_level, conditions_of, version_of
+from protocols.degradation import degrade, keyed_noise
+from protocols.effects import EFFECTS
+from protocols.missing import as_bools
+from protocols.modalities import MODALITIES, Modalities
+from protocols.regimes import Regime
+from protocols.rules import FAMILIES, NOISE_RULES
+from protocols.training import degrade_training_batch, degrade_validation_split
+from tests.batches import make_batch, make_dataset
+from tests.small_models import small_model
+from tests.test_readouts import Counting
+
+ALL = as_bools(7)
+IDS = [f"id{i}" for i in range(400)]
+SIGMA = {"text": torch.tensor(0.4), "audio": torch.tensor(1.0), "vision": torch.tensor(2.5)}
+NEW = tuple(rule for rule in NOISE_RULES if FAMILIES[rule].version is not None)
+LOSING = ("frames", "blocks")
+level = st.floats(0, 1)
+
+
+def noisy(rule: str, intensity: float, batch: Modalities, mask: int = 7, **kwargs) -> Modalities:
+    noise = keyed_noise(rule, 0, "test", IDS[: len(batch)], batch)
+    return degrade(batch, intensity, as_bools(mask), noise, SIGMA, **kwargs)
+
+
+def real_steps(batch: Modalities, m: str) -> list[np.ndarray]:
+    """Each sample's real steps, (L, d)."""
+    return [x[mask].numpy() for x, mask in zip(batch.features[m], batch.masks[m], strict=True)]
+
+
+def test_every_rule_is_described_and_has_effects() -> None:
+    assert set(FAMILIES) == set(EFFECTS) == set(NOISE_RULES)
+
+
+@pytest.mark.parametrize("rule", NEW)
+@given(intensity=level)
+@settings(max_examples=15, deadline=None)
+def test_only_what_the_rule_is_about_changes(rule, intensity: float) -> None:
+    batch = make_batch(20)
+    changed = noisy(rule, intensity, batch, centre={m: torch.ones(1) for m in MODALITIES})
+    for m in MODALITIES:
+        if m not in EFFECTS[rule] or FAMILIES[rule].fills:
+            assert torch.equal(changed.features[m], batch.features[m])
+        assert torch.isfinite(changed.features[m]).all()
+
+
+@pytest.mark.parametrize("intensity", [0.1, 0.4, 0.7])
+def test_frames_are_lost_at_the_rate_and_text_as_in_the_papers_rule(intensity: float) -> None:
+    batch = make_batch(400)
+    changed = noisy("frames", intensity, batch)
+    for m in MODALITIES:
+        lost = (changed.features[m] == 0).all(-1)[batch.masks[m]].float()
+        error = (intensity * (1 - intensity) / len(lost)) ** 0.5
+        assert abs(lost.mean() - intensity) < 5 * error
+        kept = changed.features[m].any(-1)
+        assert torch.equal(changed.features[m][kept], batch.features[m][kept])
+    assert torch.equal(
+        changed.features["text"], noisy("seed_a1", intensity, batch).features["text"]
+    )
+    audio, vision = ((changed.features[m][:, 0] == 0).all(-1).float() for m in ("audio", "vision"))
+    assert abs(torch.corrcoef(torch.stack([audio, vision]))[0, 1]) < 0.25  # lost independently
+
+
+@given(intensity=level)
+@settings(max_examples=30, deadline=None)
+def test_a_block_is_one_stretch_of_the_share(intensity: float) -> None:
+    batch = make_batch(60)
+    changed = noisy("blocks", intensity, batch)
+    for m in MODALITIES:
+        for before, after in zip(real_steps(batch, m), real_steps(changed, m), strict=True):
+            lost = np.flatnonzero((after == 0).all(-1))
+            assert len(lost) == int(np.floor(np.float32(intensity) * len(before) + 0.5))
+            assert not len(lost) or np.ptp(lost) == len(lost) - 1
+            kept = np.setdiff1d(np.arange(len(before)), lost)
+            np.testing.assert_array_equal(after[kept], before[kept])
+
+
+def test_blocks_lie_anywhere() -> None:
+    batch = make_batch(400)
+    changed = noisy("blocks", 0.5, batch)
+    starts = [
+        np.flatnonzero((x == 0).all(-1))[0] for x in real_steps(changed, "audio") if len(x) == 9
+    ]
+    counts = np.bincount(starts, minlength=5)
+    assert len(counts) == 5  # 9 steps, 5 lost (4.5 rounds up): it begins at one of 0 to 4
+    assert counts.min() > 0.4 * counts.mean()
+
+
+@pytest.mark.parametrize("rule", LOSING)
+@given(low=level, high=level)
+@settings(max_examples=30, deadline=None)
+def test_what_is_lost_nests_in_the_severity(rule, low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    batch = make_batch(60)
+    weak, strong = noisy(rule, low, batch), noisy(rule, high, batch)
+    for m in MODALITIES:
+        assert not (strong.features[m].any(-1) & ~weak.features[m].any(-1)).any()
+
+
+@given(intensity=level)
+@settings(max_examples=30, deadline=None)
+def test_a_shift_moves_real_steps_and_loses_what_moves_out(intensity: float) -> None:
+    batch = make_batch(60)
+    changed = noisy("shift", intensity, batch)
+    sides = set()
+    for m in ("audio", "vision"):
+        for before, after in zip(real_steps(batch, m), real_steps(changed, m), strict=True):
+            size = len(before)
+            by = min(int(np.floor(np.float32(intensity) * size / 2 + 0.5)), size - 1)
+            later, earlier = np.zeros_like(before), np.zeros_like(before)
+            later[by:], earlier[: size - by] = before[: size - by], before[by:]
+            is_later, is_earlier = np.array_equal(after, later), np.array_equal(after, earlier)
+            assert is_later or is_earlier
+            if by:
+                sides.add(is_later)
+    assert intensity < 0.5 or sides == {True, False}
+
+
+def test_a_shift_knows_real_steps_wherever_they_are() -> None:
+    """Padding before the real steps, as some packages have it."""
+    batch = make_batch(20)
+    flipped = Modalities(
+        {m: x.flip(1) for m, x in batch.features.items()},
+        {m: x.flip(1) for m, x in batch.masks.items()},
+        batch.available,
+    )
+    changed = noisy("shift", 1.0, flipped)
+    for m in ("audio", "vision"):
+        assert not changed.features[m][~flipped.masks[m]].any()
+        for before, after in zip(real_steps(flipped, m), real_steps(changed, m), strict=True):
+            by = min((len(before) + 1) // 2, len(before) - 1)
+            shifted = [np.zeros_like(before), np.zeros_like(before)]
+            shifted[0][by:], shifted[1][: len(before) - by] = (
+                before[: len(before) - by],
+                before[by:],
+            )
+            assert any(np.array_equal(after, one) for one in shifted)
+
+
+@pytest.mark.parametrize("intensity", [0.1, 0.5, 1.0])
+def test_impulses_hit_at_the_rate_with_either_sign(intensity: float) -> None:
+    batch = make_batch(400)
+    changed = noisy("impulse", intensity, batch)
+    for m in ("audio", "vision"):
+        before, after = batch.features[m][batch.masks[m]], changed.features[m][batch.masks[m]]
+        hit = before != after
+        assert abs(hit.float().mean() - intensity) < 5 * (0.25 / hit.numel()) ** 0.5
+        torch.testing.assert_close(after[hit].abs(), torch.full((int(hit.sum()),), 4.0) * SIGMA[m])
+        assert abs((after[hit] > 0).float().mean() - 0.5) < 5 * (0.25 / int(hit.sum())) ** 0.5
+
+
+def test_impulses_nest_with_their_sign() -> None:
+    batch = make_batch(60)
+    weak, strong = (noisy("impulse", x, batch).features["audio"] for x in (0.2, 0.6))
+    hit = weak != batch.features["audio"]
+    assert hit.any()
+    assert torch.equal(weak[hit], strong[hit])
+
+
+@pytest.mark.parametrize("intensity", [0.2, 1.0])
+def test_gain_and_offset_are_a_channels_over_the_whole_sample(intensity: float) -> None:
+    batch = make_batch(400)
+    changed = noisy("gain", intensity, batch)
+    gains, offsets = [], []
+    for before, after in zip(real_steps(batch, "audio"), real_steps(changed, "audio"), strict=True):
+        for old, new in zip(before.T.astype(float), after.T.astype(float), strict=True):
+            slope, start = np.polyfit(old, new, 1)
+            np.testing.assert_allclose(new, slope * old + start, atol=1e-3)
+            gains.append(np.log(slope))
+            offsets.append(start)
+    count = len(gains) ** 0.5
+    assert np.std(gains) == pytest.approx(intensity / 2, rel=4 / count)
+    assert np.std(offsets) == pytest.approx(intensity, rel=4 / count)
+    assert abs(np.mean(gains)) < 4 * intensity / count
+    assert abs(np.corrcoef(gains, offsets)[0, 1]) < 5 / count
+
+
+@given(intensity=st.floats(0.05, 1))
+@settings(max_examples=20, deadline=None)
+def test_quantised_values_are_the_nearest_multiples(intensity: float) -> None:
+    batch = make_batch(60)
+    changed = noisy("quantise", intensity, batch)
+    for m in ("audio", "vision"):
+        step = 2 * intensity * SIGMA[m].item()
+        moved = (changed.features[m] - batch.features[m]).abs().max().item()
+        assert moved <= step / 2 * (1 + 1e-5)
+        places = changed.features[m] / step
+        torch.testing.assert_close(places, places.round(), atol=1e-4, rtol=0)
+
+
+def test_what_stands_in_for_a_missing_modality() -> None:
+    batch = make_batch(400)
+    lost, kept = as_bools(2), ("audio",)
+    for intensity in (0.3, 0.9):
+        filled = noisy("fill_noise", intensity, batch, 2)
+        for m in ("text", "vision"):
+            values = filled.features[m][batch.masks[m]]
+            assert values.std() / SIGMA[m] == pytest.approx(
+                intensity, rel=5 / values.numel() ** 0.5
+            )
+        assert all(torch.equal(filled.features[m], batch.features[m]) for m in kept)
+        assert torch.equal(filled.available[0], lost)
+    weak, strong = (noisy("fill_noise", x, batch, 0).features["text"] for x in (0.2, 0.6))
+    torch.testing.assert_close(3 * weak, strong)
+
+
+def test_the_mean_is_the_train_mean_of_real_steps() -> None:
+    data = make_dataset(sizes=(700, 8, 8))
+    train = data.splits["train"].samples
+    train.available[::3, 1] = False
+    for place, m in enumerate(MODALITIES):
+        has = train.available[:, place]
+        expected = np.concatenate([x for x, h in zip(real_steps(train, m), has, strict=True) if h])
+        np.testing.assert_allclose(data.centre[m], expected.mean(0), atol=1e-6)
+    batch = make_batch(8)
+    filled = noisy("fill_mean", 0.5, batch, 0, centre=data.centre)
+    for m in MODALITIES:
+        valid = filled.features[m][batch.masks[m]]
+        torch.testing.assert_close(valid, (0.5 * data.centre[m]).expand_as(valid))
+    with pytest.raises(ValueError, match="train mean"):
+        noisy("fill_mean", 0.5, batch, 0)
+
+
+@pytest.mark.parametrize("rule", NEW)
+def test_a_draw_depends_on_its_key_alone(rule) -> None:
+    batch = make_batch(10)
+
+    def drawn(places: list[int], seed: int = 0):
+        part = batch.select(torch.tensor(places))
+        return keyed_noise(rule, seed, "test", [IDS[i] for i in places], part).drawn
+
+    for m, whole in drawn(list(range(10))).items():
+        assert torch.equal(drawn([7, 3])[m], whole[[7, 3]])
+        assert not torch.equal(drawn(list(range(10)), seed=1)[m], whole)
+    assert FAMILIES[rule].random == bool(drawn([0]))
+
+
+def table_of(data, model, rule, batch_size=None):
+    conditions = conditions_of(PROTOCOLS, data.spec.present, (rule,), 2, "uniform_0.7")
+    split = data.splits["test"]
+    centre = data.centre
+    return fill_table(
+        model, split, data.spec, data.sigma_ref, conditions, batch_size=batch_size, centre=centre
+    )
+
+
+@pytest.mark.parametrize("rule", NEW)
+def test_a_table_is_the_model_on_inputs_degraded_afresh(rule) -> None:
+    """In any batch size, and for a model of branches as for any other."""
+    data = make_dataset(sizes=(16, 8, 20))
+    data.splits["test"].samples.available[4, 2] = False
+    data.splits["test"].samples.features["vision"][4] = 0  # naturally missing
+    test = data.splits["test"]
+    for model in (Counting(data.spec).eval(), small_model("qamoe").eval()):
+        table = table_of(data, model, rule)
+        small = table_of(data, model, rule, batch_size=7)
+        np.testing.assert_allclose(table.prediction, small.prediction, atol=1e-5)
+        for intensity, mask in ((0.4, 7), (0.7, 5), (0.3, 0), (0.0, 3)):
+            condition = at_level(rule, 1 if FAMILIES[rule].random else 0, intensity, mask)
+            noise = keyed_noise(rule, condition.draw, "test", test.sample_ids, test.samples)
+            inputs = degrade(
+                test.samples, intensity, as_bools(mask), noise, data.sigma_ref, data.centre
+            )
+            with torch.no_grad():
+                expected = model(inputs).prediction.numpy()
+            np.testing.assert_allclose(
+                table.prediction[table.row(condition)], expected, atol=1e-5, err_msg=str(condition)
+            )
+
+
+def test_rows_of_a_table() -> None:
+    def rows(*rules: str, draws: int = 3) -> int:
+        return len(conditions_of(("grid",), MODALITIES, rules, draws, "uniform_0.7"))
+
+    assert rows("frames") == rows("seed_a1") == 8 + 3 * 49
+    assert rows("quantise") == 8 + 49  # every draw would be the same
+    assert rows("fill_noise") == 8 + 3 * 56  # with nothing available it still says something
+    assert rows("seed_a1", "frames") == 8 + 2 * 3 * 49
+    assert covers(
+        table_of(make_dataset(), Counting(make_dataset().spec), "fill_noise"),
+        [
+            *noise_questions("fill_noise", MODALITIES),
+            Question("grid", "fill_noise", "bernoulli", 0.3, 0.4),
+        ],
+    )
+
+
+def test_the_version_of_a_family_is_of_its_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = at_level("seed_a1", 0, 0.3, 7)
+    assert version_of(base) == "zeroing 1, degradation 2, draw 1"
+    assert version_of(at_level("frames", 0, 0.3, 7)) == "zeroing 1, frames 1, draw 1"
+    data = make_dataset()
+    table = table_of(data, Counting(data.spec), "frames")
+    seal = seal_of(table)
+    kept = metrics_file.json.loads(metrics_file.to_json(table, seal))
+    assert metrics_file.is_current(kept, "regression", seal)
+    old = table_of(data, Counting(data.spec), "seed_a1")
+    kept_old = metrics_file.json.loads(metrics_file.to_json(old, seal_of(old)))
+    assert "frames" not in kept_old["versions"]
+    changed = FAMILIES["frames"].__class__(2, "", "", "")
+    monkeypatch.setitem(FAMILIES, "frames", changed)
+    assert version_of(base) == "zeroing 1, degradation 2, draw 1"
+    assert not metrics_file.is_current(kept, "regression", seal)
+    assert metrics_file.is_current(kept_old, "regression", seal_of(old))
+
+
+def test_a_spectrum_of_several_families() -> None:
+    batch = make_batch(64)
+    generator = torch.Generator().manual_seed(0)
+    families = ("gaussian_av", "frames")
+    by_batch = Regime(kind="spectrum", noise_rules=families)
+    by_sample = Regime(kind="spectrum", noise_rules=families, scope="sample")
+
+    def met(regime: Regime) -> torch.Tensor:
+        """Which samples with text lost some but not all of it: only frames does that."""
+        found = degrade_training_batch(batch, regime, generator, SIGMA, MODALITIES)
+        here = found.available[:, 0]
+        changed = (found.features["text"] != batch.features["text"]).any(-1).any(-1)
+        return changed[here]
+
+    shares = [met(by_batch).float().mean().item() for _ in range(60) if len(met(by_batch))]
+    assert 0.2 < np.mean([share == 0 for share in shares]) < 0.8
+    mixed = torch.cat([met(by_sample) for _ in range(60)]).float().mean()
+    assert 0.15 < mixed < 0.6
+
+
+def test_validation_meets_every_family_the_same_at_every_epoch() -> None:
+    split = make_dataset(sizes=(10, 200, 10)).splits["valid"]
+    regime = Regime(kind="spectrum", noise_rules=("quantise", "gaussian_all"))
+    arguments = (split.samples, split.sample_ids, regime, SIGMA, MODALITIES, 16)
+    first, second = (degrade_validation_split(*arguments) for _ in range(2))
+    for m in MODALITIES:
+        assert torch.equal(first.features[m], second.features[m])
+    here = first.available[:, 0]
+    same = (first.features["text"] == split.samples.features["text"]).all(-1).all(-1)[here]
+    assert 0.35 < same.float().mean() < 0.65  # quantise leaves text alone
+
+
+def test_families_are_part_of_a_regimes_identity_only_where_they_are_named() -> None:
+    plain = Regime(kind="spectrum")
+    assert plain.identity() == {"kind": "spectrum", "version": 2}
+    named = Regime(kind="spectrum", noise_rules=("frames", "gaussian_av"))
+    assert named.identity()["families"] == {"frames": 1}
+    assert named.families == ("frames", "gaussian_av")
+    assert "noise_rule" in named.idle()
+    assert (named.name, named.changes()) == ("spectrum (frames, gaussian_av)", {})
+    assert Regime(kind="clean", noise_rules=("frames",)).identity() == {"kind": "clean"}
+    assert Regime(kind="noise", noise_rule="gain").families == ("gain",)
+    assert Regime(kind="missing").families == ()
+    with pytest.raises(ValueError, match="evaluation only"):
+        Regime(kind="spectrum", noise_rules=("fill_mean",))
+
+
+def test_zeros_are_what_a_fill_of_no_severity_is() -> None:
+    batch = make_batch(8)
+    assert all(
+        torch.equal(noisy("fill_noise", 0.0, batch, 5).features[m], zeroed(batch, 5).features[m])
+        for m in MODALITIES
+    )
+
+
+@pytest.mark.parametrize(("name", "runs"), [("study/held-out-families", 27), ("study/qa-moe", 30)])
+def test_the_studies_are_plans(name: str, runs: int) -> None:
+    data = load_dataset("synthetic-tiny", None)
+    plan = make_plan(build(PlanConfig, named_plan(name), name), data)
+    assert len(plan) == runs
+    assert {c.noise_rule for p in plan for c in p.conditions} >= {"frames", "impulse"}
+
+
+def test_a_rule_that_is_not_known_makes_its_rows_out_of_date() -> None:
+    """A record of a later version of this project is read as far as it is understood."""
+    table = table_of(make_dataset(), Counting(make_dataset().spec), "frames")
+    strange = [
+        replace(c, noise_rule="of the future") if c.noise_rule == "frames" else c
+        for c in table.conditions
+    ]
+    kept = replace(table, conditions=tuple(strange), versions=table.versions)
+    known = {c for c in kept.conditions if c.noise_rule == "none"}
+    assert set(kept.index.rows) == known
+    assert answered_by(kept, ("bernoulli",))
