@@ -13,6 +13,7 @@ import typer
 
 from benchmark.commands.check import app as check_app
 from benchmark.commands.efficiency import efficiency
+from benchmark.commands.evaluate import evaluate
 from benchmark.commands.list import app as list_app
 from benchmark.commands.predict import predict
 from benchmark.commands.run import run
@@ -35,6 +36,7 @@ app.command()(run)
 app.command()(efficiency)
 app.command()(search)
 app.command()(predict)
+app.command()(evaluate)
 app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
 app.add_typer(check_app, name="check")
@@ -65,7 +67,7 @@ def _join_broken(name: str, error: BenchmarkError) -> None:
         raise error
 
 
-OURS = {"run", "efficiency", "search", "predict", "data", "list", "ui", "sync"}
+OURS = {"run", "efficiency", "search", "predict", "evaluate", "data", "list", "ui", "sync"}
 """Nobody takes the place of a command of ours."""
 
 for _plugin in plugins("command").values():

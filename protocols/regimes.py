@@ -4,20 +4,24 @@
 missing rate η fixed, no noise (Table 3). ``noise``: intensity λ fixed, nothing missing (Table 4).
 ``released``: what a public QA-MoE trains under, seen through a third party: λ = 0.1 for every
 sample, and with probability 0.1 one of the incomplete patterns, each as likely.
-:mod:`protocols.training` applies them.
+:mod:`protocols.training` applies them. ``elsewhere`` is no regime to train under: somebody trained
+the model, and nobody here saw how, nor by what its checkpoint was selected.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field
 
 from protocols.rules import MissingRule, NoiseRule
 from protocols.settings import Settings
 
-RegimeKind = Literal["clean", "spectrum", "missing", "noise", "released"]
-REGIME_KINDS: tuple[RegimeKind, ...] = get_args(RegimeKind)
+RegimeKind = Literal["clean", "spectrum", "missing", "noise", "released", "elsewhere"]
+REGIME_KINDS: tuple[RegimeKind, ...] = ("clean", "spectrum", "missing", "noise", "released")
+"""What a model can be trained under."""
+ELSEWHERE = "trained elsewhere, selection unknown"
+"""What stands in the place of a regime's name wherever a number of such a model does."""
 Scope = Literal["batch", "sample"]
 
 REGIME_VERSION = 2
@@ -29,6 +33,7 @@ _USED: dict[RegimeKind, tuple[str, ...]] = {
     "missing": ("rate", "missing_rule"),
     "noise": ("intensity", "noise_rule"),
     "released": ("noise_rule",),
+    "elsewhere": (),
 }
 LEVEL_OF: dict[RegimeKind, str] = {"missing": "rate", "noise": "intensity"}
 """Kind -> the setting that the regime's name carries."""
@@ -54,6 +59,8 @@ class Regime(Settings):
     @property
     def name(self) -> str:
         """A short name for tables and tags, e.g. ``spectrum`` or ``missing-0.3``."""
+        if self.kind == "elsewhere":
+            return ELSEWHERE
         level = LEVEL_OF.get(self.kind)
         return f"{self.kind}-{getattr(self, level):g}" if level else self.kind
 
@@ -63,7 +70,7 @@ class Regime(Settings):
 
     def identity(self) -> dict[str, Any]:
         """What enters a run's identity; clean training does not depend on what noise is."""
-        versioned = {} if self.kind == "clean" else {"version": REGIME_VERSION}
+        versioned = {} if self.kind in ("clean", "elsewhere") else {"version": REGIME_VERSION}
         return {"kind": self.kind, **versioned, **self.departures()}
 
     def changes(self) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def load(
     names = sorted(by_name) if dataset is None else [dataset]
     if not by_name or not set(names) <= set(by_name):
         raise _nothing(store, dataset, sorted(by_name), problems)
-    return [_results(name, by_name[name], problems) for name in names]
+    return [results_of(name, by_name[name], problems) for name in names]
 
 
 def _by_name(
@@ -230,7 +230,19 @@ def _nothing(
     )
 
 
-def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -> Results:
+def results_of(
+    name: str, records: Sequence[RunRecord], problems: Mapping[str, str] | None = None
+) -> Results:
+    """The results of evaluated runs on one data set.
+
+    Args:
+        name: the data set's.
+        records: the runs.
+        problems: run id -> why a run is not among them.
+
+    Raises:
+        BenchmarkError: where the runs cannot be compared.
+    """
     require_one_content(name, records)
     by_id = {record.run_id: record for record in records}
     found = []
@@ -252,12 +264,12 @@ def _results(name: str, records: list[RunRecord], problems: Mapping[str, str]) -
     ordered = tuple(sorted(found, key=_order))
     rules = sorted({s.regime.missing_rule for s in ordered if s.regime.kind == "missing"})
     frame = _frame([(system, record) for system in ordered for record in system.records], rules)
-    return Results(name, records[0].spec.data_sha256, ordered, frame, problems, Worked(frame))
+    return Results(name, records[0].spec.data_sha256, ordered, frame, problems or {}, Worked(frame))
 
 
 def _order(system: System) -> tuple[Any, ...]:
     regime = system.regime
-    kind = REGIME_KINDS.index(regime.kind)
+    kind = (*REGIME_KINDS, "elsewhere").index(regime.kind)
     return system.title.lower(), kind, regime.rate, regime.intensity, system.label
 
 

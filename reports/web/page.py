@@ -132,7 +132,7 @@ def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[
                 "id": record.run_id,
                 "seed": record.spec.seed,
                 "preset": record.spec.preset,
-                "epochs": record.spec.training.epochs,
+                "epochs": record.spec.setting("training.epochs") or "unknown",
                 "commit": _commit(record.environment),
                 "device": record.environment.get("device") or "unknown",
                 "finished": record.environment.get("finished", ""),
