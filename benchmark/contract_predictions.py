@@ -142,11 +142,11 @@ def reads_availability(case: Subject) -> bool:
 
 
 PREDICTION_CHECKS: dict[str, Callable[[Subject], Problems]] = {
+    "no writing into the batch": check_prediction_writes,
     "shapes": check_shapes,
     "finite predictions": check_finite,
-    "no batch neighbours": check_neighbours,
-    "no writing into the batch": check_prediction_writes,
     "determinism": check_repetition,
+    "no batch neighbours": check_neighbours,
     "branches equal the whole": check_branches,
 }
 """Name -> check, of a model that is not trained here."""

@@ -45,12 +45,13 @@ def evaluate(
     returns (B,) sentiments or (B, C) logits. docs/own-model.md says the rest.
     Example: benchmark evaluate my_module:predict --dataset mosi --name "My model"
     """
+    from rich.console import Console
     from rich.progress import Progress
 
     from benchmark.evaluation import evaluate as evaluated
 
     given = named(target)
-    with Progress(transient=True) as shown:
+    with Progress(transient=True, console=Console(stderr=True)) as shown:
         task = shown.add_task("predicting", total=None)
         result = evaluated(
             given,
