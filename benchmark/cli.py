@@ -15,6 +15,7 @@ from benchmark.commands.check import app as check_app
 from benchmark.commands.efficiency import efficiency
 from benchmark.commands.evaluate import evaluate
 from benchmark.commands.list import app as list_app
+from benchmark.commands.pack import pack, verify
 from benchmark.commands.predict import predict
 from benchmark.commands.run import run
 from benchmark.commands.search import search
@@ -37,6 +38,8 @@ app.command()(efficiency)
 app.command()(search)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(pack)
+app.command()(verify)
 app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
 app.add_typer(check_app, name="check")
@@ -67,7 +70,7 @@ def _join_broken(name: str, error: BenchmarkError) -> None:
         raise error
 
 
-OURS = {"run", "efficiency", "search", "predict", "evaluate", "data", "list", "ui", "sync"}
+OURS = frozenset(typer.main.get_group(app).commands)
 """Nobody takes the place of a command of ours."""
 
 for _plugin in plugins("command").values():
