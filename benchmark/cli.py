@@ -19,6 +19,7 @@ from benchmark.commands.pack import pack, verify
 from benchmark.commands.predict import predict
 from benchmark.commands.run import run
 from benchmark.commands.search import search
+from benchmark.commands.show import show
 from benchmark.commands.tracking import sync, ui
 from benchmark.data.commands import app as data_app
 from benchmark.errors import BenchmarkError
@@ -40,6 +41,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(pack)
 app.command()(verify)
+app.command()(show)
 app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
 app.add_typer(check_app, name="check")

@@ -58,9 +58,13 @@ def as_output(returned: Any, batch_device: torch.device) -> Output:
             f"the mapping that predict returns holds {', '.join(map(str, returned)) or 'nothing'};"
             f" wanted: prediction, and where there are any {' and '.join(KEYS[1:])}"
         )
-    return Output(
-        **{key: _tensor(x, key, batch_device) for key, x in returned.items() if x is not None}
+    given = {key: x for key, x in returned.items() if x is not None}
+    prediction, log_variance, reliability = (
+        _tensor(given[key], key, batch_device) if key in given else None for key in KEYS
     )
+    if prediction is None:
+        raise BenchmarkError("predict returns None as prediction")
+    return Output(prediction, log_variance, reliability)
 
 
 def _tensor(values: Any, name: str, device: torch.device) -> Tensor:

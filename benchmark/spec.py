@@ -171,7 +171,7 @@ def evaluated(
         task: what its labels are.
         predictions: the hash of what it predicts for the clean test split.
     """
-    regime = Regime(kind="elsewhere")
+    regime = Regime.model_validate({"kind": "elsewhere"})
     identity = {
         "data": data_sha256,
         "task": task,

@@ -56,8 +56,8 @@ def pack(
         ).items()
     }
     if not each:
-        name = title or "; ".join(dict.fromkeys(name.label for name, _ in groups))[:300]
-        write(files_of(records, name, facts, checkpoints), out)
+        whole = title or "; ".join(dict.fromkeys(name.label for name, _ in groups))[:300]
+        write(files_of(records, whole, facts, checkpoints), out)
         typer.echo(f"{len(records)} runs of {len(groups)} systems: {out}")
         return
     packs = {}
@@ -94,7 +94,7 @@ def _facts(card: Path | None) -> Facts:
     from benchmark.packs.card import Facts
     from benchmark.yamlfile import read_yaml
 
-    return Facts() if card is None else build(Facts, read_yaml(card) or {}, str(card))
+    return build(Facts, {} if card is None else read_yaml(card) or {}, str(card))
 
 
 def verify(

@@ -90,7 +90,7 @@ class Card(_Read):
     format: int
     title: Short
     systems: tuple[System, ...] = Field(min_length=1, max_length=500)
-    facts: Facts = Facts()
+    facts: Facts = Field(default_factory=lambda: Facts.model_validate({}))
     files: dict[str, File] = Field(default_factory=dict)
 
     def to_bytes(self) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from benchmark.cards import card_facts, deviations
 from benchmark.table import PredictionTable
 from protocols.availability import MASK_COUNT, subsets
 from reports.captions import data_sentence
@@ -96,6 +97,7 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
         pictures=shown,
         tables=[(t.name, t.title, _table(t, anchors)) for t in contents.tables],
         grids=[(t.name, t.title, _table(t, anchors)) for t in contents.grids],
+        models=_models(results),
         provenance=[_origin(results, system, links) for system in results.systems],
         sha256=results.data_sha256,
         commits=sorted({_commit(r.environment) for r in results.records}),
@@ -142,6 +144,17 @@ def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[
             for record in system.records
         ],
     }
+
+
+def _models(results: Results) -> list[dict[str, Any]]:
+    """Every model's card, as its first run keeps it."""
+    cards: dict[str, Mapping[str, Any]] = {}
+    for system in results.systems:
+        cards.setdefault(system.title, system.records[0].environment["model"])
+    return [
+        {"title": title, "facts": card_facts(card), "deviations": deviations(card)}
+        for title, card in cards.items()
+    ]
 
 
 def _made_with(table: PredictionTable) -> str:
