@@ -83,9 +83,9 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
         {"name": p.name, "title": p.title, "caption": p.caption, "data": _embedded(contents, p)}
         for p in contents.pictures
     ]
-    return _template().render(
-        style=Markup(_source("page.css")),  # our own files, not a user's
-        script=Markup(_source("page.js")),
+    return template("page.html").render(
+        style=Markup(source("page.css")),  # our own files, not a user's
+        script=Markup(source("page.js")),
         dataset=results.dataset,
         synthetic=results.synthetic,
         facts=_facts(results),
@@ -174,10 +174,12 @@ def _commit(environment: Mapping[str, Any]) -> str:
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template of this folder: what it is given is escaped, what it lacks is an error."""
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return made.from_string(_source("page.html"))
+    return made.from_string(source(name))
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of a file of this folder."""
     return files("reports.web").joinpath(name).read_text(encoding="utf-8")
