@@ -295,7 +295,8 @@ def _spec(
 def _card(spec: RunSpec, citation: str, reads: bool) -> dict[str, Any]:
     """What is kept of the model, in the form of every record's."""
     card = ModelCard(spec.title, citation, EVALUATED, reads_availability=reads)
-    return {**asdict(card), "version": str(spec.version), "source_sha256": ""}
+    unknown = {"reads_clean": None, "source_sha256": ""}
+    return {**asdict(card), **unknown, "version": str(spec.version)}
 
 
 def _device_of(model: nn.Module) -> torch.device:

@@ -57,6 +57,11 @@ class Entry:
         return [finding for finding in self.findings if finding.verdict == "fails"]
 
     @property
+    def paper_url(self) -> str:
+        """Where the paper is, where the card says it by an address."""
+        return self.facts.paper if is_safe(self.facts.paper) else ""
+
+    @property
     def wrong_claims(self) -> bool:
         """Whether a claim is not what its predictions give."""
         return any(finding.what == "claims" for finding in self.failures)
@@ -179,6 +184,11 @@ def _together(name: str, entries: Sequence[Entry]) -> Results | None:
     frame = pd.concat(frames, ignore_index=True)
     first = entries[0].system.data_sha256
     return Results(name, first, tuple(systems), frame, {}, Worked(frame))
+
+
+def is_safe(url: str) -> bool:
+    """Whether it is an address that runs nothing where it is followed."""
+    return url.startswith(("https://", "http://"))
 
 
 def sources_of(listing: Listed) -> Sources | None:

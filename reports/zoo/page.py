@@ -20,7 +20,7 @@ from reports.tables.robustness import Sources
 from reports.views import SELECTIONS, View, view
 from reports.web.heatmap import boards
 from reports.web.page import source, template
-from reports.zoo.entries import Entry, Listed, sources_of
+from reports.zoo.entries import Entry, Listed, is_safe, sources_of
 from reports.zoo.ranking import Rank, ranks
 
 LEVELS_MEAN = {
@@ -190,7 +190,7 @@ def _card(entry: Entry) -> dict[str, Any]:
         ("notes", facts.notes),
         *card_facts(system.model),
     ]
-    links = {name: url for name, url in facts.links.items() if _is_safe(url)}
+    links = {name: url for name, url in facts.links.items() if is_safe(url)}
     return {
         "entry": entry,
         "facts": [(what, text) for what, text in stated if text],
@@ -198,13 +198,7 @@ def _card(entry: Entry) -> dict[str, Any]:
         "deviations": deviations(system.model),
         "findings": entry.findings,
         "bibtex": facts.bibtex or _bibtex(entry),
-        "paper_url": facts.paper if _is_safe(facts.paper) else "",
     }
-
-
-def _is_safe(url: str) -> bool:
-    """An address that runs nothing where it is followed."""
-    return url.startswith(("https://", "http://"))
 
 
 def _bibtex(entry: Entry) -> str:
