@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.metrics import METRICS
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from benchmark.records import RunRecord
+
+
+def results(runs_dir: str | Path = "runs", dataset: str | None = None) -> pd.DataFrame:
+    """Every answer of the records in a folder as one tidy frame: what a report prints, as data.
+
+    A row for each system, condition and metric: ``dataset`` and the columns of
+    :mod:`reports.frame`. A record that cannot be believed is left out with a warning.
+
+    Args:
+        runs_dir: the runs folder.
+        dataset: only this data set.
+
+    Raises:
+        BenchmarkError: where there are no records, or runs cannot be compared.
+    """
+    import pandas as pd
+
+    from benchmark.records import RunStore
+    from reports.frame import frame
+    from reports.results import load
+    from reports.tables.robustness import Sources
+
+    found = []
+    for one in load(RunStore(Path(runs_dir)), dataset):
+        for run_id, why in one.problems.items():
+            warnings.warn(f"left out: run {run_id}: {why}", stacklevel=2)
+        rows = frame(Sources.of(one).answers)
+        rows.insert(0, "dataset", one.dataset)
+        found.append(rows)
+    return pd.concat(found, ignore_index=True)
 
 
 def landscape(records: Sequence[RunRecord], metric: str) -> Figure:

@@ -21,6 +21,7 @@ from benchmark.table import to_bytes
 from protocols.regimes import ELSEWHERE
 from reports.build import build
 from tests.batches import WIDTHS, make_dataset
+from tests.records import make_record
 from tests.stranger.model import trained
 from tests.tiny import benchmark as command
 
@@ -248,6 +249,28 @@ def test_the_command(tmp_path) -> None:
         assert done.returncode == 2
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_results_are_one_frame_of_all_records(data, tmp_path) -> None:
+    runs = tmp_path / "runs"
+    first = benchmark.evaluate(stranger(), dataset=data, name="A", **SMALL)
+    first.save(runs)
+    make_record(RunStore(runs), dataset="other")
+    frame = benchmark.results(runs)
+    assert set(frame["dataset"]) == {data.name, "other"}
+    mine = frame[(frame["model"] == "A") & (frame["quantity"] == "value")]
+    for row in first.metrics[first.metrics["protocol"] == "grid"].itertuples():
+        same = mine[
+            (mine["protocol"] == "grid")
+            & (mine["metric"] == row.metric)
+            & (mine["intensity"] == row.intensity)
+            & (mine["rate"] == row.rate)
+        ]
+        assert same["value"].item() == pytest.approx(row.value, nan_ok=True)
+    assert set(benchmark.results(runs, "other")["dataset"]) == {"other"}
+    (runs / first.spec.run_id / "metrics.json").unlink()
+    with pytest.warns(UserWarning, match=r"left out: .*metrics\.json"):
+        benchmark.results(runs)
 
 
 def test_importing_costs_nothing() -> None:
