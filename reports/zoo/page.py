@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from benchmark.cards import card_facts, deviations
 from benchmark.metrics import PRIMARY
-from benchmark.packs.card import stands
+from benchmark.packs.card import decimals, stands
 from benchmark.packs.verify import CHECKED, NUMBERS, REEVALUATED
 from benchmark.questions import OVERVIEW_MEANING, Headline
 from reports import captions
@@ -149,7 +149,7 @@ def _line(
 
 def _number(entry: Entry, one: Headline, found: Answer | None, shown: View) -> Number:
     claim = entry.system.claims.get(f"{one.name}_{shown.name}")
-    claimed = "" if claim is None else f"{claim * shown.scale:.{shown.decimals}f}"
+    claimed = "" if claim is None else _as_claimed(claim, shown)
     if found is None or math.isnan(found.value):
         return Number("–", "", claimed, False)
     digits, scale = shown.decimals, shown.scale
@@ -164,6 +164,12 @@ def _number(entry: Entry, one: Headline, found: Answer | None, shown: View) -> N
         claimed,
         claim is not None and not stands(claim, found.value),
     )
+
+
+def _as_claimed(claim: float, shown: View) -> str:
+    """A claim with the digits that it has, in the unit that is shown."""
+    digits = decimals(claim) - (2 if shown.scale == 100 else 0)
+    return f"{claim * shown.scale:.{max(0, digits)}f}"
 
 
 def _claims(
