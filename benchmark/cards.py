@@ -97,4 +97,4 @@ def _kind(annotation: Any) -> str:
     if origin in (tuple, list):
         return f"[{_kind(arguments[0])}, ...]"
     names = {type(None): "null", bool: "true | false", float: "number", int: "integer"}
-    return names.get(annotation) or getattr(annotation, "__name__", str(annotation))
+    return str(names.get(annotation) or getattr(annotation, "__name__", annotation))

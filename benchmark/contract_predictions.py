@@ -120,7 +120,8 @@ def check_branches(case: Subject) -> Problems:
     if not isinstance(model, BranchedModel):
         return
     ids = tuple(f"sample{i}" for i in range(len(case.samples)))
-    sigma = {m: torch.ones(w) for m, w in case.spec.widths.items()}
+    device = case.samples.device
+    sigma = {m: torch.ones(w, device=device) for m, w in case.spec.widths.items()}
     conditions = conditions_of(
         ("I", "II", "III"), case.spec.present, ("seed_a1",), 1, "uniform_0.7"
     )

@@ -84,10 +84,10 @@ def with_labels(table: pd.DataFrame, label: NDArray[Any], form: InputForm) -> pd
 
 def metrics_of(table: pd.DataFrame, label: NDArray[Any], form: InputForm) -> dict[str, float]:
     """All metrics of the task. An argmax is all that they read of a class's probabilities."""
-    if form.spec.task == "regression":
-        predicted = table["prediction"].to_numpy()
-    else:
-        predicted = table[[f"probability_{name}" for name in class_names(form)]].to_numpy()
+    wanted = ["prediction"]
+    if form.spec.task == "classification":
+        wanted = [f"probability_{name}" for name in class_names(form)]
+    predicted = table[wanted].to_numpy().squeeze()
     return evaluate(form.spec.task, predicted, label)
 
 
@@ -97,8 +97,9 @@ def per_class(table: pd.DataFrame, label: NDArray[Any], form: InputForm) -> pd.D
 
     names = class_names(form)
     shares = table[[f"probability_{name}" for name in names]].to_numpy()
-    claimed = shares.argmax(axis=1)[:, None] == np.arange(len(names))
-    support = label[:, None] == np.arange(len(names))
+    every = np.arange(len(names))
+    claimed = np.equal.outer(shares.argmax(axis=1), every)
+    support = np.equal.outer(label, every)
     hits = (claimed & support).sum(axis=0).astype(float)
     with np.errstate(invalid="ignore"):
         found = {

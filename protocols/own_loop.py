@@ -78,7 +78,7 @@ def degrade(
     sigma = {m: torch.as_tensor(scales.get(m, 1.0), device=device) for m in MODALITIES}
     degraded = degradation.degrade(samples, intensity, available, noise, sigma)
     if isinstance(batch, Modalities):
-        return degraded
+        return degraded  # type: ignore[return-value]  # a batch is one kind or the other
     return {name: degraded.features[name] for name in batch}  # type: ignore[index]
 
 

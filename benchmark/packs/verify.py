@@ -66,12 +66,10 @@ class Verified:
     Attributes:
         findings: everything that was looked at.
         levels: system's name -> how far it was verified.
-        numbers: system's name -> what its predictions give, by the names of claims.
     """
 
     findings: tuple[Finding, ...]
     levels: dict[str, Level]
-    numbers: dict[str, dict[str, float]]
 
     @property
     def failures(self) -> list[Finding]:
@@ -95,7 +93,6 @@ def verify(
     """
     findings: list[Finding] = []
     levels: dict[str, Level] = {}
-    numbers: dict[str, dict[str, float]] = {}
     chance = random.Random(seed) if seed is not None else random.SystemRandom()
     known: dict[tuple[str, str], Dataset | BenchmarkError | None] = {}
     for system in pack.card.systems:
@@ -105,9 +102,7 @@ def verify(
         found = list(_of_system(pack, system, known[key], share, chance))
         findings += found
         levels[system.name] = _level(found)
-        if any(f.what == "records" and f.verdict == "stands" for f in found):
-            numbers[system.name] = measured(pack.records(system))
-    return Verified(tuple(findings), levels, numbers)
+    return Verified(tuple(findings), levels)
 
 
 def _level(found: Sequence[Finding]) -> Level:
