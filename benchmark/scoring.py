@@ -84,10 +84,9 @@ def with_labels(table: pd.DataFrame, label: NDArray[Any], form: InputForm) -> pd
 
 def metrics_of(table: pd.DataFrame, label: NDArray[Any], form: InputForm) -> dict[str, float]:
     """All metrics of the task. An argmax is all that they read of a class's probabilities."""
-    wanted = ["prediction"]
-    if form.spec.task == "classification":
-        wanted = [f"probability_{name}" for name in class_names(form)]
-    predicted = table[wanted].to_numpy().squeeze()
+    shares = [f"probability_{name}" for name in class_names(form)]
+    wanted: Any = "prediction" if form.spec.task == "regression" else shares
+    predicted: NDArray[Any] = table[wanted].to_numpy()
     return evaluate(form.spec.task, predicted, label)
 
 
