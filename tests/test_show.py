@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.cards import setting_rows
+from benchmark.cards import card_facts, deviations, setting_rows
 from benchmark.commands.show import show
 from benchmark.config import TrainingConfig, build
 from benchmark.errors import BenchmarkError
@@ -26,6 +26,9 @@ def test_a_card_its_settings_and_its_space(name, capsys, monkeypatch) -> None:
     for key, field in kind.Config.model_fields.items():
         assert f"model.{key}" in said
         assert " ".join((field.description or "").split()) in said
+    for preset in kind.presets.values():
+        for text in preset.card.deviations if preset.card else ():
+            assert " ".join(text.split()) in said
     for key in kind.search_space:
         assert key in said
     assert "training.learning_rate 0.0005 number, > 0" in said
@@ -62,3 +65,10 @@ def test_cards_are_on_the_page_and_in_tracking(store, tmp_path) -> None:
         for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;")):
             text = text.replace(character, escaped)
         assert text in page
+
+
+def test_a_card_of_another_version_is_read() -> None:
+    assert card_facts({}) == []
+    card = {"source": "paper read", "reads_clean": None, "reads_mind": True}
+    assert card_facts(card) == [("source", "paper read")]
+    assert deviations(card) == []

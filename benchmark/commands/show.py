@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,10 @@ def show(
         }
         listed = ", ".join(f"{key}={shown(value)}" for key, value in changes.items())
         console.print(f"  {name}: {listed or 'the defaults'}")
+        for what, text in card_facts(asdict(preset.card)) if preset.card else ():
+            console.print(f"    {what}: {text}")
+        for one in preset.card.deviations if preset.card else ():
+            console.print(f"    - {one}")
     console.print("\nsearch space (benchmark search)", style="bold")
     for key, choices in kind.search_space.items():
         console.print(f"  {key}: {shown(list(choices))}")
