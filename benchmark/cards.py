@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from benchmark.systems import short
 from protocols.settings import Settings
 
 
@@ -72,7 +73,7 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(shown, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return short(value)
 
 
 def _values(field: FieldInfo) -> str:
