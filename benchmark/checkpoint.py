@@ -90,6 +90,11 @@ def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
         BenchmarkError: where a file is absent or damaged, or the model is not installed.
     """
     path = Path(folder)
+    if (path / CONFIG).is_file() and read_spec(path / CONFIG).training is None:
+        raise BenchmarkError(
+            f"{path} holds no model to predict with: it was trained elsewhere, and only its "
+            "predictions are kept"
+        )
     missing = [name for name in CHECKPOINT_FILES if not (path / name).is_file()]
     if missing:
         raise BenchmarkError(

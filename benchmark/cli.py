@@ -13,10 +13,13 @@ import typer
 
 from benchmark.commands.check import app as check_app
 from benchmark.commands.efficiency import efficiency
+from benchmark.commands.evaluate import evaluate
 from benchmark.commands.list import app as list_app
+from benchmark.commands.pack import pack, verify
 from benchmark.commands.predict import predict
 from benchmark.commands.run import run
 from benchmark.commands.search import search
+from benchmark.commands.show import show
 from benchmark.commands.tracking import sync, ui
 from benchmark.data.commands import app as data_app
 from benchmark.errors import BenchmarkError
@@ -35,6 +38,10 @@ app.command()(run)
 app.command()(efficiency)
 app.command()(search)
 app.command()(predict)
+app.command()(evaluate)
+app.command()(pack)
+app.command()(verify)
+app.command()(show)
 app.add_typer(data_app, name="data")
 app.add_typer(list_app, name="list")
 app.add_typer(check_app, name="check")
@@ -65,7 +72,7 @@ def _join_broken(name: str, error: BenchmarkError) -> None:
         raise error
 
 
-OURS = {"run", "efficiency", "search", "predict", "data", "list", "ui", "sync"}
+OURS = frozenset(typer.main.get_group(app).commands)
 """Nobody takes the place of a command of ours."""
 
 for _plugin in plugins("command").values():

@@ -65,7 +65,9 @@ def selection_metric(config: TrainingConfig) -> Selection:
 class EvaluationConfig(Settings):
     """What the prediction table covers. More rows can be added to a finished run at any time."""
 
-    noise_rules: tuple[NoiseRule, ...] = Field(("seed_a1",), min_length=1)
+    noise_rules: tuple[NoiseRule, ...] = Field(
+        ("seed_a1",), min_length=1, description="what noise is; rows of its own for each"
+    )
     draws: int = Field(
         3, ge=1, le=1000, description="corruption draws, seeded 0, 1, ...; COMMON: at least 3"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,54 +17,26 @@ from torch import Tensor
 
 from benchmark.config import TrainingConfig, build
 from benchmark.contract_cases import FIRST, LAST, Case, mixed, named, total_loss, zeroed
-from benchmark.data.dataset import Split
-from benchmark.errors import BenchmarkError
-from benchmark.interface import (
-    BranchedModel,
-    MultimodalModel,
-    Output,
-    Progress,
+from benchmark.contract_predictions import (
+    Problems,
+    a_copy,
+    changed,
+    check_branches,
+    check_finite,
+    check_neighbours,
+    check_prediction_writes,
+    check_repetition,
+    check_shapes,
+    reads_availability,
+    without_availability,
 )
-from benchmark.predict import fill_table
+from benchmark.errors import BenchmarkError
+from benchmark.interface import MultimodalModel
 from protocols.availability import subsets
-from protocols.conditions import conditions_of
 from protocols.modalities import MODALITIES, Modalities
 
 LARGEST_GRADIENT = 1_000.0
 """Norm at initialisation. Sound models are below 30; a hazard gives 1e6 and more."""
-TOLERANCE = 1e-5
-"""Between two ways to compute one prediction in single precision; relative above 1."""
-FIELDS = ("prediction", "log_variance", "reliability", "routing")
-
-Problems = Iterator[str]
-
-
-def check_shapes(case: Case) -> Problems:
-    """Outputs have the shapes of :class:`Output`; a reliability lies in (0, 1)."""
-    model = case.model().eval()
-    for size in (1, len(case.samples)):
-        output = model(case.samples.select(slice(size)).without_label())
-        classes = (case.spec.classes,) if case.spec.task == "classification" else ()
-        shapes = {"prediction": (size, *classes), "log_variance": (size,), "reliability": (size, 3)}
-        for name, shape in shapes.items():
-            found = getattr(output, name)
-            if found is not None and tuple(found.shape) != shape:
-                yield f"{name} has shape {tuple(found.shape)}, not {shape}"
-        routing, reliability = output.routing, output.reliability
-        if routing is not None and (routing.dim() != 3 or routing.shape[:2] != (size, 3)):
-            yield f"routing has shape {tuple(routing.shape)}, not ({size}, 3, experts)"
-        if reliability is not None and not ((reliability > 0) & (reliability < 1)).all():
-            yield "reliability leaves (0, 1)"
-
-
-def check_finite(case: Case) -> Problems:
-    """Predictions are finite whichever modalities are missing."""
-    model = case.model().eval()
-    for mask, size in itertools.product(subsets(case.spec.present), (1, len(case.samples))):
-        output = model(zeroed(case.samples.select(slice(size)), mask).without_label())
-        for name, values in _fields(output).items():
-            if not values.isfinite().all():
-                yield f"{name} is not finite with {named(mask)} in a batch of {size}"
 
 
 def check_gradients(case: Case) -> Problems:
@@ -98,29 +70,12 @@ def _gradient_problems(case: Case, batch: Modalities, where: str) -> Problems:
         yield f"the gradient's norm is {norm:.1e} {where}, over {LARGEST_GRADIENT:,.0f}"
 
 
-def check_neighbours(case: Case) -> Problems:
-    """At evaluation a prediction is its sample's own, whatever else is in the batch."""
-    model, batch = case.model().eval(), mixed(case.samples).without_label()
-    together = _fields(model(batch))
-    alone = [_fields(model(batch.select(slice(i, i + 1)))) for i in range(len(batch))]
-    for name, values in together.items():
-        error = _difference(values, torch.cat([fields[name] for fields in alone]))
-        if error > TOLERANCE:
-            yield f"{name} differs by {error:.1e} between a batch of {len(batch)} and batches of 1"
-
-
 def check_writes(case: Case) -> Problems:
     """Neither prediction nor loss writes into the batch, which is others' data too."""
-    for training in (False, True):
-        model = case.model().train(training)
-        batch = case.samples.select(torch.arange(len(case.samples)))  # a copy
-        if training:
-            total_loss(model, batch).backward()
-        else:
-            model(batch)
-        for name, values in _parts(case.samples).items():
-            if not torch.equal(values, _parts(batch)[name]):
-                yield f"{'the loss' if training else 'a prediction'} writes into the batch's {name}"
+    yield from check_prediction_writes(case)
+    batch = a_copy(case.samples)
+    total_loss(case.model().train(), batch).backward()
+    yield from (f"the loss writes into the batch's {name}" for name in changed(case.samples, batch))
 
 
 def check_phases(case: Case) -> Problems:
@@ -162,10 +117,7 @@ def check_determinism(case: Case) -> Problems:
 
     if not all(map(torch.equal, gradients(), gradients())):
         yield "two models of one seed have different gradients"
-    model = case.model().eval()
-    twice = [_fields(model(case.samples.without_label())) for _ in range(2)]
-    if not all(torch.equal(x, twice[1][name]) for name, x in twice[0].items()):
-        yield "a prediction repeated is another one: something is drawn at evaluation"
+    yield from check_repetition(case)
 
 
 def check_availability(case: Case) -> Problems:
@@ -173,32 +125,11 @@ def check_availability(case: Case) -> Problems:
     if case.kind.card.reads_availability:
         return
     reads = "depends on batch.available, and the card does not say reads_availability"
-    hidden = replace(case.samples, available=torch.zeros_like(case.samples.available))
-    model = case.model().eval()
-    if not torch.equal(model(case.samples).prediction, model(hidden).prediction):
+    if reads_availability(case):
         yield f"a prediction {reads}"
+    hidden = without_availability(case.samples)
     if not torch.equal(*(total_loss(case.model(), batch) for batch in (case.samples, hidden))):
         yield f"the loss {reads}"
-
-
-def check_branches(case: Case) -> Problems:
-    """Branches that run on their own, once per level, give what the whole model gives."""
-    model = case.model().eval()
-    if not isinstance(model, BranchedModel):
-        return
-    ids = tuple(f"sample{i}" for i in range(len(case.samples)))
-    sigma = {m: torch.ones(w) for m, w in case.spec.widths.items()}
-    conditions = conditions_of(
-        ("I", "II", "III"), case.spec.present, ("seed_a1",), 1, "uniform_0.7"
-    )
-    branched, whole = (
-        torch.from_numpy(
-            fill_table(m, Split(ids, case.samples), case.spec, sigma, conditions).prediction
-        )
-        for m in (model, _Whole(model))
-    )
-    if (error := _difference(branched, whole)) > TOLERANCE:
-        yield f"encode and fuse give predictions that differ by {error:.1e} from forward's"
 
 
 CHECKS: dict[str, Callable[[Case], Problems]] = {
@@ -270,36 +201,3 @@ def _tried(check: Callable[[Case], Problems], case: Case) -> Problems:
         yield from check(case)
     except Exception as error:  # noqa: BLE001, whatever a model raises is a finding about it
         yield f"{type(error).__name__}: {error}"
-
-
-class _Whole(MultimodalModel):
-    """The same model without its branches showing."""
-
-    def __init__(self, model: MultimodalModel) -> None:
-        torch.nn.Module.__init__(self)
-        self.inner = model
-
-    def forward(self, batch: Modalities) -> Output:
-        return self.inner(batch)
-
-    def loss(self, output: Output, batch: Modalities, progress: Progress) -> Any:
-        return self.inner.loss(output, batch, progress)
-
-
-def _fields(output: Output) -> dict[str, Tensor]:
-    return {n: x.detach() for n in FIELDS if (x := getattr(output, n)) is not None}
-
-
-def _parts(batch: Modalities) -> Mapping[str, Tensor]:
-    """Every tensor of a batch, by name."""
-    named = {f"{m} features": x for m, x in batch.features.items()}
-    named |= {f"{m} mask": x for m, x in batch.masks.items()}
-    assert batch.label is not None
-    return {**named, "availability": batch.available, "label": batch.label}
-
-
-def _difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference, relative where values exceed 1; infinite where shapes differ."""
-    if one.shape != other.shape:
-        return math.inf
-    return float(((one - other).abs() / one.abs().clamp_min(1.0)).amax())

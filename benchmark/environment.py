@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,6 +67,21 @@ def describe(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
     }
+
+
+def made_with(run_id: str, device: torch.device) -> dict[str, Any]:
+    """What a prediction table keeps of where its rows were made, beside the day."""
+    here = describe(device)
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "run_id": run_id,
+        **{name: here[name] for name in ("commit", "dirty", "device", "versions")},
+    }
+
+
+def now() -> str:
+    """The time as records keep it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def versions() -> dict[str, str | None]:

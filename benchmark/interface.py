@@ -83,6 +83,7 @@ SourceQuality = Literal[
     "paper read",
     "seen through a third party",
     "reconstruction",
+    "evaluated from outside",
 ]
 
 
@@ -94,7 +95,8 @@ class ModelCard:
         title: the name as the tables print it.
         citation: authors, title, venue, year.
         source: how well the original is known. "reconstruction" and "seen through a third party"
-            are shown wherever a number is.
+            are shown wherever a number is; "evaluated from outside" is of a model that was trained
+            elsewhere and only asked here.
         version: raised whenever the same settings and weights would give another prediction, loss
             or training; part of a run's identity. None counts as 1, and the hash of the class's
             source file then stands for what the number would say.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, unknown
 from benchmark.hygiene import one_line
 
 
@@ -63,6 +63,18 @@ def plugins(kind: str) -> dict[str, Plugin]:
     for entry in entry_points(group=f"benchmark.{kind}s"):
         found.setdefault(entry.name, []).append(entry)
     return {name: Plugin(kind, name, tuple(found[name])) for name in sorted(found)}
+
+
+def offered(name: str) -> Any:
+    """What a package above the harness offers as ``benchmark.<name>``: reports do some.
+
+    Raises:
+        BenchmarkError: where none is installed that does, or it is broken.
+    """
+    known = plugins("function")
+    if name not in known:
+        raise unknown("function", name, known, "Is the package that offers it installed?")
+    return known[name].load()
 
 
 def broken_rows(kind: str) -> Iterator[tuple[str, str]]:

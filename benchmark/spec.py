@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchmark.config import TrainingConfig
 from benchmark.metrics import PRIMARY
@@ -13,21 +13,28 @@ from protocols.modalities import Task
 from protocols.regimes import Regime
 from protocols.settings import AnySettings, Settings
 
+EVALUATED: Literal["evaluated from outside"] = "evaluated from outside"
+"""The source of a model trained elsewhere: its code was not read, it was only asked."""
+PREDICTED = "predictions"
+"""The part of an identity that is there only for a model trained elsewhere."""
+
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training run: a model on a data set under a regime with a seed.
+    """One run: a model on a data set, trained under a regime with a seed, or trained elsewhere.
 
     Attributes:
         dataset: the data set's name, a label; ``data_sha256`` is what counts.
         data_sha256: hash of the data set's content.
         task: what its labels are.
-        model: the registered name.
-        version: of the model, from its card.
+        model: the registered name; of a model trained elsewhere the name that it was given.
+        version: of the model, from its card; of a model trained elsewhere as it was given.
         config: the model's settings, complete.
-        training: the trainer's settings, complete, ``select_on`` resolved by the task.
+        training: the trainer's settings, complete, ``select_on`` resolved by the task; None for a
+            model trained elsewhere (:func:`evaluated`).
         regime: how training and validation inputs are degraded.
-        seed: decides initialisation, dropout, batch order and training corruption.
+        seed: decides initialisation, dropout, batch order and training corruption; of a model
+            trained elsewhere a number that tells its trainings apart.
         preset: what the settings began with, a label.
         changes: the model's settings that are not the preset's, and the regime's that are not its
             kind's defaults: "model.topk" -> value. Labels.
@@ -39,9 +46,9 @@ class RunSpec:
     data_sha256: str
     task: Task
     model: str
-    version: int
+    version: int | str
     config: Settings
-    training: TrainingConfig
+    training: TrainingConfig | None
     regime: Regime
     seed: int
     preset: str = "paper"
@@ -59,7 +66,7 @@ class RunSpec:
         """
         if self.recorded is not None:
             return self.recorded
-        training = self.training
+        training = self.trainer
         if training.select_on == PRIMARY[self.task]:  # what "auto" means
             training = training.model_copy(update={"select_on": "auto"})
         return {
@@ -77,8 +84,12 @@ class RunSpec:
         return hash_of(self.identity)[:12]
 
     def apart_from(self, *names: str) -> str:
-        """What runs share that differ at most in the seed and in these: "regime", "model.topk"."""
-        rest = {key: value for key, value in self.identity.items() if key not in ("seed", *names)}
+        """What runs share that differ at most in the seed and in these: "regime", "model.topk".
+
+        Two trainings elsewhere of one model differ in their predictions as in their seed.
+        """
+        left_out = ("seed", PREDICTED, *names)
+        rest = {key: value for key, value in self.identity.items() if key not in left_out}
         for section, _, setting in (name.partition(".") for name in names):
             if setting:
                 rest[section] = {k: x for k, x in rest[section].items() if k != setting}
@@ -87,12 +98,19 @@ class RunSpec:
     def setting(self, name: str) -> Any:
         """The value of "model.topk", "training.epochs", "regime.scope"; None where it has none."""
         section, _, key = name.partition(".")
-        return self.settings()[section].get(key)
+        return self.settings().get(section, {}).get(key)
+
+    @property
+    def trainer(self) -> TrainingConfig:
+        """:attr:`training`, of a run that is trained here."""
+        assert self.training is not None, "nothing trains a model that was trained elsewhere"
+        return self.training
 
     @property
     def sections(self) -> dict[str, Settings]:
         """The groups of settings by the first part of their names."""
-        return {"model": self.config, "training": self.training, "regime": self.regime}
+        trained = {"training": self.training} if self.training is not None else {}
+        return {"model": self.config, **trained, "regime": self.regime}
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Every setting, defaults included: section -> setting -> plain value."""
@@ -128,7 +146,7 @@ class RunSpec:
             model=identity["model"]["name"],
             version=identity["model"]["version"],
             config=AnySettings(**settings["model"]),
-            training=TrainingConfig(**settings["training"]),
+            training=TrainingConfig(**settings["training"]) if "training" in settings else None,
             regime=Regime(**settings["regime"]),
             seed=identity["seed"],
             preset=values["preset"],
@@ -137,3 +155,42 @@ class RunSpec:
             source=values["source"],
             recorded=identity,
         )
+
+
+def evaluated(
+    name: str, version: str, seed: int, dataset: str, data_sha256: str, task: Task, predictions: str
+) -> RunSpec:
+    """The run of a model that was trained elsewhere: nothing is known of it but what it predicts.
+
+    Args:
+        name: what its author calls it.
+        version: which of its author's versions it is.
+        seed: tells trainings of one version apart.
+        dataset: the data set's name, a label.
+        data_sha256: the hash of its content.
+        task: what its labels are.
+        predictions: the hash of what it predicts for the clean test split.
+    """
+    regime = Regime.model_validate({"kind": "elsewhere"})
+    identity = {
+        "data": data_sha256,
+        "task": task,
+        "model": {"name": name, "version": version},
+        "regime": regime.identity(),
+        "seed": seed,
+        PREDICTED: predictions,
+    }
+    return RunSpec(
+        dataset=dataset,
+        data_sha256=data_sha256,
+        task=task,
+        model=name,
+        version=version,
+        config=AnySettings(),
+        training=None,
+        regime=regime,
+        seed=seed,
+        title=name,
+        source=EVALUATED,
+        recorded=identity,
+    )

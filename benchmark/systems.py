@@ -77,7 +77,7 @@ def model_name(title: str, source: str, preset: str = DEFAULT_PRESET) -> str:
 
 def shown(settings: Mapping[str, Any]) -> str:
     """Settings in one line, without their sections: "topk=8, scope=sample"."""
-    return ", ".join(f"{key.split('.')[-1]}={_short(value)}" for key, value in settings.items())
+    return ", ".join(f"{key.split('.')[-1]}={short(value)}" for key, value in settings.items())
 
 
 def slug(text: str) -> str:
@@ -114,7 +114,7 @@ def _everything(spec: RunSpec) -> dict[str, Any]:
     return {**flat, "data": spec.data_sha256[:6]}
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A number by six digits where these are all of it, so that no two values read alike."""
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"

@@ -46,6 +46,21 @@ class Modalities:
         return self.available.shape[0]
 
     @property
+    def text(self) -> Tensor:
+        """(B, T_t, d_t), as ``features["text"]``."""
+        return self.features["text"]
+
+    @property
+    def audio(self) -> Tensor:
+        """(B, T_a, d_a), as ``features["audio"]``."""
+        return self.features["audio"]
+
+    @property
+    def vision(self) -> Tensor:
+        """(B, T_v, d_v), as ``features["vision"]``."""
+        return self.features["vision"]
+
+    @property
     def device(self) -> torch.device:
         """The device that holds the batch."""
         return self.available.device

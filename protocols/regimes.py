@@ -5,20 +5,24 @@ missing rate η fixed, no noise (Table 3). ``noise``: intensity λ fixed, nothin
 ``released``: what a public QA-MoE trains under, seen through a third party: λ = 0.1 for every
 sample, and with probability 0.1 one of the incomplete patterns, each as likely.
 A spectrum may name several families of noise, of which each batch (or sample) meets one.
-:mod:`protocols.training` applies them.
+:mod:`protocols.training` applies them. ``elsewhere`` is no regime to train under: somebody trained
+the model, and nobody here saw how, nor by what its checkpoint was selected.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from protocols.rules import FAMILIES, MissingRule, NoiseRule, family_version
 from protocols.settings import Settings
 
-RegimeKind = Literal["clean", "spectrum", "missing", "noise", "released"]
-REGIME_KINDS: tuple[RegimeKind, ...] = get_args(RegimeKind)
+RegimeKind = Literal["clean", "spectrum", "missing", "noise", "released", "elsewhere"]
+REGIME_KINDS: tuple[RegimeKind, ...] = ("clean", "spectrum", "missing", "noise", "released")
+"""What a model can be trained under."""
+ELSEWHERE = "trained elsewhere, selection unknown"
+"""What stands in the place of a regime's name wherever a number of such a model does."""
 Scope = Literal["batch", "sample"]
 
 REGIME_VERSION = 2
@@ -30,6 +34,7 @@ _USED: dict[RegimeKind, tuple[str, ...]] = {
     "missing": ("rate", "missing_rule"),
     "noise": ("intensity", "noise_rule"),
     "released": ("noise_rule",),
+    "elsewhere": (),
 }
 LEVEL_OF: dict[RegimeKind, str] = {"missing": "rate", "noise": "intensity"}
 """Kind -> the setting that the regime's name carries."""
@@ -59,6 +64,8 @@ class Regime(Settings):
     def name(self) -> str:
         """A short name for tables and tags: ``spectrum``, ``missing-0.3``, ``spectrum (frames,
         gain)``."""
+        if self.kind == "elsewhere":
+            return ELSEWHERE
         if self.kind == "spectrum" and self.noise_rules:
             return f"{self.kind} ({', '.join(self.noise_rules)})"
         level = LEVEL_OF.get(self.kind)
@@ -86,7 +93,9 @@ class Regime(Settings):
 
     def identity(self) -> dict[str, Any]:
         """What enters a run's identity; clean training does not depend on what noise is."""
-        versioned: dict[str, Any] = {} if self.kind == "clean" else {"version": REGIME_VERSION}
+        versioned: dict[str, Any] = {}
+        if self.kind not in ("clean", "elsewhere"):
+            versioned["version"] = REGIME_VERSION
         families = {r: v for rule in self.families for r, v in family_version(rule).items()}
         own = {name: version for name, version in families.items() if name in FAMILIES}
         versioned |= {"families": own} if own else {}

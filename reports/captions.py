@@ -9,6 +9,7 @@ from benchmark.questions import Question
 from benchmark.systems import model_name
 from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import MODALITIES
+from protocols.regimes import ELSEWHERE
 from protocols.rules import RULE_VERSIONS
 from reports.comparable import like_for_like
 from reports.results import Results
@@ -70,12 +71,10 @@ def common(results: Results, questions: Iterable[Question]) -> tuple[str, ...]:
         questions: the conditions in it, for the rules and versions to name.
     """
     seeds = sorted({seed for system in results.systems for seed in system.seeds})
-    selected = sorted({r.spec.training.select_on for r in results.records})
-    chosen = " or ".join(_SELECTION.get(name, f"validation {name}") for name in selected)
     sentences = [
         data_sentence(results),
         _seeds(seeds),
-        f"Selected: {chosen}.",
+        *_selection(results),
         *_rules(results, list(questions)),
     ]
     for source, meaning in _DOUBTFUL.items():
@@ -89,6 +88,18 @@ def common(results: Results, questions: Iterable[Question]) -> tuple[str, ...]:
         if titles:
             sentences.append(f"{meaning}: {', '.join(titles)}.")
     return tuple(sentences)
+
+
+def _selection(results: Results) -> list[str]:
+    """By what checkpoints were selected, and of which systems nobody here knows."""
+    trained = [r.spec.training for r in results.records if r.spec.training is not None]
+    selected = sorted({training.select_on for training in trained})
+    chosen = " or ".join(_SELECTION.get(name, f"validation {name}") for name in selected)
+    elsewhere = sorted({s.title for s in results.systems if s.regime.kind == "elsewhere"})
+    return [
+        *([f"Selected: {chosen}."] if chosen else []),
+        *([f"{ELSEWHERE.capitalize()}: {', '.join(elsewhere)}."] if elsewhere else []),
+    ]
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -269,7 +269,7 @@ def results_of(
 
 def _order(system: System) -> tuple[Any, ...]:
     regime = system.regime
-    kind = REGIME_KINDS.index(regime.kind)
+    kind = (*REGIME_KINDS, "elsewhere").index(regime.kind)
     return system.title.lower(), kind, regime.rate, regime.intensity, system.label
 
 

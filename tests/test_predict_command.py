@@ -207,3 +207,54 @@ def test_the_command_reads_every_form(record, runs, package, tmp_path, capsys) -
     ):
         with pytest.raises(BenchmarkError, match=said):
             predict(*arguments, runs_dir=runs, device="cpu", **options)
+
+
+def test_labelled_samples_are_scored(record, runs, package, tmp_path, capsys) -> None:
+    path = tmp_path / "labelled.pkl"
+    path.write_bytes(pickle.dumps(package))
+    out = tmp_path / "out.csv"
+    predict(record.run_id, path, runs_dir=runs, out=out, device="cpu")
+    said = capsys.readouterr().out
+    table = pd.read_csv(out)
+    for split, values in package.items():
+        part = table[table["split"] == split]
+        label = np.asarray(values["regression_labels"])
+        assert np.allclose(part["label"], label)
+        assert np.allclose(part["error"], part["prediction"] - label)
+        assert f"{split}: {len(label)} labelled samples" in said
+        assert f"{np.abs(part['prediction'] - label).mean():.4f}" in said
+        assert f"{np.corrcoef(part['prediction'], label)[0, 1]:.4f}" in said
+    predict(record.run_id, path, runs_dir=runs, device="cpu")  # the CSV alone is on the output
+    streams = capsys.readouterr()
+    assert len(pd.read_csv(io.StringIO(streams.out))) == len(table)
+    assert "labelled samples" in streams.err
+    package = {**package, "test": {**package["test"]}}
+    label = package["test"]["regression_labels"].copy()
+    label[2] = np.nan
+    package["test"]["regression_labels"] = label
+    path.write_bytes(pickle.dumps(package))
+    with pytest.raises(BenchmarkError, match="regression_labels: row 2"):
+        predict(record.run_id, path, runs_dir=runs, device="cpu")
+
+
+def test_classes_have_figures_of_their_own(data_dir, tmp_path, capsys) -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    from benchmark.scoring import per_class
+
+    record = trained(data_dir, tmp_path, "tiny-cls")
+    path = data_dir.parent / "tiny-cls.pkl"
+    out = tmp_path / "out.csv"
+    predict(record.run_id, path, split="test", runs_dir=tmp_path, out=out, device="cpu")
+    said = capsys.readouterr().out
+    table = pd.read_csv(out)
+    assert set(table["error"]) <= {0, 1}
+    assert f"{1 - table['error'].mean():.4f}" in said  # the accuracy
+    checkpoint = load_checkpoint(record.path)
+    found = per_class(table, table["label"].to_numpy(), checkpoint.form)
+    expected = precision_recall_fscore_support(
+        table["label"], table["prediction"], labels=[0, 1, 2], zero_division=np.nan
+    )
+    for column, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert np.allclose(found[column], values, equal_nan=True), column
+    assert "precision" in said

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.errors import BenchmarkError
-from benchmark.hygiene import csv_cell, one_line
+from benchmark.hygiene import csv_cell, one_line, printable
 from benchmark.options import DEVICE, RUNS_DIR
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from benchmark.checkpoint import Checkpoint
+    from benchmark.data.inputs import InputForm
 
 
 def predict(
@@ -32,11 +34,13 @@ def predict(
     runs_dir: RUNS_DIR = Path("runs"),
     device: DEVICE = "auto",
 ) -> None:
-    """Predict new samples with a run's checkpoint: value, uncertainty, reliabilities, as CSV.
+    """Predict new samples with a run's checkpoint, as CSV; where they have labels, score them.
 
     The file holds text, audio and vision as arrays (N, T, d), raw, as a data set's import takes
     them, and optionally id and *_lengths; or splits of these. What is absent, or zero for a whole
-    sample, is missing. Example: benchmark predict 0123456789ab new.npz --out predictions.csv
+    sample, is missing. With regression_labels or classification_labels the metrics of each split
+    are printed, and the CSV has a label and an error column.
+    Example: benchmark predict 0123456789ab new.npz --out predictions.csv
     """
     from benchmark.checkpoint import load_checkpoint
     from benchmark.environment import choose_device
@@ -50,7 +54,9 @@ def predict(
     record = RunStore(runs_dir).trained(run_id)
     _ = record.spec  # raises where the folder has another run's record
     checkpoint = load_checkpoint(record.path, str(choose_device(device)))
-    table = _predicted(checkpoint, features, split)
+    table, scores = _predicted(checkpoint, features, split)
+    for line in scores:
+        typer.echo(line, err=out is None)
     if out is None:
         fit_for_a_sheet(table).to_csv(sys.stdout)
         return
@@ -67,15 +73,19 @@ def fit_for_a_sheet(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**texts.map(csv_cell)).rename(columns=csv_cell, index=csv_cell)
 
 
-def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.DataFrame:
+def _predicted(
+    checkpoint: Checkpoint, path: Path, split: str | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """The predictions, and the lines of the metrics of what has labels."""
     import pandas as pd
 
     from benchmark.data.ids import joined_ids
     from benchmark.data.inputs import split_columns
     from benchmark.data.package import read_columns
     from benchmark.data.schema import LENGTH_KEYS
+    from benchmark.scoring import labels_in, with_labels
 
-    tables = []
+    tables, scores = [], []
     for values in split_columns(read_columns(path), split, path.name):
         where = f"{path.name}: {values['split']}" if "split" in values else path.name
         ids = values.get("id")
@@ -83,7 +93,23 @@ def _predicted(checkpoint: Checkpoint, path: Path, split: str | None) -> pd.Data
             ids = joined_ids(ids, f"{where}: id")
         lengths: dict[str, Any] = {m: values.get(key) for m, key in LENGTH_KEYS.items()}
         table = checkpoint.predict(values, lengths, ids, where)
+        label = labels_in(values, checkpoint.form, table.index.tolist(), where)
+        if label is not None:
+            scores += _scores(table, label, checkpoint.form, where)
+            table = with_labels(table, label, checkpoint.form)
         if "split" in values:
             table.insert(0, "split", values["split"])
         tables.append(table)
-    return pd.concat(tables)
+    return pd.concat(tables), scores
+
+
+def _scores(table: pd.DataFrame, label: NDArray[Any], form: InputForm, where: str) -> list[str]:
+    from benchmark.scoring import metrics_of, per_class
+
+    found = metrics_of(table, label, form)
+    lines = [f"{where}: {len(label)} labelled samples"]
+    lines += [f"  {name:<12}{value:.4f}" for name, value in found.items()]
+    if form.spec.task == "classification":
+        shown = per_class(table, label, form).to_string(float_format="{:.3f}".format, na_rep="–")
+        lines += [f"  {line}" for line in printable(shown).splitlines()]
+    return lines

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -126,6 +128,23 @@ class Dataset:
         return TrainingData(
             self.splits["train"], self.splits["valid"], self.spec, dict(self.sigma_ref)
         )
+
+    def facts(self) -> dict[str, Any]:
+        """What reports need of the data: hash, whether synthetic or aligned, the best constants."""
+        label = self.splits["train"].samples.label
+        assert label is not None
+        values = label.cpu().numpy()
+        floors: dict[str, float]
+        if self.spec.task == "regression":
+            floors = {"mean": float(values.mean()), "median": float(np.median(values))}
+        else:
+            floors = {"majority": int(np.bincount(values).argmax())}
+        return {
+            "data_sha256": self.sha256,
+            "synthetic": self.synthetic,
+            "aligned": len({self.spec.lengths[m] for m in self.spec.present}) == 1,
+            "floors": floors,
+        }
 
     def without_test(self) -> Dataset:
         """The same data set with no test split in it: what a search may see."""

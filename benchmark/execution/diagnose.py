@@ -72,7 +72,7 @@ def _trace_selection(
     once more, for its trace alone; the record stays as it is.
     """
     history = store.record(spec.run_id).history
-    if not (isinstance(watch, Watcher) and watch.saw(spec.training.epochs)):
+    if not (isinstance(watch, Watcher) and watch.saw(spec.trainer.epochs)):
         message = "trained once more, to see the test predictions of every epoch"
         listen(Event(spec.run_id, "note", message=one_line(message)))
         watch = Watcher(dataset.splits["test"])
@@ -80,7 +80,7 @@ def _trace_selection(
         again = fit(
             lambda: make_model(spec, dataset),
             dataset.training_data(),
-            spec.training,
+            spec.trainer,
             spec.regime,
             spec.seed,
             silent,

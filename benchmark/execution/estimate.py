@@ -32,7 +32,7 @@ def estimate_seconds(
 ) -> float:
     """Seconds for training and the prediction table of a run, from a short measurement."""
     compute_with(how.threads)
-    training, device = spec.training, torch.device(how.device)
+    training, device = spec.trainer, torch.device(how.device)
     sizes = {name: len(split) for name, split in dataset.splits.items()}
     steps = math.ceil(sizes["train"] / training.batch_size)
     whole = mask_of(dataset.spec.present)
@@ -70,7 +70,7 @@ def _measured(key: tuple[object, ...], measure: Callable[[], float]) -> float:
 def _training_seconds(spec: RunSpec, dataset: Dataset, device: torch.device) -> float:
     """Seconds of all epochs if each had one step, without validation."""
     model = make_model(spec, dataset)
-    size, epochs = spec.training.batch_size, spec.training.epochs
+    size, epochs = spec.trainer.batch_size, spec.trainer.epochs
     now = Progress(0, epochs, 0, 1)
 
     def seconds_of(phase: Phase) -> float:

@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import numpy as np
 from filelock import Timeout
 from safetensors.torch import load, save
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.inputs import InputForm
-from benchmark.environment import describe
+from benchmark.environment import describe, made_with, now
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
 from benchmark.execution.resume import (
@@ -207,12 +206,12 @@ def _train_and_commit(
     table, of_validation = table_of("test", conditions), table_of("valid", validation)
     environment = {
         **describe(dataset.splits["train"].device),
-        **_data_facts(dataset),
+        **dataset.facts(),
         "model": model_facts(spec.model, spec.preset),
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "seconds_training": round(trained - started, 3),
         "seconds_table": round(time.perf_counter() - trained, 3),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": now(),
     }
     weights = {k: v.detach().cpu().contiguous() for k, v in fitted.model.state_dict().items()}
     inputs = InputForm.of(dataset)
@@ -222,7 +221,7 @@ def _train_and_commit(
 
 def _fit(spec: RunSpec, dataset: Dataset, path: Path, listen: Listener, watch: Watch) -> Fitted:
     """Train, from the resume state where there is one to go on from."""
-    device, total = dataset.splits["train"].device, float(spec.training.epochs)
+    device, total = dataset.splits["train"].device, float(spec.trainer.epochs)
     origin = origin_of(spec, device)
     callbacks = Callbacks(
         step=lambda done, loss: listen(
@@ -239,7 +238,7 @@ def _fit(spec: RunSpec, dataset: Dataset, path: Path, listen: Listener, watch: W
         return fit(
             lambda: make_model(spec, dataset),
             dataset.training_data(),
-            spec.training,
+            spec.trainer,
             spec.regime,
             spec.seed,
             callbacks,
@@ -262,7 +261,7 @@ def _fill(
     conditions: Sequence[Condition],
     listen: Listener,
 ) -> PredictionTable:
-    total, here = len(conditions), describe(dataset.splits[split].device)
+    total = len(conditions)
     listen(Event(spec.run_id, "evaluating", 0, total))
     return fill_table(
         model,
@@ -273,32 +272,5 @@ def _fill(
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
         split_name=split,
         centre=dataset.centre if any(c.noise_rule == "fill_mean" for c in conditions) else None,
-        made_with={
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "run_id": spec.run_id,
-            **{name: here[name] for name in _MADE_WITH},
-        },
+        made_with=made_with(spec.run_id, dataset.splits[split].device),
     )
-
-
-_MADE_WITH = ("commit", "dirty", "device", "versions")
-"""What a table keeps of where its rows were made, beside the day."""
-
-
-def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """What reports need of the data: its hash, whether it is synthetic or aligned, the floors."""
-    label = dataset.splits["train"].samples.label
-    assert label is not None
-    values = label.cpu().numpy()
-    floors: dict[str, float]
-    if dataset.spec.task == "regression":
-        floors = {"mean": float(values.mean()), "median": float(np.median(values))}
-    else:
-        floors = {"majority": int(np.bincount(values).argmax())}
-    spec = dataset.spec
-    return {
-        "data_sha256": dataset.sha256,
-        "synthetic": dataset.synthetic,
-        "aligned": len({spec.lengths[m] for m in spec.present}) == 1,
-        "floors": floors,
-    }

@@ -9,8 +9,9 @@
     <runs-dir>/.partial/<id>/   the resume checkpoint of a run under way; error.txt if it failed
     <runs-dir>/.locks/<id>      held by the process that works on the run; freed when it dies
 
-A search's trial is a record without predictions.npz and metrics.json: a search never evaluates on
-the test split. `benchmark run` adds them from the checkpoint.
+The record of a model that was trained elsewhere (:mod:`benchmark.evaluation`) has no history.csv
+and no checkpoint. A search's trial is a record without predictions.npz and metrics.json: a search
+never evaluates on the test split. `benchmark run` adds them from the checkpoint.
 
 Every file carries its hash, or ``env.json`` does, and the identity in ``config.yaml`` gives the
 directory's name: what was edited, damaged or mixed up is a problem of that one record

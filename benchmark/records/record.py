@@ -43,6 +43,8 @@ T = TypeVar("T")
 
 TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT)
 RECORD_FILES = (*TRAINED_FILES, PREDICTIONS, METRICS)
+OF_TRAINING = (HISTORY, CHECKPOINT)
+"""What the record of a model trained elsewhere has not."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,16 @@ class RunRecord:
         environment = read_json(self.path / ENVIRONMENT)
         return self._own(ENVIRONMENT, environment, environment.get("run_id"))
 
+    @property
+    def trained_here(self) -> bool:
+        """Whether it has a training: of a model trained elsewhere there are predictions only."""
+        return self.spec.training is not None
+
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per epoch: losses, validation metrics, learning rate, ``best``."""
+        if not self.trained_here:
+            return pd.DataFrame()
         content = read_bytes(self.path / HISTORY, self.environment)
         return read(self.path / HISTORY, lambda _: pd.read_csv(io.BytesIO(content)))
 
@@ -144,7 +153,8 @@ class RunRecord:
             DamagedError: for the first that is unsound.
         """
         _ = self.spec, self.environment, self.history
-        check_size(self.path / CHECKPOINT, self.environment)
+        if self.trained_here:
+            check_size(self.path / CHECKPOINT, self.environment)
         if (self.path / INPUTS).exists():
             read_json(self.path / INPUTS)
         for name in (PREDICTIONS, VALIDATION):

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
-from benchmark.records.reader import VALIDATION, DamagedError, last_line
-from benchmark.records.record import RECORD_FILES, TRAINED_FILES, RunRecord
+from benchmark.records.reader import CONFIG, VALIDATION, DamagedError, last_line
+from benchmark.records.record import OF_TRAINING, RECORD_FILES, TRAINED_FILES, RunRecord
 from benchmark.records.writer import later_files, record_files
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
@@ -67,7 +67,16 @@ class RunStore:
         return not self._lacks(run_id, TRAINED_FILES)
 
     def _lacks(self, run_id: str, names: Sequence[str]) -> list[str]:
-        return [name for name in names if not is_file(self.path(run_id) / name)]
+        missing = [name for name in names if not is_file(self.path(run_id) / name)]
+        if CONFIG not in missing and set(OF_TRAINING) <= set(missing) and self._elsewhere(run_id):
+            return [name for name in missing if name not in OF_TRAINING]
+        return missing
+
+    def _elsewhere(self, run_id: str) -> bool:
+        try:
+            return not RunRecord(self.path(run_id)).trained_here
+        except DamagedError:  # named by whoever reads the record
+            return False
 
     def record(self, run_id: str) -> RunRecord:
         """The record of a run. Raises BenchmarkError where there is none or it lacks a file."""
@@ -226,8 +235,8 @@ class RunStore:
         self,
         spec: RunSpec,
         environment: Mapping[str, Any],
-        history: pd.DataFrame,
-        checkpoint: bytes,
+        history: pd.DataFrame | None,
+        checkpoint: bytes | None,
         table: PredictionTable | None,
         validation: PredictionTable | None = None,
         inputs: InputForm | None = None,
@@ -237,8 +246,8 @@ class RunStore:
         Args:
             spec: what was run.
             environment: :attr:`RunRecord.environment`.
-            history: one row per epoch.
-            checkpoint: the safetensors file.
+            history: one row per epoch; None for a model trained elsewhere.
+            checkpoint: the safetensors file; likewise.
             table: predictions on test; None for a search's trial.
             validation: predictions on the validation split, where they are wanted.
             inputs: what new samples must look like.

@@ -31,17 +31,23 @@ if TYPE_CHECKING:
 
 
 def record_files(
-    spec: RunSpec, environment: Mapping[str, Any], history: pd.DataFrame, checkpoint: bytes
+    spec: RunSpec,
+    environment: Mapping[str, Any],
+    history: pd.DataFrame | None,
+    checkpoint: bytes | None,
 ) -> dict[str, bytes]:
     """The files of a training, by name. ``env.json`` has the run id and the others' hashes."""
-    curves = history.to_csv(index=False).encode()
-    facts = {HISTORY: file_facts(curves), CHECKPOINT: file_facts(checkpoint)}
+    of_training = {}
+    if history is not None:
+        of_training[HISTORY] = history.to_csv(index=False).encode()
+    if checkpoint is not None:
+        of_training[CHECKPOINT] = checkpoint
+    facts = {name: file_facts(content) for name, content in of_training.items()}
     known = sealed({**_plain(environment), "run_id": spec.run_id, FILES: facts})
     return {
         CONFIG: to_yaml(_plain(spec.as_dict())).encode(),
         ENVIRONMENT: json.dumps(known, indent=1, sort_keys=True).encode(),
-        HISTORY: curves,
-        CHECKPOINT: checkpoint,
+        **of_training,
     }
 
 

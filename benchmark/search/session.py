@@ -175,4 +175,4 @@ class SearchSession:
 
 def plan_epochs(plan: SearchRequest) -> int:
     """The epochs of a trial where they are not searched."""
-    return plan.specs({})[0].training.epochs
+    return int(plan.specs({})[0].setting("training.epochs"))

@@ -226,7 +226,7 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
         shown = escape_markdown(name.model), escape_markdown(name.training), str(len(members))
         lines.append(f"| {' | '.join((*shown, *cells))} |")
     kind = " (**synthetic data**)" if synthetic else ""
-    rules = ", ".join(sorted({run.spec.training.select_on for run in runs}))
+    rules = ", ".join(sorted({str(run.spec.setting("training.select_on")) for run in runs}))
     caption = (
         f"Test split of {escape_markdown(dataset)}{kind}, mean ± standard deviation over seeds; "
         f"checkpoints selected on validation {rules}."

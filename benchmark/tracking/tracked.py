@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from benchmark.cards import card_facts, deviations
 from benchmark.errors import BenchmarkError
 from benchmark.records import CONFIG, RunRecord
 from benchmark.spec import RunSpec
@@ -155,9 +156,9 @@ def tags_of(spec: RunSpec) -> dict[str, str]:
 def card_note(record: RunRecord) -> str:
     """Markdown: whose method it is, how well its source is known, where we depart from it."""
     card = record.environment["model"]
-    parts = [f"**{card['title']}**: {card['citation']}", f"Source: *{card['source']}*."]
-    if card["deviations"]:
-        parts += ["Departs from the original:", "\n".join(f"- {x}" for x in card["deviations"])]
+    parts = [f"**{card['title']}**", "\n".join(f"- {what}: {x}" for what, x in card_facts(card))]
+    if departures := deviations(card):
+        parts += ["Departs from the original:", "\n".join(f"- {one}" for one in departures)]
     return "\n\n".join(parts)[:MAX_NOTE]
 
 

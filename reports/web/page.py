@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from benchmark.cards import card_facts, deviations
 from benchmark.table import PredictionTable
 from protocols.availability import MASK_COUNT, subsets
 from reports.captions import data_sentence
@@ -82,9 +83,9 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
         {"name": p.name, "title": p.title, "caption": p.caption, "data": _embedded(contents, p)}
         for p in contents.pictures
     ]
-    return _template().render(
-        style=Markup(_source("page.css")),  # our own files, not a user's
-        script=Markup(_source("page.js")),
+    return template("page.html").render(
+        style=Markup(source("page.css")),  # our own files, not a user's
+        script=Markup(source("page.js")),
         dataset=results.dataset,
         synthetic=results.synthetic,
         facts=_facts(results),
@@ -96,6 +97,7 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
         pictures=shown,
         tables=[(t.name, t.title, _table(t, anchors)) for t in contents.tables],
         grids=[(t.name, t.title, _table(t, anchors)) for t in contents.grids],
+        models=_models(results),
         provenance=[_origin(results, system, links) for system in results.systems],
         sha256=results.data_sha256,
         commits=sorted({_commit(r.environment) for r in results.records}),
@@ -132,7 +134,7 @@ def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[
                 "id": record.run_id,
                 "seed": record.spec.seed,
                 "preset": record.spec.preset,
-                "epochs": record.spec.training.epochs,
+                "epochs": record.spec.setting("training.epochs") or "unknown",
                 "commit": _commit(record.environment),
                 "device": record.environment.get("device") or "unknown",
                 "finished": record.environment.get("finished", ""),
@@ -142,6 +144,17 @@ def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[
             for record in system.records
         ],
     }
+
+
+def _models(results: Results) -> list[dict[str, Any]]:
+    """Every model's card, as its first run keeps it."""
+    cards: dict[str, Mapping[str, Any]] = {}
+    for system in results.systems:
+        cards.setdefault(system.title, system.records[0].environment["model"])
+    return [
+        {"title": title, "facts": card_facts(card), "deviations": deviations(card)}
+        for title, card in cards.items()
+    ]
 
 
 def _made_with(table: PredictionTable) -> str:
@@ -161,10 +174,12 @@ def _commit(environment: Mapping[str, Any]) -> str:
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template of this folder: what it is given is escaped, what it lacks is an error."""
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return made.from_string(_source("page.html"))
+    return made.from_string(source(name))
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of a file of this folder."""
     return files("reports.web").joinpath(name).read_text(encoding="utf-8")

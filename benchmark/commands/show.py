@@ -1,0 +1,81 @@
+"""``benchmark show MODEL``: its card, and its settings with defaults, meanings, search space."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from protocols.settings import Settings
+
+
+def show(
+    model: Annotated[str, typer.Argument(help="As in `benchmark list models`.")],
+    every: Annotated[
+        bool, typer.Option("--all", help="Also the settings that all models share.")
+    ] = False,
+) -> None:
+    """A model's card, and its settings: the keys that --set takes.
+
+    Example: benchmark show qamoe
+    """
+    from rich.padding import Padding
+
+    from benchmark.cards import card_facts, deviations, shown
+    from benchmark.config import EvaluationConfig, TrainingConfig
+    from benchmark.hygiene import terminal
+    from benchmark.registry import model_class, model_facts
+    from protocols.regimes import Regime
+
+    kind, card = model_class(model), model_facts(model)
+    console = terminal(highlight=False, markup=False)
+    console.print(f"{card['title']} ({model})", style="bold")
+    for what, text in card_facts(card):
+        console.print(f"{what}: {text}")
+    if departures := deviations(card):
+        console.print("departs from the original:")
+        for one in departures:
+            console.print(Padding(f"- {one}", (0, 0, 0, 2)))
+    groups: dict[str, type[Settings]] = {"model": kind.Config}
+    if every:
+        groups |= {"training": TrainingConfig, "regime": Regime, "evaluation": EvaluationConfig}
+    for section, settings in groups.items():
+        console.print()
+        console.print(_settings(section, settings))
+    console.print("\npresets (--preset)", style="bold")
+    for name, preset in {**kind.presets}.items():
+        changes = {
+            f"{section}.{key}": value
+            for section, values in (("model", preset.model), ("training", preset.training))
+            for key, value in values.items()
+        }
+        listed = ", ".join(f"{key}={shown(value)}" for key, value in changes.items())
+        console.print(f"  {name}: {listed or 'the defaults'}")
+        for what, text in card_facts(asdict(preset.card)) if preset.card else ():
+            console.print(f"    {what}: {text}")
+        for one in preset.card.deviations if preset.card else ():
+            console.print(f"    - {one}")
+    console.print("\nsearch space (benchmark search)", style="bold")
+    for key, choices in kind.search_space.items():
+        console.print(f"  {key}: {shown(list(choices))}")
+    if not every:
+        console.print("\nThe settings that all models share: --all")
+
+
+def _settings(section: str, kind: type[Settings]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from benchmark.cards import setting_rows
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("setting (--set)", no_wrap=True)
+    for column in ("default", "values", "meaning"):
+        table.add_column(column, overflow="fold")
+    for row in setting_rows(kind, section):
+        table.add_row(row.name, row.default, row.values, row.meaning)
+    return table

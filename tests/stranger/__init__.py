@@ -1,0 +1,1 @@
+"""A stranger's package: it knows torch and nothing of this project."""
