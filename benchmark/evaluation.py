@@ -207,6 +207,7 @@ def evaluate(
             data.sigma_ref,
             conditions,
             lambda rows: report(rows, len(conditions)),
+            centre=data.centre_for(c.noise_rule for c in conditions),
         )
     seconds = round(time.perf_counter() - started, 3)
     spec = _spec(predict, name, version, seed, data, table)

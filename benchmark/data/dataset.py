@@ -6,7 +6,7 @@ host and stream to it in chunks, through the same two methods: the batches are t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -122,6 +122,10 @@ class Dataset:
         for. About 0 for the standardised audio and vision."""
         train = self.splits["train"]
         return {m: _mean_step(train, place, m) for place, m in enumerate(MODALITIES)}
+
+    def centre_for(self, noise_rules: Iterable[str]) -> Mapping[Modality, Tensor] | None:
+        """:attr:`centre` where a rule fills what is missing with it."""
+        return self.centre if "fill_mean" in noise_rules else None
 
     def training_data(self) -> TrainingData:
         """The splits that training may see."""

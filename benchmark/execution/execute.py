@@ -271,6 +271,6 @@ def _fill(
         conditions,
         lambda rows: listen(Event(spec.run_id, "evaluating", rows, total)),
         split_name=split,
-        centre=dataset.centre if any(c.noise_rule == "fill_mean" for c in conditions) else None,
+        centre=dataset.centre_for(c.noise_rule for c in conditions),
         made_with=made_with(spec.run_id, dataset.splits[split].device),
     )

@@ -292,7 +292,14 @@ def _differences(record: RunRecord, data: Dataset, asked: Sequence[int]) -> Iter
     rows = torch.tensor(asked)
     part = Split(tuple(test.sample_ids[i] for i in asked), test.samples.select(rows))
     table = record.table
-    again = fill_table(checkpoint.model, part, data.spec, data.sigma_ref, table.conditions)
+    again = fill_table(
+        checkpoint.model,
+        part,
+        data.spec,
+        data.sigma_ref,
+        table.conditions,
+        centre=data.centre_for(c.noise_rule for c in table.conditions),
+    )
     for name in ("prediction", "log_variance", "reliability"):
         there, here = _values(table, name, asked), _values(again, name, range(len(asked)))
         if (there is None) != (here is None):
