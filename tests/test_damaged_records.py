@@ -87,7 +87,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "pipe": pipe,
 }
 CASES = [(name, damage) for name in FILES for damage in DAMAGES]
-HARMLESS = {(INPUTS, "absent"), (VALIDATION, "absent")}
+HARMLESS = {(INPUTS, "absent"), (VALIDATION, "absent"), (CHECKPOINT, "absent")}
 """A record may be without these."""
 
 
@@ -191,10 +191,26 @@ def test_a_run_makes_what_is_damaged_anew(tiny, made, tmp_path, name, damage) ->
             assert after[file] == before[file], file
     assert contents(store.path(other.run_id)) == contents(sound.path(other.run_id))
     notes = [event.message for event in events if event.kind == "note"]
-    trained = name in TRAINED_FILES
+    trained = name in (*TRAINED_FILES, CHECKPOINT)
     assert [name in note for note in notes] == ([True] if trained or damage != "absent" else [])
     assert trained == any(event.kind == "epoch" for event in events)
     assert not store.partial(spec.run_id).exists()
+
+
+def test_a_record_without_its_checkpoint_is_reported_and_kept(tiny, made, tmp_path) -> None:
+    (spec, _), conditions, sound = made
+    store = RunStore(tmp_path)
+    shutil.copytree(sound.path(spec.run_id), store.path(spec.run_id))
+    (store.path(spec.run_id) / CHECKPOINT).unlink()
+    survey = store.survey(tables=True)
+    assert [record.run_id for record in survey.records] == [spec.run_id]
+    before, events = contents(store.path(spec.run_id)), []
+    assert execute(spec, tiny, conditions, store, events.append) == "kept"
+    assert contents(store.path(spec.run_id)) == before
+    assert events == []
+    refused = benchmark("predict", spec.run_id, "none.npz", "--runs-dir", tmp_path)
+    assert refused.returncode == 2
+    assert CHECKPOINT in refused.stderr
 
 
 def test_the_command_says_what_it_makes_anew(data_dir, tmp_path) -> None:

@@ -101,7 +101,7 @@ def execute(
         return "busy"
     with held:
         store.tidy(spec.run_id)
-        record = _sound(spec, store, listen)
+        record = _sound(spec, store, listen, conditions, validation)
         try:
             if record is not None:
                 outcome = _extend(record, spec, dataset, conditions, validation, store, listen)
@@ -113,8 +113,16 @@ def execute(
         return "done"
 
 
-def _sound(spec: RunSpec, store: RunStore, listen: Listener) -> RunRecord | None:
+def _sound(
+    spec: RunSpec,
+    store: RunStore,
+    listen: Listener,
+    conditions: Sequence[Condition],
+    validation: Sequence[Condition],
+) -> RunRecord | None:
     """The record where it can be believed; one that cannot be is told, and made anew.
+
+    One whose checkpoint was deleted is made anew where rows are asked for that it lacks.
 
     Raises:
         BenchmarkError: where the directory has another run's record, which is not to be lost.
@@ -123,7 +131,9 @@ def _sound(spec: RunSpec, store: RunStore, listen: Listener) -> RunRecord | None
     if not record.path.exists():
         return None
     try:
-        _ = record.spec, record.environment, record.history, record.checkpoint()
+        _ = record.spec, record.environment, record.history
+        if record.has_checkpoint or validation or not record.covers(conditions):
+            record.checkpoint()
     except ForeignError:
         raise
     except DamagedError as error:

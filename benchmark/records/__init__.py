@@ -10,8 +10,10 @@
     <runs-dir>/.locks/<id>      held by the process that works on the run; freed when it dies
 
 The record of a model that was trained elsewhere (:mod:`benchmark.evaluation`) has no history.csv
-and no checkpoint. A search's trial is a record without predictions.npz and metrics.json: a search
-never evaluates on the test split. `benchmark run` adds them from the checkpoint.
+and no checkpoint. A checkpoint may be deleted for room: the run is reported as before, and trains
+again when rows are asked for that its table lacks. A search's trial is a record without
+predictions.npz and metrics.json: a search never evaluates on the test split. `benchmark run` adds
+them from the checkpoint.
 
 Every file carries its hash, or ``env.json`` does, and the identity in ``config.yaml`` gives the
 directory's name: what was edited, damaged or mixed up is a problem of that one record

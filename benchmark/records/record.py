@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,10 +42,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY, CHECKPOINT)
+TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY)
 RECORD_FILES = (*TRAINED_FILES, PREDICTIONS, METRICS)
-OF_TRAINING = (HISTORY, CHECKPOINT)
-"""What the record of a model trained elsewhere has not."""
+"""What a report needs; the checkpoint may have been deleted."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ class RunRecord:
     def trained_here(self) -> bool:
         """Whether it has a training: of a model trained elsewhere there are predictions only."""
         return self.spec.training is not None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether its weights are there. Who deletes them, for room, still has its predictions."""
+        return (self.path / CHECKPOINT).exists()
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -121,7 +126,7 @@ class RunRecord:
 
     def files(self) -> list[Path]:
         """The files that the record has."""
-        paths = (self.path / name for name in (*RECORD_FILES, INPUTS, VALIDATION))
+        paths = (self.path / name for name in (*RECORD_FILES, CHECKPOINT, INPUTS, VALIDATION))
         return [path for path in paths if path.is_file()]
 
     @cached_property
@@ -135,7 +140,7 @@ class RunRecord:
         """The content of ``metrics.json``: its rows, and of which table and by what versions."""
         return read_json(self.path / METRICS)
 
-    def covers(self, conditions: tuple[Condition, ...]) -> bool:
+    def covers(self, conditions: Sequence[Condition]) -> bool:
         """Whether its table has every one of the rows, none of them out of date."""
         return not to_make(self.table, conditions)
 
@@ -153,7 +158,7 @@ class RunRecord:
             DamagedError: for the first that is unsound.
         """
         _ = self.spec, self.environment, self.history
-        if self.trained_here:
+        if self.has_checkpoint:
             check_size(self.path / CHECKPOINT, self.environment)
         if (self.path / INPUTS).exists():
             read_json(self.path / INPUTS)

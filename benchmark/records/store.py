@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
-from benchmark.records.reader import CONFIG, VALIDATION, DamagedError, last_line
-from benchmark.records.record import OF_TRAINING, RECORD_FILES, TRAINED_FILES, RunRecord
+from benchmark.records.reader import CONFIG, HISTORY, VALIDATION, DamagedError, last_line
+from benchmark.records.record import RECORD_FILES, TRAINED_FILES, RunRecord
 from benchmark.records.writer import later_files, record_files
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
@@ -68,8 +68,8 @@ class RunStore:
 
     def _lacks(self, run_id: str, names: Sequence[str]) -> list[str]:
         missing = [name for name in names if not is_file(self.path(run_id) / name)]
-        if CONFIG not in missing and set(OF_TRAINING) <= set(missing) and self._elsewhere(run_id):
-            return [name for name in missing if name not in OF_TRAINING]
+        if CONFIG not in missing and HISTORY in missing and self._elsewhere(run_id):
+            return [name for name in missing if name != HISTORY]
         return missing
 
     def _elsewhere(self, run_id: str) -> bool:

@@ -149,7 +149,7 @@ def _fetch_record(client: Client, one: Remote, store: RunStore) -> str:
         listed = {f.path for f in client.list_artifacts(one.run.id, RECORD_FOLDER)}
         if not listed:
             return "the tracking store has no record of it"
-        for name in (*RECORD_FILES, INPUTS, VALIDATION):
+        for name in (*RECORD_FILES, CHECKPOINT, INPUTS, VALIDATION):
             if (path := f"{RECORD_FOLDER}/{name}") in listed:
                 Path(client.download_artifacts(one.run.id, path, str(staging))).rename(
                     fetched / name

@@ -36,8 +36,8 @@ class TrackedModel:
 
 
 def model_of(record: RunRecord) -> TrackedModel | None:
-    """The logged model of a record; None for a record that is too old to have one."""
-    if not (record.path / INPUTS).is_file():
+    """The logged model of a record; None for one without its checkpoint, or too old for one."""
+    if not (record.path / INPUTS).is_file() or not record.has_checkpoint:
         return None
     form = InputForm.from_json((record.path / INPUTS).read_text())
     history = record.history
