@@ -17,9 +17,9 @@ from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
 from benchmark.execution.dear import affordable
 from benchmark.execution.diagnose import lacking
-from benchmark.execution.estimate import estimate_seconds, in_words
+from benchmark.execution.estimate import in_words
 from benchmark.execution.events import Event
-from benchmark.execution.executor import Execution, run_plan
+from benchmark.execution.executor import Execution, forecast, run_plan
 from benchmark.execution.progress import Display
 from benchmark.hygiene import command_line, terminal
 from benchmark.metrics import PRIMARY
@@ -91,11 +91,11 @@ class Session:
         table = Table(title=self._headline(len(pending)), title_justify="left")
         for column in ("model", "training", "seeds", "rows", "done", "to do", "estimate"):
             table.add_column(column, overflow="fold")
-        seconds = 0.0
+        expected = forecast(pending, self.how)
+        costs = {p.spec.run_id: s for p, s in zip(pending, expected.seconds, strict=True)}
         for name, members in self._systems().items():
             todo = [planned for planned in members if planned.spec.run_id in missing]
-            cost = sum(estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo)
-            seconds += cost
+            cost = sum(costs[planned.spec.run_id] for planned in todo)
             table.add_row(
                 escape(name.model),
                 escape(name.training),
@@ -107,11 +107,11 @@ class Session:
             )
         self.console.print(table)
         self._say_left_out()
-        workers = max(1, min(self.how.workers, len(pending)))
+        workers = max(1, min(expected.at_a_time, len(pending)))
         self.console.print(
             f"{len(pending)} of {len(self.plan)} runs are missing: about "
-            f"{in_words(seconds / workers)} with {workers} at a time on "
-            f"{self.how.device}, timed just now on a few batches of each model"
+            f"{in_words(sum(expected.seconds) / workers)} with {workers} at a time on "
+            f"{expected.where}, timed just now on a few batches of each model"
         )
 
     def _say_left_out(self) -> None:
