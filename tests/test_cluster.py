@@ -68,9 +68,9 @@ def on(nodes, data_dir: Path, runs_dir: Path) -> Execution:
 
 @pytest.fixture(scope="module")
 def here(tiny, data_dir, tmp_path_factory) -> Path:
-    """The same runs by the local pool: of 2 epochs and of 60."""
+    """The same runs by the local pool: of 2 epochs and of 24."""
     folder = tmp_path_factory.mktemp("here")
-    plan = [*plan_of(tiny), *plan_of(tiny, 60)]
+    plan = [*plan_of(tiny), *plan_of(tiny, 24)]
     results = run_plan(plan, Execution("tiny", data_dir, folder, "cpu", 2), lambda event: None)
     assert set(results.values()) == {"done"}
     return folder
@@ -128,7 +128,7 @@ def test_a_run_goes_on_where_its_node_is_killed(
 ) -> None:
     """Each of three nodes has a run; one of them is killed."""
     monkeypatch.setattr(hosts, "LOOK_SECONDS", 0.2)
-    plan, told, notes = plan_of(tiny, 60), set(), []
+    plan, told, notes = plan_of(tiny, 24), set(), []
 
     def listen(event: Event) -> None:
         if event.kind == "epoch":
@@ -151,7 +151,7 @@ def test_a_run_goes_on_where_its_node_is_killed(
 def test_a_run_whose_worker_ends_is_done_again_alone_and_once(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:
-    plan, kills = plan_of(tiny, 60, (1, 2)), 0
+    plan, kills = plan_of(tiny, 24, (1, 2)), 0
     doomed, notes = plan[0].spec.run_id, []
 
     def listen(event: Event) -> None:
@@ -237,20 +237,20 @@ def begin(nodes, data_dir: Path, runs_dir: Path, epochs: int) -> subprocess.Pope
 def test_a_driver_that_is_killed_or_interrupted_goes_on(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:
-    process = begin(nodes, data_dir, tmp_path, 60)
+    process = begin(nodes, data_dir, tmp_path, 24)
     process.kill()
     process.communicate()
-    process = begin(nodes, data_dir, tmp_path, 60)
+    process = begin(nodes, data_dir, tmp_path, 24)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "same command" in error
     assert "Traceback" not in error
     again = subprocess.run(
-        command(nodes, data_dir, tmp_path, 60), capture_output=True, text=True, check=False
+        command(nodes, data_dir, tmp_path, 24), capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
-    assert_same(plan_of(tiny, 60, (1, 2)), here, tmp_path)
+    assert_same(plan_of(tiny, 24, (1, 2)), here, tmp_path)
 
 
 def test_a_head_that_is_lost_ends_the_driver_and_nothing_else(nodes, data_dir, tmp_path) -> None:

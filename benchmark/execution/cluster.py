@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -42,7 +41,7 @@ class _Worker:
     Attributes:
         actor: the handle.
         asked: what it was asked last, which has not been answered.
-        job: what it does; None for an idle one.
+        job: what it does; None for one that starts or is idle.
         ready: what it found where it is.
         lock: of its run, where the driver writes the record.
         alone: whether no other works beside it.
@@ -52,7 +51,7 @@ class _Worker:
 
     actor: Any
     asked: Any
-    job: Job
+    job: Job | None = None
     ready: Ready | None = None
     lock: FileLock | None = None
     alone: bool = False
@@ -68,9 +67,10 @@ class RayWorkers:
         data_dir = how.data_dir.absolute() if how.data_dir else None
         self.how = replace(how, runs_dir=how.runs_dir.absolute(), data_dir=data_dir)
         self.cluster, self.store = cluster, RunStore(self.how.runs_dir)
+        self.queue: deque[Job] = deque()
+        self.starting: list[_Worker] = []
         self.busy: list[_Worker] = []
         self.idle: list[_Worker] = []
-        self.again: deque[Job] = deque()
         self.alone: deque[Job] = deque()
         self.tried: set[str] = set()
         self.told: deque[tuple[str, Message]] = deque()
@@ -80,24 +80,36 @@ class RayWorkers:
 
     def have_room(self) -> bool:
         """Whether the cluster has room for one more run."""
-        under_way = len(self.busy) + len(self.again)
-        if any(worker.alone for worker in self.busy) or under_way >= self.how.workers:
+        under_way = len(self.busy) + len(self.queue)
+        alone = any(worker.alone for worker in (*self.starting, *self.busy))
+        if alone or under_way >= self.how.workers:
             return False
         return self.hosts is None or under_way < self.hosts.room()
 
-    def begin(self, job: Job, alone: bool = False) -> None:
-        """Give a run to an idle worker, or to a new one."""
+    def begin(self, job: Job) -> None:
+        """A run for the next worker that is free."""
         if self.hosts is None:
             self._connect()
-        if self.idle and not alone:
+        self.queue.append(job)
+        self._assign()
+
+    def _assign(self) -> None:
+        """Give what is queued to idle workers, and start as many as are wanting.
+
+        A run waits for no certain worker: one that cannot be placed while others hold what it
+        needs would keep it for ever.
+        """
+        while self.queue and self.idle:
             worker = self.idle.pop()
-            worker.job = job
+            worker.job = self.queue.popleft()
             self.busy.append(worker)
             self._hand_over(worker)
-            return
-        gpus = float(math.ceil(self.cluster.gpus)) if alone else self.cluster.gpus
-        actor = self._actor(gpus)
-        self.busy.append(_Worker(actor, actor.prepare.remote(), job, alone=alone))
+        for _ in range(len(self.queue) - len(self.starting)):
+            self._start()
+
+    def _start(self, alone: bool = False) -> None:
+        actor = self._actor(float(math.ceil(self.cluster.gpus)) if alone else self.cluster.gpus)
+        self.starting.append(_Worker(actor, actor.prepare.remote(), alone=alone))
 
     def _connect(self) -> None:
         self.hosts = Hosts(self.cluster)
@@ -114,25 +126,23 @@ class RayWorkers:
     def hear(self) -> Iterator[tuple[str, Message]]:
         """What the workers have to say; waits a second for the first of them."""
         assert self.hosts is not None
-        room = self.hosts.room()
-        while self.again and len(self.busy) < room:
-            self.begin(self.again.popleft())
-        if self.alone and not self.busy and not self.again:
-            for worker in list(self.idle):
+        self.hosts.room()  # raises where there is no cluster any more
+        if self.alone and not self.busy and not self.queue:
+            for worker in (*self.idle, *self.starting):
                 self._dismiss(worker)
-            self.begin(self.alone.popleft(), alone=True)
+            self.queue.append(self.alone.popleft())
+            self._start(alone=True)
+        self._assign()
         while self.told:
             yield self.told.popleft()
-        asked = {worker.asked: worker for worker in self.busy}
-        if not asked:
-            time.sleep(1.0)
-            return
-        for reference in self.ray.wait(list(asked), timeout=1.0)[0]:
+        asked = {worker.asked: worker for worker in (*self.starting, *self.busy)}
+        ready, _ = self.ray.wait(list(asked), timeout=1.0) if asked else ([], [])
+        for reference in ready:
             worker = asked[reference]
             try:
                 answer = self.ray.get(reference)
             except self.ray.exceptions.RayTaskError as error:  # it cannot read what it was sent
-                self._fail(worker, f"{type(error.cause).__name__}: {one_line(error.cause)}")
+                self._break(worker, f"{type(error.cause).__name__}: {one_line(error.cause)}")
             except self.ray.exceptions.RayError as error:
                 self._lose(worker, error)
             else:
@@ -144,7 +154,9 @@ class RayWorkers:
     def _prepare(self, worker: _Worker, ready: Ready) -> None:
         if not ready.problem:
             worker.ready = ready
-            self._hand_over(worker)
+            self.starting.remove(worker)
+            self.idle.append(worker)
+            self._assign()
         elif worker.supplied:
             raise self._no_data(ready)
         else:
@@ -168,6 +180,7 @@ class RayWorkers:
     def _hand_over(self, worker: _Worker) -> None:
         """Send a worker its run, with what there is of it where no folder is shared."""
         job, files = worker.job, {}
+        assert job is not None
         assert worker.ready is not None
         if not worker.ready.shared:
             lock = self.store.lock(job.run_id)
@@ -183,6 +196,7 @@ class RayWorkers:
 
     def _wait(self, worker: _Worker) -> None:
         """Another process has the run; its worker is asked again, or is free for others."""
+        assert worker.job is not None
         run_id = worker.job.run_id
         if worker.job.wait_for_others:
             worker.asked = worker.actor.hear.remote()
@@ -192,6 +206,7 @@ class RayWorkers:
         self._release(worker)
 
     def _hear(self, worker: _Worker, answer: Sequence[Said]) -> Iterator[tuple[str, Message]]:
+        assert worker.job is not None
         assert worker.ready is not None
         if not worker.ready.shared and worker.lock is None:
             self._hand_over(worker)
@@ -213,6 +228,7 @@ class RayWorkers:
 
     def _end(self, worker: _Worker, outcome: Message) -> Iterator[tuple[str, Message]]:
         job = worker.job
+        assert job is not None
         if worker.lock and outcome in ("done", "kept"):
             self.store.close(job.run_id)
         self._release(worker)
@@ -232,24 +248,33 @@ class RayWorkers:
     def _lose(self, worker: _Worker, error: Exception) -> None:
         """Its worker is gone: with its host, or by what the run did."""
         assert self.hosts is not None
-        job = worker.job
-        if self.hosts.is_gone(error):
+        job, gone = worker.job, self.hosts.is_gone(error)
+        self._dismiss(worker)
+        if job is None:
+            if not gone:
+                raise BenchmarkError(f"no worker can be started: {one_line(error, 400)}")
+        elif gone:
             message = "its host was lost; it goes on elsewhere from its last epoch"
             self.told.append((job.run_id, Event(job.run_id, "note", message=message)))
-            self.again.append(job)
+            self.queue.append(job)
         elif job.run_id not in self.tried:
             self.told.append(self._put_off(job, "its worker process ended (out of memory?)"))
         else:
-            self._fail(worker, "the worker process of this run ended, again (out of memory?)")
-            return
-        self._dismiss(worker)
+            self._fail(job, "the worker process of this run ended, again (out of memory?)")
 
-    def _fail(self, worker: _Worker, message: str) -> None:
-        run_id = worker.job.run_id
-        heard: list[Event] = []
-        write_down(worker.job.planned.spec, self.store, message, message, heard.append)
-        self.told += [*((run_id, event) for event in heard), (run_id, "failed")]
+    def _break(self, worker: _Worker, message: str) -> None:
+        """What Ray itself could not do with a run, read it where a package is missing, say."""
+        job = worker.job
         self._dismiss(worker)
+        if job is None:
+            raise BenchmarkError(f"no worker can be started: {message}")
+        self._fail(job, message)
+
+    def _fail(self, job: Job, message: str) -> None:
+        run_id = job.run_id
+        heard: list[Event] = []
+        write_down(job.planned.spec, self.store, message, message, heard.append)
+        self.told += [*((run_id, event) for event in heard), (run_id, "failed")]
 
     def stop(self, run_id: str) -> None:
         """Said within :meth:`hear`, of the run that was heard last."""
@@ -259,14 +284,14 @@ class RayWorkers:
         """A worker has no run any more."""
         if worker.lock:
             worker.lock.release()
-            worker.lock = None
-        if worker in self.busy:
-            self.busy.remove(worker)
-            self.idle.append(worker)
+        worker.lock = worker.job = None
+        self.busy.remove(worker)
+        self.idle.append(worker)
 
     def _dismiss(self, worker: _Worker) -> None:
-        self._release(worker)
-        self.idle.remove(worker)
+        if worker.job:
+            self._release(worker)
+        (self.idle if worker in self.idle else self.starting).remove(worker)
         with contextlib.suppress(self.ray.exceptions.RayError):  # it is gone already
             self.ray.kill(worker.actor)
 
