@@ -64,10 +64,15 @@ class Hosts:
         self.nodes: list[Mapping[str, Any]] = []
         self.greeted: set[str] = set()
         self.looked = self.answered = self.filled = time.monotonic()
-        self._look()
-        if not self.room():
-            wanted = f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs"
-            raise BenchmarkError(f"no host of the cluster has room for a run of {wanted}: {self}")
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(self.close)
+            self._look()
+            if not self.room():
+                wanted = f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs"
+                raise BenchmarkError(
+                    f"no host of the cluster has room for a run of {wanted}: {self}"
+                )
+            on_error.pop_all()
 
     def __str__(self) -> str:
         """What there is."""
