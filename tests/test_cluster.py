@@ -234,6 +234,7 @@ def begin(nodes, data_dir: Path, runs_dir: Path, epochs: int) -> subprocess.Pope
         if any(state.stat().st_mtime > since for state in states):
             break
         time.sleep(0.05)
+    assert process.poll() is None, process.communicate()
     return process
 
 

@@ -30,8 +30,8 @@ from benchmark.plan import Planned
 from benchmark.records import RunStore
 from benchmark.records.parcel import pack, unpack
 
-_NO_MEMORY = ("OutOfMemoryError", "CUDA error: out of memory")
-"""In the message of a run that does not fit its GPU."""
+_NO_MEMORY = ("MemoryError", "out of memory", "can't allocate memory")
+"""In the message of a run that does not fit its GPU, or its host."""
 
 
 @dataclass(eq=False)
@@ -235,7 +235,7 @@ class RayWorkers:
         if worker.alone or (outcome == "failed" and self.how.device != "cpu"):
             self._dismiss(worker)  # an error of the device spoils its process for good
         if worker.unfit:
-            yield self._put_off(job, "it does not fit its GPU beside other runs")
+            yield self._put_off(job, "it does not fit beside other runs")
         else:
             yield job.run_id, outcome
 

@@ -202,12 +202,13 @@ def _by_value() -> Any:
             except metadata.PackageNotFoundError:
                 found[name] = ""
         digest = hashlib.sha256()
-        for name in ("protocols", "benchmark", "qamoe", "baselines"):
+        models = metadata.entry_points(group="benchmark.models")
+        for name in sorted({"protocols", "benchmark", *(m.module.split(".")[0] for m in models)}):
             spec = util.find_spec(name)
             for folder in (spec and spec.submodule_search_locations) or ():
                 for path in sorted(Path(folder).rglob("*.py")):
                     digest.update(path.read_bytes())
-        found["the code of this package in the state"] = digest.hexdigest()[:12]
+        found["the code of harness and models in the state"] = digest.hexdigest()[:12]
         return found
 
     return facts

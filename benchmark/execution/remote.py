@@ -189,7 +189,12 @@ def arrived(how: Execution, sha256: str, files: Files | None) -> Dataset:
                 folder.mkdir(exist_ok=True)
                 for name in _DATA_FILES:
                     replace_file(folder / name, files[name].data)
-    dataset = load_dataset(how.dataset, data_dir)  # compares the files with their hashes
+    try:
+        dataset = load_dataset(how.dataset, data_dir)  # compares the files with their hashes
+    except BenchmarkError:
+        if files is not None and data_dir is not None:  # they are sent again the next time
+            shutil.rmtree(data_dir / how.dataset, ignore_errors=True)
+        raise
     if dataset.sha256 != sha256:
         raise BenchmarkError(
             f"its {how.dataset} is not the driver's: {dataset.sha256[:12]} is the"
