@@ -3,7 +3,8 @@
     python -m tests.speed.many_records 100 1000 10000 [--folder DIR] [--only list,plan,start]
 
 Makes records of runs that were never trained (random predictions, one table for all of them) of a
-plan with so many seeds on ``synthetic-tiny``, and prints seconds and peak memory of each command.
+plan with so many seeds on ``synthetic-tiny``, and prints of each command its seconds, its
+processor seconds (which a busy machine changes little), and the peak memory.
 ``plan`` is the same plan started again, with nothing to do; ``start`` is one with all to do, up to
 its first run; the other names are the commands.
 """
@@ -69,9 +70,12 @@ def fabricate(runs: Path, count: int) -> None:
             (folder / name).write_bytes(content)
 
 
-def measured(command: list[str], until: str = "") -> tuple[float, int, str]:
-    """Seconds, peak MiB and the output's end; ``until`` a file pattern appears, where given."""
-    started = time.perf_counter()
+def measured(command: list[str], until: str = "") -> tuple[float, float, int, str]:
+    """Seconds, those of processors, peak MiB, and the output's end.
+
+    The seconds count until a file of the pattern ``until`` is there, where one is given.
+    """
+    started, spent = time.perf_counter(), _processor()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmark", *command],
         stdout=subprocess.PIPE,
@@ -89,7 +93,12 @@ def measured(command: list[str], until: str = "") -> tuple[float, int, str]:
     if not until:
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    return seconds, peak, output[-300:]
+    return seconds, _processor() - spent, peak, output[-300:]
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -99,7 +108,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", default=",".join(COMMANDS))
     options = parser.parse_args()
-    print(f"{'runs':>6} {'command':>8} {'seconds':>8} {'per run':>10} {'peak so far':>12}")
+    print("  runs  command  seconds processor    per run  peak so far")
     for count in options.counts:
         folder = Path(tempfile.mkdtemp(dir=options.folder))
         plan, runs = plan_file(folder, count), folder / "runs"
@@ -116,9 +125,9 @@ def main() -> None:
             "report": (["report", *where, "--out", str(folder / "report")], ""),
         }
         for name in options.only.split(","):
-            seconds, peak, output = measured(*commands[name])
-            row = f"{count:6} {name:>8} {seconds:8.1f} {1e3 * seconds / count:7.2f} ms {peak:8} MiB"
-            print(row, flush=True)
+            seconds, spent, peak, output = measured(*commands[name])
+            row = f"{count:6} {name:>8} {seconds:8.1f} {spent:7.1f} s {1e3 * spent / count:7.1f} ms"
+            print(f"{row} {peak:8} MiB", flush=True)
             if "rror" in output:
                 print(output)
 
