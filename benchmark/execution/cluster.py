@@ -76,6 +76,7 @@ class RayWorkers:
         self.told: deque[tuple[str, Message]] = deque()
         self.stopping = ""
         self.hosts: Hosts | None = None
+        self.probe: FileLock | None = None
         self.files: Any = None
 
     def have_room(self) -> bool:
@@ -112,12 +113,13 @@ class RayWorkers:
         self.starting.append(_Worker(actor, actor.prepare.remote(), alone=alone))
 
     def _connect(self) -> None:
+        self.sha256 = load_dataset(self.how.dataset, self.how.data_dir).sha256
+        self.marker = self.store.root / ".locks" / f"driver-{uuid.uuid4().hex[:12]}"
+        self.marker.parent.mkdir(parents=True, exist_ok=True)
+        self.probe = FileLock(self.marker)
+        self.probe.acquire()
         self.hosts = Hosts(self.cluster)
         self.ray = self.hosts.ray
-        self.sha256 = load_dataset(self.how.dataset, self.how.data_dir).sha256
-        self.probe = self.store.lock(f"driver-{uuid.uuid4().hex[:12]}")
-        self.probe.acquire()
-        self.marker = Path(self.probe.lock_file)
 
     def _actor(self, gpus: float) -> Any:
         kind = self.ray.remote(RemoteWorker).options(num_cpus=self.cluster.cpus, num_gpus=gpus)
@@ -301,9 +303,10 @@ class RayWorkers:
             if worker.lock:
                 worker.lock.release()
         if self.hosts is not None:
-            self.probe.release()
-            self.marker.unlink(missing_ok=True)
             self.hosts.close()
+        if self.probe is not None:
+            self.probe.release()
+            Path(self.probe.lock_file).unlink(missing_ok=True)
 
 
 def _wants_memory(event: Event) -> bool:
