@@ -203,7 +203,7 @@ def test_a_plan_for_the_cluster_is_estimated_there(nodes, tiny, data_dir, tmp_pa
 
 def test_a_run_that_fits_no_host_is_refused(nodes, tiny, data_dir, tmp_path) -> None:
     how = replace(on(nodes, data_dir, tmp_path), cluster=Cluster(nodes.address, 1.0, 0.5))
-    with pytest.raises(BenchmarkError, match="no host has room"):
+    with pytest.raises(BenchmarkError, match="no host of the cluster has room"):
         run_plan(plan_of(tiny), how, lambda event: None)
     how = replace(how, cluster=Cluster("127.0.0.1:1"))
     with pytest.raises(BenchmarkError, match="no Ray cluster answers"):
