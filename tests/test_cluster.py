@@ -255,14 +255,3 @@ def test_a_driver_that_is_killed_or_interrupted_goes_on(
     )
     assert again.returncode == 0, again.stderr
     assert_same(plan_of(tiny, 24, (1, 2)), here, tmp_path)
-
-
-def test_a_head_that_is_lost_ends_the_driver_and_nothing_else(nodes, data_dir, tmp_path) -> None:
-    """The last test: the cluster is gone after it."""
-    process = begin(nodes, data_dir, tmp_path, 4000)
-    nodes.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 2, error
-    assert "does not answer any more" in error
-    assert "Traceback" not in error
-    assert list(tmp_path.glob(".partial/*/resume.pt"))
