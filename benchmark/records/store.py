@@ -13,15 +13,9 @@ from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
-<<<<<<< HEAD
-from benchmark.records.reader import CONFIG, VALIDATION, DamagedError, last_line
+from benchmark.records.reader import CONFIG, ENVIRONMENT, VALIDATION, DamagedError, last_line
 from benchmark.records.record import OF_TRAINING, RECORD_FILES, TRAINED_FILES, RunRecord
-from benchmark.records.writer import later_files, record_files
-=======
-from benchmark.records.reader import ENVIRONMENT, VALIDATION, DamagedError, last_line
-from benchmark.records.record import RECORD_FILES, TRAINED_FILES, RunRecord
 from benchmark.records.writer import LATER_FILES, later_files, record_files
->>>>>>> cf07f98 (Runs on a Ray cluster: one interface for local processes and actors)
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
 
