@@ -76,7 +76,7 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it has either its old content or its new one, whatever happens.
 
     What was half written goes where that fails: a full disk is not kept full. Raises OSError.

@@ -9,6 +9,13 @@ from typing import Annotated
 import typer
 
 
+class Executor(StrEnum):
+    """Where runs are done."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Task(StrEnum):
     """Which labels to take."""
 
@@ -47,3 +54,18 @@ WORKERS = Annotated[
     typer.Option(min=1, help="Runs at a time (default: one per CPU core, one on a GPU)."),
 ]
 THREADS = Annotated[int, typer.Option(min=1, help="CPU threads per run.")]
+EXECUTOR = Annotated[
+    Executor, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")
+]
+ADDRESS = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BENCHMARK_RAY_ADDRESS",
+        help="Of the Ray cluster: auto or HOST:PORT (default: one of this machine alone).",
+    ),
+]
+CPUS_PER_RUN = Annotated[float, typer.Option(min=0, help="CPUs of the cluster for each run.")]
+GPUS_PER_RUN = Annotated[
+    float | None,
+    typer.Option(min=0, help="GPUs for each run, 0.25 say (default: 1 with --device cuda)."),
+]

@@ -146,7 +146,7 @@ DOOMED = """
 import sys
 from multiprocessing import get_context
 from pathlib import Path
-from benchmark.execution import executor
+from benchmark.execution import pool
 
 def doomed(channel, how):
     if not (flag := how.runs_dir / "died").exists():
@@ -154,14 +154,14 @@ def doomed(channel, how):
         import os, time
         time.sleep(1.0)  # the task lies in the pipe, unread
         os._exit(3)
-    executor._worker(channel, how)
+    pool._worker(channel, how)
 """
 
 
 def test_a_worker_that_dies_before_it_reads_its_task(data_dir, tmp_path, monkeypatch) -> None:
     """The pipe is then reset, not ended."""
     from benchmark.data.registry import load_dataset
-    from benchmark.execution import executor
+    from benchmark.execution import executor, pool
     from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_runs
 
     (tmp_path / "doomed_worker.py").write_text(DOOMED)
@@ -180,7 +180,7 @@ def test_a_worker_that_dies_before_it_reads_its_task(data_dir, tmp_path, monkeyp
     tiny = load_dataset("tiny", data_dir)
     conditions = plan_conditions(request, tiny)
     plan = [Planned(spec, conditions) for spec in plan_runs(request, tiny)]
-    monkeypatch.setattr(executor, "_worker", doomed_worker.doomed)
+    monkeypatch.setattr(pool, "_worker", doomed_worker.doomed)
     (tmp_path / "runs").mkdir()
     how = executor.Execution("tiny", data_dir, tmp_path / "runs", "cpu", 2)
     events = []

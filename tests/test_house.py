@@ -71,8 +71,8 @@ def test_the_contract_stands_on_protocols_alone() -> None:
     assert all(n.startswith("protocols") for n in imports(ROOT / "benchmark" / "interface.py"))
 
 
-def test_one_module_for_each_tracker() -> None:
-    users: dict[str, set[str]] = {"mlflow": set(), "optuna": set()}
+def test_one_module_for_each_engine() -> None:
+    users: dict[str, set[str]] = {"mlflow": set(), "optuna": set(), "ray": set()}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -82,6 +82,7 @@ def test_one_module_for_each_tracker() -> None:
                     users[name.split(".")[0]].add(module_name(path))
     assert users["mlflow"] == {"benchmark.tracking.mlflow_store"}
     assert len(users["optuna"]) <= 1
+    assert users["ray"] == {"benchmark.execution.hosts"}
 
 
 def test_no_import_cycles() -> None:

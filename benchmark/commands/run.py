@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,19 +10,25 @@ import typer
 
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
+    ADDRESS,
+    CPUS_PER_RUN,
     DATA_DIR,
     DEVICE,
     EPOCHS,
+    EXECUTOR,
     EXPERIMENT,
+    GPUS_PER_RUN,
     PRESET,
     RUNS_DIR,
     THREADS,
     TRACKING_URI,
     WORKERS,
+    Executor,
 )
 
 if TYPE_CHECKING:
     from benchmark.diagnostics.kept import Diagnosis
+    from benchmark.execution.executor import Cluster, Execution
     from benchmark.plan import PlanConfig, Product
 
 
@@ -65,6 +72,10 @@ def run(
             "reliability (predictions with given scores); with a comma for both."
         ),
     ] = None,
+    executor: EXECUTOR = Executor.local,
+    address: ADDRESS = None,
+    gpus_per_run: GPUS_PER_RUN = None,
+    cpus_per_run: CPUS_PER_RUN = 1.0,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and an estimate.")] = False,
 ) -> None:
     """Train and evaluate models under degraded inputs; finished runs are never repeated.
@@ -85,19 +96,10 @@ def run(
     }
     where = str(config) if config else plan or "the request"
     request = read_request(find_plan(plan, config), given, settings or [], epochs, where)
-    from benchmark.environment import choose_device
-    from benchmark.execution.executor import Execution, default_workers  # torch: not for --help
-    from benchmark.execution.session import Session
+    from benchmark.execution.session import Session  # torch: not for --help
 
-    chosen = choose_device(device)
-    how = Execution(
-        dataset=request.dataset,
-        data_dir=data_dir,
-        runs_dir=runs_dir,
-        device=str(chosen),
-        workers=workers or default_workers(chosen),
-        threads=threads,
-    )
+    cluster = cluster_of(executor, address, cpus_per_run, gpus_per_run, device)
+    how = execution_of(request.dataset, data_dir, runs_dir, device, workers, threads, cluster)
     session = Session(request, how, diagnoses_named(diagnose))
     if dry_run:
         session.show_plan()
@@ -122,6 +124,42 @@ def diagnoses_named(text: str | None) -> tuple[Diagnosis, ...]:
             raise unknown("diagnostic", name, DIAGNOSES)
         chosen.append(name)
     return tuple(dict.fromkeys(d for d in DIAGNOSES if d in chosen))
+
+
+def cluster_of(
+    executor: Executor, address: str | None, cpus: float, gpus: float | None, device: str
+) -> Cluster | None:
+    """Where runs are done; None for this machine. Raises BenchmarkError for what clashes."""
+    from benchmark.execution.executor import Cluster
+
+    if executor is Executor.local:
+        if gpus is not None:
+            raise BenchmarkError("--gpus-per-run is for --executor ray; --workers says how many")
+        return None
+    if gpus and device == "cpu":
+        raise BenchmarkError("--device cpu uses no GPU: leave --gpus-per-run out")
+    return Cluster(address, cpus, (1.0 if device == "cuda" else 0.0) if gpus is None else gpus)
+
+
+def execution_of(
+    dataset: str,
+    data_dir: Path | None,
+    runs_dir: Path,
+    device: str,
+    workers: int | None,
+    threads: int,
+    cluster: Cluster | None,
+) -> Execution:
+    """How to carry out a plan. On a cluster the device and the room are its own."""
+    from benchmark.environment import choose_device
+    from benchmark.execution.executor import Execution, default_workers
+
+    if cluster is None:
+        chosen = choose_device(device)
+        name, count = str(chosen), workers or default_workers(chosen)
+    else:
+        name, count = ("cuda" if cluster.gpus else "cpu"), workers or sys.maxsize
+    return Execution(dataset, data_dir, runs_dir, name, count, threads, cluster=cluster)
 
 
 def find_plan(name: str | None, config: Path | None) -> dict[str, Any]:

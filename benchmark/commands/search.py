@@ -7,18 +7,30 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.run import find_plan, names, read_request, seeds_of
+from benchmark.commands.run import (
+    cluster_of,
+    execution_of,
+    find_plan,
+    names,
+    read_request,
+    seeds_of,
+)
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
+    ADDRESS,
+    CPUS_PER_RUN,
     DATA_DIR,
     DEVICE,
     EPOCHS,
+    EXECUTOR,
     EXPERIMENT,
+    GPUS_PER_RUN,
     PRESET,
     RUNS_DIR,
     THREADS,
     TRACKING_URI,
     WORKERS,
+    Executor,
 )
 
 
@@ -66,6 +78,10 @@ def search(
     device: DEVICE = "auto",
     workers: WORKERS = None,
     threads: THREADS = 1,
+    executor: EXECUTOR = Executor.local,
+    address: ADDRESS = None,
+    gpus_per_run: GPUS_PER_RUN = None,
+    cpus_per_run: CPUS_PER_RUN = 1.0,
 ) -> None:
     """Tune a model on validation. A trial is a run: what is trained already is not trained again.
 
@@ -89,21 +105,12 @@ def search(
     where = str(config) if config else "the request"
     request = read_request(find_plan(None, config), given, settings or [], epochs, where)
     values = read_plan(space) if space else None
-    from benchmark.environment import choose_device
-    from benchmark.execution.executor import Execution, default_workers  # torch: not for --help
     from benchmark.search.objective import objective_named
     from benchmark.search.request import plan_search
     from benchmark.search.session import SearchSession
 
-    chosen = choose_device(device)
-    how = Execution(
-        dataset=request.dataset,
-        data_dir=data_dir,
-        runs_dir=runs_dir,
-        device=str(chosen),
-        workers=workers or default_workers(chosen),
-        threads=threads,
-    )
+    cluster = cluster_of(executor, address, cpus_per_run, gpus_per_run, device)
+    how = execution_of(request.dataset, data_dir, runs_dir, device, workers, threads, cluster)
     name = str(space) if space else "the search space"
     plan = plan_search(request, objective_named(objective), values, how, name)
     try:

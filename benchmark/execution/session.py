@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,9 +17,9 @@ from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
 from benchmark.execution.dear import affordable
 from benchmark.execution.diagnose import lacking
-from benchmark.execution.estimate import estimate_seconds, in_words
+from benchmark.execution.estimate import in_words
 from benchmark.execution.events import Event
-from benchmark.execution.executor import Execution, run_plan
+from benchmark.execution.executor import Execution, forecast, run_plan
 from benchmark.execution.progress import Display
 from benchmark.hygiene import command_line, terminal
 from benchmark.metrics import PRIMARY
@@ -32,9 +32,9 @@ from benchmark.plan import (
     plan_objective,
     plan_title,
 )
-from benchmark.questions import overview
-from benchmark.readouts import answers_in, headline_value, questions_in, spread
-from benchmark.records import DamagedError, RunRecord, RunStore
+from benchmark.questions import Question, overview
+from benchmark.readouts import answers_in, headline_value, spread
+from benchmark.records import DamagedError, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
 from benchmark.table import to_make
@@ -91,11 +91,11 @@ class Session:
         table = Table(title=self._headline(len(pending)), title_justify="left")
         for column in ("model", "training", "seeds", "rows", "done", "to do", "estimate"):
             table.add_column(column, overflow="fold")
-        seconds = 0.0
+        expected = forecast(pending, self.how)
+        costs = {p.spec.run_id: s for p, s in zip(pending, expected.seconds, strict=True)}
         for name, members in self._systems().items():
             todo = [planned for planned in members if planned.spec.run_id in missing]
-            cost = sum(estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo)
-            seconds += cost
+            cost = sum(costs[planned.spec.run_id] for planned in todo)
             table.add_row(
                 escape(name.model),
                 escape(name.training),
@@ -107,11 +107,11 @@ class Session:
             )
         self.console.print(table)
         self._say_left_out()
-        workers = max(1, min(self.how.workers, len(pending)))
+        workers = max(1, min(expected.at_a_time, len(pending)))
         self.console.print(
             f"{len(pending)} of {len(self.plan)} runs are missing: about "
-            f"{in_words(seconds / workers)} with {workers} at a time on "
-            f"{self.how.device}, timed just now on a few batches of each model"
+            f"{in_words(sum(expected.seconds) / workers)} with {workers} at a time on "
+            f"{expected.where}, timed just now on a few batches of each model"
         )
 
     def _say_left_out(self) -> None:
@@ -130,7 +130,8 @@ class Session:
         """Do what is pending, track it, print the summary. False where a run failed."""
         self.store.prepare()
         pending = self.pending()
-        self.store.close_all(planned.spec.run_id for planned in self.plan if planned not in pending)
+        missing = {planned.spec.run_id for planned in pending}
+        self.store.close_all(spec.run_id for spec in self.specs if spec.run_id not in missing)
         self.console.print(self._headline(len(pending)))
         self._say_left_out()
         title = self.request.title or plan_title(self.specs)
@@ -196,15 +197,21 @@ class Session:
             " like for like"
         )
 
-    def _sound(self) -> dict[str, RunRecord]:
-        """The finished runs: id -> record. One that cannot be believed failed, which is told."""
+    def _answers(self) -> dict[str, tuple[Mapping[Question, float], float | None]]:
+        """What the finished runs say: run id -> its answers, and the value of a search's objective.
+
+        One that cannot be believed failed, which is told. No record is kept: there may be many.
+        """
+        metric = PRIMARY[self.dataset.spec.task]
+        objective = plan_objective(self.request.products[0], self.dataset)
         found = {}
         for run_id in sorted({spec.run_id for spec in self.specs}):
             with suppress(BenchmarkError):
                 record = self.store.record(run_id)
                 record.look()
-                _ = record.validation
-                found[run_id] = record
+                table = record.validation
+                value = objective.value(table) if objective and table is not None else None
+                found[run_id] = answers_in(record.metrics, metric), value
         return found
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
@@ -218,8 +225,8 @@ class Session:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        done = self._sound()
-        asked = {q for record in done.values() for q in questions_in(record.metrics)}
+        done = self._answers()
+        asked = {question for answers, _ in done.values() for question in answers}
         columns = [h for h in overview(asked) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
@@ -231,15 +238,12 @@ class Session:
             table.add_column(column, no_wrap=len(columns) < 4)
         for name, members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
-            records = [done[run_id] for run_id in run_ids if run_id in done]
-            if records:
-                answers = [answers_in(record.metrics, metric) for record in records]
-                cells = [spread([headline_value(a, h) for a in answers]) for h in columns]
+            said = [done[run_id] for run_id in run_ids if run_id in done]
+            if said:
+                cells = [spread([headline_value(a, h) for a, _ in said]) for h in columns]
                 if objective:
-                    tables = [r.validation for r in records]
-                    values = [objective.value(t) for t in tables if t is not None]
-                    cells.append(spread(values, digits=4))
-                row = (escape(name.model), escape(name.training), str(len(records)), *cells)
+                    cells.append(spread([value for _, value in said], digits=4))
+                row = (escape(name.model), escape(name.training), str(len(said)), *cells)
                 table.add_row(*row)
         if table.row_count:
             self.console.print(table)

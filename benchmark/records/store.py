@@ -13,9 +13,16 @@ from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
-from benchmark.records.reader import CONFIG, HISTORY, VALIDATION, DamagedError, last_line
+from benchmark.records.reader import (
+    CONFIG,
+    ENVIRONMENT,
+    HISTORY,
+    VALIDATION,
+    DamagedError,
+    last_line,
+)
 from benchmark.records.record import RECORD_FILES, TRAINED_FILES, RunRecord
-from benchmark.records.writer import later_files, record_files
+from benchmark.records.writer import LATER_FILES, later_files, record_files
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
 
@@ -252,19 +259,20 @@ class RunStore:
             validation: predictions on the validation split, where they are wanted.
             inputs: what new samples must look like.
         """
-        partial = self.partial(spec.run_id)
-        staging, replaced = partial / _STAGING, partial / _REPLACED
-        self.tidy(spec.run_id)
-        staging.mkdir(parents=True)
         files = record_files(spec, environment, history, checkpoint)
         files |= later_files(table, validation, inputs)
+        return self._place(spec.run_id, files)
+
+    def _place(self, run_id: str, files: Mapping[str, bytes]) -> RunRecord:
+        partial, final = self.partial(run_id), self.path(run_id)
+        self.tidy(run_id)
+        (partial / _STAGING).mkdir(parents=True)
         for name, content in files.items():
-            replace_file(staging / name, content)
-        final = self.path(spec.run_id)
+            replace_file(partial / _STAGING / name, content)
         if final.exists():  # files of it were deleted, edited or damaged
-            final.rename(replaced)
-        staging.rename(final)
-        self.close(spec.run_id)
+            final.rename(partial / _REPLACED)
+        (partial / _STAGING).rename(final)
+        self.close(run_id)
         return RunRecord(final)
 
     def extend(
@@ -285,9 +293,19 @@ class RunStore:
             validation: the same of the validation split.
             inputs: what new samples must look like; likewise.
         """
-        for name, content in later_files(table, validation, inputs).items():
+        self._add(run_id, later_files(table, validation, inputs))
+        return RunRecord(self.path(run_id))
+
+    def _add(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        for name, content in files.items():
             path = self.path(run_id) / name
             if path.is_dir():  # damage that a file cannot be renamed onto
                 remove(path)
             replace_file(path, content)
-        return RunRecord(self.path(run_id))
+
+    def adopt(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Take a record's files from another store: a whole record, or what one has more."""
+        if ENVIRONMENT in files:
+            self._place(run_id, files)
+        else:
+            self._add(run_id, {n: files[n] for n in (*LATER_FILES, *files) if n in files})

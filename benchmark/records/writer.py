@@ -29,6 +29,9 @@ from benchmark.yamlfile import to_yaml
 if TYPE_CHECKING:
     from benchmark.data.inputs import InputForm
 
+LATER_FILES = (INPUTS, PREDICTIONS, METRICS, VALIDATION)
+"""The order to write them in: metrics follow the table that they are read off."""
+
 
 def record_files(
     spec: RunSpec,
@@ -56,7 +59,7 @@ def later_files(
     validation: PredictionTable | None,
     inputs: InputForm | None,
 ) -> dict[str, bytes]:
-    """The files of what is given, by name, in the order to write them in: metrics follow tables."""
+    """The files of what is given, by name, in the order of :data:`LATER_FILES`."""
     files = {}
     if inputs is not None:
         files[INPUTS] = inputs.to_json().encode()

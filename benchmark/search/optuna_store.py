@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from filelock import FileLock
 
 from benchmark.errors import BenchmarkError
 from benchmark.search.space import Choices, Range, Space, Value
+from benchmark.tracking.place import without_password
 
 if TYPE_CHECKING:
     import optuna
@@ -37,22 +39,30 @@ def open_storage(url: str | None, runs_dir: Path) -> optuna.storages.BaseStorage
         BenchmarkError: where it cannot be opened.
     """
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     if url is not None:
-        try:
+        with reaching(url):
             return optuna.storages.get_storage(url)
-        except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
-            first = str(error).splitlines()[0]
-            raise BenchmarkError(f"--storage {url} cannot be opened: {first}") from None
     path = runs_dir / JOURNAL
     lock = FileLock(runs_dir / ".locks" / JOURNAL)
     with lock:
         _mend(path)
     backend = optuna.storages.journal.JournalFileBackend(str(path), _JournalLock(lock))
     return optuna.storages.JournalStorage(backend)
+
+
+@contextmanager
+def reaching(url: str | None) -> Iterator[None]:
+    """What goes wrong within, on the way to a storage, is a BenchmarkError of one line."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
+        first = f"--storage {url} cannot be opened: {str(error).splitlines()[0]}"
+        raise BenchmarkError(without_password(first)) from None
 
 
 def open_study(

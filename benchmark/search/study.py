@@ -1,7 +1,8 @@
 """A study: its trials, and which process works on which.
 
-Trials are claimed under a lock that processes on one runs folder share, and a trial says which
-process works on it, so a process that was killed is noticed and its trials are done again.
+Trials are claimed under a lock that processes on one runs folder share, or on one PostgreSQL
+server, and a trial says which process works on it, so a process that was killed is noticed and its
+trials are done again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
+from benchmark.search.locks import is_server, lock_of
 from benchmark.search.optuna_store import (
     delete_study,
     distributions,
@@ -100,10 +102,13 @@ class Study:
         self.grid = grid_of(space)
         self._locks = runs_dir / ".locks"
         self._locks.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self._locks / f"study-{name}")
+        self._url = storage
+        self._lock = lock_of(storage, self._locks, f"study-{name}")
         self._id = uuid.uuid4().hex[:12]
-        self._alive = FileLock(self._mark_of(self._id))
+        self._alive = lock_of(storage, self._locks, self._mark_of(self._id).name)
         self._place = f"{socket.gethostname()}:{runs_dir.resolve()}"
+        if is_server(storage):  # it has the locks of processes on any host
+            self._place = "server"
         self._distributions = distributions(space)
         self._running: dict[int, Any] = {}
         with self._lock:
@@ -178,7 +183,14 @@ class Study:
         place, _, identity = owner.rpartition("#")
         if identity == self._id or place != self._place:
             return False
-        return not self._mark_of(identity).exists()
+        mark = self._mark_of(identity)
+        if not is_server(self._url):
+            return not mark.exists()
+        try:
+            lock_of(self._url, self._locks, mark.name).acquire(timeout=0).release()
+        except Timeout:
+            return False
+        return True
 
     def claim(self, count: int) -> Trial | None:
         """A trial to work on; None where the study has its ``count`` trials, or more."""
@@ -194,7 +206,7 @@ class Study:
         return self.trial(trial.number)
 
     def others_at_work(self) -> int:
-        """How many trials other living processes on this runs folder have under way."""
+        """How many trials others have under way: of this runs folder, or of this server."""
         return sum(
             t.state == "running"
             and t.number not in self._running

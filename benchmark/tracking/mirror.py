@@ -113,7 +113,7 @@ class Mirror:
 
     def _links(self, run_id: str) -> tuple[list[Plan], dict[str, str]]:
         """The plans that asked for a run, and the tags that tie it to their parents."""
-        asked = [plan for plan in self._plans if run_id in plan.run_ids]
+        asked = [plan for plan in self._plans if plan.has(run_id)]
         links = {plain_name(f"plan.{plan.plan_id}"): self.parent(plan).id for plan in asked}
         return asked, links | ({PARENT: next(iter(links.values()))} if links else {})
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -112,6 +113,14 @@ class Plan:
                 "folder with --runs-dir; the same command goes on from there."
             ) from None
         return kept
+
+    @cached_property
+    def _members(self) -> frozenset[str]:
+        return frozenset(self.run_ids)
+
+    def has(self, run_id: str) -> bool:
+        """Whether a run is one of its runs."""
+        return run_id in self._members
 
     def with_run(self, run_id: str, title: str) -> Plan:
         """With one more run, and its name."""

@@ -72,7 +72,7 @@ def sync(
     survey = store.survey()
     report.problems += map(str, survey.problems.values())
     for tracked in readable(survey.records, report):
-        places = {plan.experiment for plan in known if tracked.spec.run_id in plan.run_ids}
+        places = {plan.experiment for plan in known if plan.has(tracked.spec.run_id)}
         for experiment in places or {experiment_of(tracked.spec)}:
             by_experiment.setdefault(experiment, []).append(tracked)
     load()

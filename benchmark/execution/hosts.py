@@ -1,0 +1,214 @@
+"""The hosts of a Ray cluster: the only module that imports ray."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmark.errors import BenchmarkError
+from benchmark.execution.executor import Cluster
+from benchmark.hygiene import one_line
+
+LOOK_SECONDS = 2.0
+"""Between two looks at what the cluster has."""
+HEAD_SECONDS = 10.0
+"""How long a head node may leave us without an answer; Ray ends this process after 60."""
+EMPTY_SECONDS = 60.0
+"""How long a cluster may be without any host for a run."""
+
+
+def need_ray() -> Any:
+    """Ray, which tells nobody that it is used. BenchmarkError where it is not installed."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at the import
+    try:
+        import ray
+    except ImportError:
+        raise BenchmarkError(
+            "--executor ray needs Ray: pip install 'robust-msa-benchmark[scale]'"
+        ) from None
+    return ray
+
+
+class Hosts:
+    """What a cluster has: a host that joins it is used, and one that leaves is done without."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Connect.
+
+        Raises:
+            BenchmarkError: where there is no such cluster, it has another version of anything that
+                counts, or none of its hosts has room for a run.
+        """
+        self.ray, self.cluster = need_ray(), cluster
+        if cluster.address is not None and cluster.address != "auto":
+            self._require_answer(cluster.address)
+        try:
+            self.ray.init(
+                address=cluster.address,
+                include_dashboard=None if cluster.address else False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                configure_logging=False,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise BenchmarkError(
+                f"no Ray cluster at {cluster.address or 'this machine'}: {one_line(error, 400)}"
+            ) from None
+        self.head = self.ray.get_runtime_context().gcs_address
+        self.nodes: list[Mapping[str, Any]] = []
+        self.greeted: set[str] = set()
+        self.looked = self.answered = self.filled = time.monotonic()
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(self.close)
+            self._look()
+            if not self.room():
+                wanted = f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs"
+                raise BenchmarkError(
+                    f"no host of the cluster has room for a run of {wanted}: {self}"
+                )
+            on_error.pop_all()
+
+    def __str__(self) -> str:
+        """What there is."""
+        cpus, gpus = (sum(_amount(node, kind) for node in self.nodes) for kind in ("CPU", "GPU"))
+        return f"{len(self.nodes)} hosts, {cpus:g} CPUs, {gpus:g} GPUs"
+
+    def room(self) -> int:
+        """How many runs the cluster has room for, those under way included.
+
+        Raises:
+            BenchmarkError: where the head node has left us without an answer, or no host is left.
+        """
+        now = time.monotonic()
+        if now - self.looked > LOOK_SECONDS:
+            self.looked = now
+            if _answers(self.head):
+                self.answered = now
+                self._look()
+            elif now - self.answered > HEAD_SECONDS:
+                atexit.unregister(self.ray.shutdown)  # it would wait for the head
+                raise BenchmarkError(
+                    f"the head node of the Ray cluster, {self.head}, does not answer any more. "
+                    "What is finished is kept; start the cluster again, and the same command goes "
+                    "on from the last epochs."
+                )
+        room = sum(self._fitting(node) for node in self.nodes)
+        self.filled = now if room else self.filled
+        if now - self.filled > EMPTY_SECONDS:
+            raise BenchmarkError(
+                f"the Ray cluster {self.head} has had no host with room for a run for "
+                f"{EMPTY_SECONDS:.0f} s. The same command goes on from the last epochs."
+            )
+        return room
+
+    def _fitting(self, node: Mapping[str, Any]) -> int:
+        cpus, gpus = self.cluster.cpus, self.cluster.gpus
+        by_cpu = _amount(node, "CPU") / cpus if cpus else math.inf
+        by_gpu = math.inf
+        if gpus:  # a share is of one GPU
+            per_gpu = math.floor(1 / gpus + 1e-9) if gpus <= 1 else 1 / gpus
+            by_gpu = _amount(node, "GPU") * per_gpu
+        fitting = min(by_cpu, by_gpu)
+        return math.floor(fitting + 1e-9) if math.isfinite(fitting) else 1
+
+    def _look(self) -> None:
+        self.nodes = [node for node in self.ray.nodes() if node["Alive"]]
+        self._greet([n["NodeID"] for n in self.nodes if n["NodeID"] not in self.greeted])
+
+    def _greet(self, node_ids: Sequence[str]) -> None:
+        """Compare what counts for numbers on new hosts with what is here."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        ours = _facts()
+        task = self.ray.remote(num_cpus=0)(_by_value())
+        asked = {
+            task.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
+            ).remote(): node_id
+            for node_id in node_ids
+        }
+        for reference, node_id in asked.items():
+            try:
+                theirs = self.ray.get(reference)
+            except self.ray.exceptions.RayError:  # it has left before it could answer
+                continue
+            for name, version in ours.items():
+                if theirs[name] != version:
+                    raise BenchmarkError(
+                        f"host {theirs['host']} of the Ray cluster has {name} "
+                        f"{theirs[name] or '(none)'}, and this one has {version}: install the same"
+                        " on all, or the same plan gives other numbers"
+                    )
+            self.greeted.add(node_id)
+
+    def is_gone(self, error: Exception) -> bool:
+        """Whether an actor was lost with its host, and not by what it did."""
+        died = isinstance(error, self.ray.exceptions.ActorDiedError)
+        return not died or "node has died" in str(error)
+
+    def close(self) -> None:
+        """Leave the cluster, and take our actors along."""
+        if _answers(self.head):
+            self.ray.shutdown()
+
+    def _require_answer(self, address: str) -> None:
+        if "://" in address or not address.rpartition(":")[2].isdigit():
+            raise BenchmarkError(
+                f"--address {address}: give auto or HOST:PORT, as `ray start` says"
+            )
+        if not _answers(address):
+            raise BenchmarkError(f"--address {address}: no Ray cluster answers there")
+
+
+def _amount(node: Mapping[str, Any], kind: str) -> float:
+    return float(node["Resources"].get(kind, 0.0))
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens there; Ray's own question would end this process."""
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=3):
+        return True
+    return False
+
+
+def _facts() -> dict[str, str]:
+    found: dict[str, str] = _by_value()()
+    del found["host"]
+    return found
+
+
+def _by_value() -> Any:
+    """A function that travels as code, to hosts that may have nothing of this package."""
+
+    def facts() -> dict[str, str]:
+        import hashlib
+        import platform
+        import socket
+        from importlib import metadata, util
+        from pathlib import Path
+
+        found = {"host": socket.gethostname()}
+        found["Python"] = ".".join(platform.python_version_tuple()[:2])
+        for name in ("robust-msa-benchmark", "torch"):
+            try:
+                found[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                found[name] = ""
+        digest = hashlib.sha256()
+        models = metadata.entry_points(group="benchmark.models")
+        for name in sorted({"protocols", "benchmark", *(m.module.split(".")[0] for m in models)}):
+            spec = util.find_spec(name)
+            for folder in (spec and spec.submodule_search_locations) or ():
+                for path in sorted(Path(folder).rglob("*.py")):
+                    digest.update(path.read_bytes())
+        found["the code of harness and models in the state"] = digest.hexdigest()[:12]
+        return found
+
+    return facts
