@@ -68,9 +68,7 @@ class EvaluationConfig(Settings):
     noise_rules: tuple[NoiseRule, ...] = Field(
         ("seed_a1",), min_length=1, description="what noise is; rows of its own for each"
     )
-    draws: int = Field(
-        3, ge=1, le=1000, description="corruption draws, seeded 0, 1, ..."
-    )
+    draws: int = Field(3, ge=1, le=1000, description="corruption draws, seeded 0, 1, ...")
     joint: Joint = Field("uniform_0.7", description="Protocol III's P_env (A17)")
     dear: bool = Field(
         False,

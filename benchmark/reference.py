@@ -214,7 +214,9 @@ def _card(card: dict[str, Any]) -> str:
 
 def _presets(presets: Any) -> list[str]:
     lines = [f"- `{name}`: {_changes(preset)}" for name, preset in presets.items()]
-    return ["\n".join(["Presets beside `paper`, which is the defaults:", "", *lines])] if lines else []
+    return (
+        ["\n".join(["Presets beside `paper`, which is the defaults:", "", *lines])] if lines else []
+    )
 
 
 def _changes(preset: Preset) -> str:

@@ -32,7 +32,9 @@ GUESTS = {"mine", "bag"}
 
 
 def each_page(test: Any) -> Any:
-    return pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)(test)
+    return pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))(
+        test
+    )
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -56,14 +58,12 @@ def shell_lines(page: Path) -> list[list[str]]:
     return lines
 
 
-def parsed(words: list[str], whole: bool = True) -> dict[str, Any]:
-    """What the command line makes of the words after "benchmark"; nothing is run."""
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that the words after "benchmark" name, and the words that are left."""
     command: Any = typer.main.get_group(app)
-    rest = list(words)
-    while hasattr(command, "commands") and rest:
-        command = command.commands[rest.pop(0)]
-    with command.make_context(command.name, rest, resilient_parsing=not whole) as context:
-        return dict(context.params)
+    while hasattr(command, "commands") and words:
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
 
 
 class Asked:
@@ -87,8 +87,10 @@ def test_commands_are_those_of_the_command_line(page, monkeypatch) -> None:
     for program, *words in shell_lines(page):
         name = program.rpartition("/")[2]
         if name == "benchmark" and "..." not in words:
-            given = parsed(words)
-            if words[0] == "run" and given["config"] is None:
+            command, rest = command_of(words)
+            with command.make_context(command.name, list(rest)) as context:  # nothing is run
+                config = context.params.get("config")
+            if words[0] == "run" and config is None:
                 known = [",".join(w for w in word.split(",") if w not in GUESTS) for word in words]
                 call([name, *(word or "lmf" for word in known)], monkeypatch)
         elif name == "python":
@@ -103,8 +105,10 @@ def test_commands_are_those_of_the_command_line(page, monkeypatch) -> None:
 @each_page
 def test_commands_within_the_text_exist(page) -> None:
     for code in re.findall(r"`benchmark ([a-z][^`]*)`", prose(page)):
-        words = [word for word in shlex.split(code) if word != "…"]
-        parsed([word.partition("|")[0] for word in words], whole=False)
+        command, words = command_of([word for word in shlex.split(code) if word != "…"])
+        known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert asked <= known | {"--help"}, code
 
 
 @each_page
