@@ -1,4 +1,4 @@
-"""A third party's model (the README's), outside the tree: in the list, in a run and in the table."""
+"""A third party's model (the README's), outside the tree: it is in the list, a run, the table."""
 
 from __future__ import annotations
 
