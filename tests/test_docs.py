@@ -66,6 +66,14 @@ def command_of(words: list[str]) -> tuple[Any, list[str]]:
     return command, words
 
 
+def check_options(words: list[str]) -> None:
+    """That the command and the options of a shortened line exist."""
+    command, rest = command_of([word for word in words if word not in ("…", "...")])
+    known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+    asked = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    assert asked <= known | {"--help"}, words
+
+
 class Asked:
     """In the place of a session: what is asked for must be a plan of some runs."""
 
@@ -86,7 +94,9 @@ def test_commands_are_those_of_the_command_line(page, monkeypatch) -> None:
     monkeypatch.setattr("benchmark.execution.session.Session", Asked)
     for program, *words in shell_lines(page):
         name = program.rpartition("/")[2]
-        if name == "benchmark" and "..." not in words:
+        if name == "benchmark" and "..." in words:
+            check_options(words)
+        elif name == "benchmark":
             command, rest = command_of(words)
             with command.make_context(command.name, list(rest)) as context:  # nothing is run
                 config = context.params.get("config")
@@ -105,10 +115,7 @@ def test_commands_are_those_of_the_command_line(page, monkeypatch) -> None:
 @each_page
 def test_commands_within_the_text_exist(page) -> None:
     for code in re.findall(r"`benchmark ([a-z][^`]*)`", prose(page)):
-        command, words = command_of([word for word in shlex.split(code) if word != "…"])
-        known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
-        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
-        assert asked <= known | {"--help"}, code
+        check_options(shlex.split(code))
 
 
 @each_page
@@ -143,8 +150,8 @@ def test_links_lead_somewhere(page) -> None:
 
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "README.md").read_text()
-    for path in DOCS.iterdir():
-        assert path.suffix == ".png" or path.name == "README.md" or f"({path.name})" in index, path
+    pages = {path.name for path in DOCS.iterdir() if path.suffix in (".md", ".json")}
+    assert all(f"({name})" in index for name in pages - {"README.md"})
 
 
 def test_the_readme_is_short() -> None:
