@@ -129,7 +129,7 @@ class CMIB(BranchedModel):
             "optimiser, not one for BERT and one for the rest.",
             "A prediction reads the means of the four Gaussians; the original samples at test "
             "time too. Two ReLUs follow the unimodal latents, so this is not exactly the "
-            "expectation over samples. latent sample draws, once for all inputs.",
+            "expectation over samples. model.latent=sample draws, once for all inputs.",
             "The steps of a sample's wholly zero stream have position codes (the shared encoder's "
             "guard): a missing modality's vector is still one constant for all samples.",
             "The deviation's pre-activation is cut at -20, where its logarithm is still finite.",

@@ -213,7 +213,7 @@ def _card(card: dict[str, Any]) -> str:
 
 
 def _presets(presets: Any) -> list[str]:
-    lines = [f"- `{name}`: {_changes(preset)}" for name, preset in presets.items()]
+    lines = [f"- `{n}`: {_changes(preset)}" for n, preset in presets.items() if n != "paper"]
     return (
         ["\n".join(["Presets beside `paper`, which is the defaults:", "", *lines])] if lines else []
     )
