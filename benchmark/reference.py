@@ -41,6 +41,7 @@ def pages() -> dict[str, str]:
     return {
         "commands.md": commands_page(),
         "settings.md": settings_page(),
+        "python.md": python_page(),
         "plan.schema.json": json.dumps(plan_schema(), indent=1, ensure_ascii=False) + "\n",
     }
 
@@ -93,6 +94,37 @@ def settings_page() -> str:
         parts += [_settings_table(setting_rows(model.Config, "model"))]
         parts += _presets(model.presets)
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def python_page() -> str:
+    """The functions that a user's own code calls."""
+    import benchmark
+    import protocols
+
+    found = [(f"benchmark.{name}", getattr(benchmark, name)) for name in benchmark.__all__]
+    found += [("protocols.degrade", protocols.degrade)]
+    intro = (
+        "What your own code calls; [own-model.md](own-model.md) has it at work. The contract of a"
+        " model is\n`benchmark/interface.py` ([add a model](add-a-model.md))."
+    )
+    sections = [
+        f"## {name}\n\n```text\n{_signature(name, one)}\n\n{inspect.getdoc(one)}\n```"
+        for name, one in found
+    ]
+    return "\n\n".join(["# Python", MADE, intro, *sections]) + "\n"
+
+
+def _signature(name: str, function: Any) -> str:
+    signature, lines = inspect.signature(function), list[str]()
+    for one in signature.parameters.values():
+        if one.kind is one.KEYWORD_ONLY and "*" not in lines:
+            lines.append("*")
+        stars = "**" if one.kind is one.VAR_KEYWORD else ""
+        value = "..." if callable(one.default) else repr(one.default)
+        default = "" if one.default is one.empty else f" = {value}"
+        lines.append(f"{stars}{one.name}: {one.annotation}{default}")
+    inside = "".join(f"    {line},\n" for line in lines)
+    return f"{name}(\n{inside}) -> {signature.return_annotation}"
 
 
 def plan_schema() -> dict[str, Any]:
