@@ -67,7 +67,7 @@ def test_every_table_and_figure_of_the_paper_is_made(folder: Path) -> None:
 def test_specialists_fill_their_rows(folder: Path) -> None:
     for name, row in (
         ("table3-protocol-i-random-at-least-one", "QA-MoE · one model per rate"),
-        ("table4-protocol-ii-gaussian-all", "LMF · one model per intensity"),
+        ("table4-protocol-ii-gaussian-all", "QA-MoE · one model per intensity"),
     ):
         lines = (folder / "tables" / f"{name}.md").read_text().splitlines()
         found = [line for line in lines if line.startswith(f"| {row} ")]
