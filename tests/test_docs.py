@@ -58,9 +58,12 @@ def shell_lines(page: Path) -> list[list[str]]:
     return lines
 
 
+COMMANDS: Any = typer.main.get_group(app)
+
+
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the words after "benchmark" name, and the words that are left."""
-    command: Any = typer.main.get_group(app)
+    command = COMMANDS
     while hasattr(command, "commands") and words:
         command, words = command.commands[words[0]], words[1:]
     return command, words
