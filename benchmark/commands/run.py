@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark import completion
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
     ADDRESS,
@@ -19,7 +21,9 @@ from benchmark.options import (
     EXPERIMENT,
     GPUS_PER_RUN,
     PRESET,
+    RUNS,
     RUNS_DIR,
+    SET,
     THREADS,
     TRACKING_URI,
     WORKERS,
@@ -31,33 +35,63 @@ if TYPE_CHECKING:
     from benchmark.execution.executor import Cluster, Execution
     from benchmark.plan import PlanConfig, Product
 
+MOST_SEEDS = 1000
+"""Of one range; a longer one is a slip."""
+
 
 def run(
-    dataset: Annotated[str | None, typer.Option(help="Data set (default synthetic).")] = None,
-    models: Annotated[str | None, typer.Option(help="Names with commas, or all.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="clean, I, II, III, grid or all.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set (default synthetic): benchmark list datasets.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.datasets),
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Names with commas, or all (default: those that benchmark list models marks).",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.models),
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Of clean, I, II, III, grid, with commas; or all, the default.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.protocols),
+        ),
+    ] = None,
     regime: Annotated[
         str | None,
         typer.Option(
-            help="clean, spectrum, missing-0.3, noise-0.3; with commas (default clean,spectrum)."
+            help="clean, spectrum, missing-0.3, noise-0.3; with commas (default clean,spectrum).",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.regimes),
         ),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Integers with commas (default 1111).")] = None,
-    preset: PRESET = None,
-    epochs: EPOCHS = None,
-    settings: Annotated[
-        list[str] | None,
+    seeds: Annotated[
+        str | None,
         typer.Option(
-            "--set",
-            help="One setting: model.topk=4, training.learning_rate=1e-3, regime.rate=0.3, "
-            "evaluation.draws=1. Repeatable.",
+            help="Integers and ranges with commas: 1-5,9 (default 1111).", rich_help_panel=RUNS
         ),
     ] = None,
     plan: Annotated[
         str | None,
-        typer.Option(help="A named plan, paper/table6 say; paper is all of its plans."),
+        typer.Option(
+            help="A named plan, paper/table6 say; paper is all of its plans: benchmark list plans.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.plans),
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A plan file of your own.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A plan file of your own.", rich_help_panel=RUNS)
+    ] = None,
+    preset: PRESET = None,
+    epochs: EPOCHS = None,
+    settings: SET = None,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
     tracking_uri: TRACKING_URI = None,
@@ -69,19 +103,22 @@ def run(
         str | None,
         typer.Option(
             help="Keep apart, for the report: selection (every epoch's test predictions), "
-            "reliability (predictions with given scores); with a comma for both."
+            "reliability (predictions with given scores); with a comma for both.",
+            rich_help_panel=RUNS,
         ),
     ] = None,
     executor: EXECUTOR = Executor.local,
     address: ADDRESS = None,
     gpus_per_run: GPUS_PER_RUN = None,
     cpus_per_run: CPUS_PER_RUN = 1.0,
-    dry_run: Annotated[bool, typer.Option(help="Show the plan and an estimate.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show the plan and an estimate.", rich_help_panel=RUNS)
+    ] = False,
 ) -> None:
     """Train and evaluate models under degraded inputs; finished runs are never repeated.
 
-    Example: benchmark run --dataset mosi --data-dir data --models qamoe,mult --protocol III
-    --seeds 1111,1112,1113
+    Example: benchmark run --dataset mosi --data-dir data --models qamoe,mult --protocol I,III
+    --seeds 1111-1113
 
     What the command line says overrides the plan; of a plan with several products --models and
     --regime choose a part.
@@ -96,6 +133,9 @@ def run(
     }
     where = str(config) if config else plan or "the request"
     request = read_request(find_plan(plan, config), given, settings or [], epochs, where)
+    if models is None and plan is None and config is None:
+        said = ", ".join(request.models)
+        typer.echo(f"models {said}: the usual ones; --models all is every one that is installed")
     from benchmark.execution.session import Session  # torch: not for --help
 
     cluster = cluster_of(executor, address, cpus_per_run, gpus_per_run, device)
@@ -204,8 +244,8 @@ def read_request(
         values["runs"] = [_overridden(run, shared, parsed, where) for run in runs]
     request = build(PlanConfig, values, where)
     if not runs:
-        return request.model_copy(update={"models": _every_model(request.models)})
-    products = [p.model_copy(update={"models": _every_model(p.models)}) for p in request.runs]
+        return request.model_copy(update={"models": _models(request.models)})
+    products = [p.model_copy(update={"models": _models(p.models)}) for p in request.runs]
     return request.model_copy(update={"runs": _narrowed(products, **chosen)})
 
 
@@ -228,12 +268,12 @@ def _overridden(
     return joined
 
 
-def _every_model(models: tuple[str, ...]) -> tuple[str, ...]:
-    if models and models != ("all",):
-        return models
-    from benchmark.registry import sound_models
+def _models(models: tuple[str, ...]) -> tuple[str, ...]:
+    from benchmark.registry import sound_models, usual_models
 
-    return tuple(sound_models())
+    if models == ("all",):
+        return tuple(sound_models())
+    return models or tuple(usual_models())
 
 
 def _narrowed(
@@ -253,7 +293,7 @@ def _narrowed(
         return tuple(name for name in found if not wanted or name in named)
 
     named = {name for product in products for name in product.models}
-    guests = tuple(name for name in models if name not in named and name in _every_model(()))
+    guests = tuple(name for name in models if name not in named and name in _models(("all",)))
     products = [
         product
         if product.model
@@ -299,12 +339,22 @@ def names(text: str | None) -> tuple[str, ...] | None:
 
 
 def seeds_of(text: str | None) -> tuple[int, ...] | None:
-    """Integers separated by commas; None for None. Raises BenchmarkError."""
+    """Integers and ranges of them, "1-5,9"; None for None. Raises BenchmarkError."""
     from benchmark.hygiene import cut
 
     if text is None:
         return None
-    try:
-        return tuple(int(seed) for seed in text.split(","))
-    except ValueError:
-        raise BenchmarkError(f"--seeds {cut(text, 80)}: integers separated by commas") from None
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        if not match:
+            raise BenchmarkError(
+                f"--seeds {cut(text, 80)}: integers and ranges with commas, as in 1-5,9"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < first + MOST_SEEDS:
+            raise BenchmarkError(
+                f"--seeds {cut(part, 80)}: a range goes up, over at most {MOST_SEEDS} seeds"
+            )
+        found += range(first, last + 1)
+    return tuple(found)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
+from benchmark.hygiene import one_line
 from benchmark.records.reader import (
     CONFIG,
     ENVIRONMENT,
@@ -60,6 +61,29 @@ class RunStore:
         if not RUN_ID.fullmatch(run_id):
             raise BenchmarkError(f"{run_id[:60]!r} is no run id: `benchmark list runs` shows them")
         return self.root / run_id
+
+    def find(self, given: str) -> str:
+        """The id of the run whose id is this, or is the only one that begins so.
+
+        Raises:
+            BenchmarkError: where no run's does, or several runs' do.
+        """
+        if RUN_ID.fullmatch(given):
+            return given
+        if not re.fullmatch("[0-9a-f]{1,11}", given):
+            raise BenchmarkError(
+                f"'{one_line(given, 60)}' is no run id: it has 12 of 0-9 and a-f, as `benchmark"
+                " list runs` shows them, or fewer that begin it. Another folder of runs:"
+                " --runs-dir DIR."
+            )
+        found = [run_id for run_id in self._directories() if run_id.startswith(given)]
+        if len(found) == 1:
+            return found[0]
+        said = f"{len(found)} runs begin" if found else "no run begins"
+        which = f": {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else ""
+        raise BenchmarkError(
+            f"{said} with '{given}' in {self.root}{which}. `benchmark list runs` shows them all."
+        )
 
     def partial(self, run_id: str) -> Path:
         """The working directory of a run under way."""
