@@ -111,9 +111,10 @@ class Session:
         self.console.print(table)
         self._say_left_out()
         workers = max(1, min(expected.at_a_time, len(pending)))
+        seconds = sum(cost.seconds for cost in costs.values()) / workers
         self.console.print(
             f"{len(pending)} of {len(self.plan)} runs are missing: about "
-            f"{in_words(sum(cost.seconds for cost in costs.values()) / workers)} with {workers} at a time on "
+            f"{in_words(seconds)} with {workers} at a time on "
             f"{expected.where}, timed just now on a few batches of each model"
         )
 
