@@ -32,7 +32,7 @@ def efficiency(
     Example: benchmark efficiency --dataset mosi --data-dir data --models qamoe,mult
     """
 
-    from benchmark.commands.run import find_plan, names, read_request
+    from benchmark.commands.request import find_plan, names, read_request
     from benchmark.data.registry import load_dataset
     from benchmark.efficiency.kept import save
     from benchmark.efficiency.measure import measure

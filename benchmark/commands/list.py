@@ -148,10 +148,8 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
 def _clean_value(record: RunRecord) -> str:
     from benchmark.metrics import PRIMARY
 
-    metric = PRIMARY[record.spec.task]
-    rows = record.metrics if record.is_evaluated() else None
-    values = [] if rows is None else rows[rows["protocol"] == "clean"][metric].tolist()
-    return f"{metric} {values[0]:.3f}" if values else "–"
+    value = record.clean()
+    return "–" if value is None else f"{PRIMARY[record.spec.task]} {value:.3f}"
 
 
 def _print(table: Rows) -> None:

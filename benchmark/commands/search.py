@@ -8,14 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmark import completion
-from benchmark.commands.run import (
-    cluster_of,
-    execution_of,
-    find_plan,
-    names,
-    read_request,
-    seeds_of,
-)
+from benchmark.commands.request import find_plan, names, read_request, seeds_of
+from benchmark.commands.run import cluster_of, execution_of
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
     ADDRESS,

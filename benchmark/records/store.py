@@ -12,7 +12,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
+from benchmark.files import HALF_WRITTEN, is_file, is_locked, remove, replace_file
 from benchmark.hygiene import one_line
 from benchmark.records.reader import (
     CONFIG,
@@ -73,17 +73,16 @@ class RunStore:
         if not re.fullmatch("[0-9a-f]{1,11}", given):
             raise BenchmarkError(
                 f"'{one_line(given, 60)}' is no run id: it has 12 of 0-9 and a-f, as `benchmark"
-                " list runs` shows them, or fewer that begin it. Another folder of runs:"
-                " --runs-dir DIR."
+                " list runs` shows them, or fewer that begin it. Another folder: --runs-dir DIR."
             )
         found = [run_id for run_id in self._directories() if run_id.startswith(given)]
-        if len(found) == 1:
-            return found[0]
-        said = f"{len(found)} runs begin" if found else "no run begins"
-        which = f": {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else ""
-        raise BenchmarkError(
-            f"{said} with '{given}' in {self.root}{which}. `benchmark list runs` shows them all."
-        )
+        if len(found) != 1:
+            which = f"{len(found)} runs begin with '{given}': {', '.join(found[:5])}"
+            raise BenchmarkError(
+                f"in {self.root} {which if found else f'no run begins with {given!r}'}."
+                " `benchmark list runs` shows them all."
+            )
+        return found[0]
 
     def partial(self, run_id: str) -> Path:
         """The working directory of a run under way."""
@@ -203,16 +202,8 @@ class RunStore:
         return last_line(error) if is_file(error) else ""
 
     def is_running(self, run_id: str) -> bool:
-        """Whether a living process works on a run."""
-        if not (self.root / ".locks" / self.path(run_id).name).exists():
-            return False
-        try:
-            with self.lock(run_id).acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a folder of somebody else's
-            return False
+        """Whether a living process works on a run, be it another person's."""
+        return is_locked(self.root / ".locks" / self.path(run_id).name)
 
     def tidy(self, run_id: str) -> None:
         """Remove what a kill or a failure left, but the resume state. The run's lock is held."""
