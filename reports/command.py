@@ -50,6 +50,7 @@ def report(
     """
     from benchmark.hygiene import terminal
     from benchmark.records import RunStore
+    from benchmark.screen import of_runs, say_next
     from reports.attach import attach
     from reports.build import build
     from reports.choice import Only, links_of, of_experiment
@@ -74,6 +75,13 @@ def report(
     for built in build(store, dataset, out, links, only, content, rates):
         show(built, console)
         attach(built, store, tracking_uri, say)
+    runs, place = of_runs(runs_dir), [] if out == Path("report") else ["--out", out]
+    say_next(
+        console,
+        (["benchmark", "open", *place], "the page, in a browser"),
+        (["benchmark", "audit"], "the paper's printed numbers, recomputed"),
+        (["benchmark", "pack", "all", "--out", "mine.zip", *runs], "a submission to verify"),
+    )
 
 
 def rates_of(text: str) -> Rates:

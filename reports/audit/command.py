@@ -27,8 +27,8 @@ def audit(
     read_paper = read(paper)
     findings = checks.audit(read_paper)
     console = terminal(highlight=False, markup=False)
+    title = str(read_paper.meta.get("short", paper))
     if every:
-        title = str(read_paper.meta.get("short", paper))
         table = Rows("where", "claim", "recomputed", "verdict", title=title)
         for found in findings:
             style = "" if found.is_ok else "yellow"
@@ -37,4 +37,5 @@ def audit(
     standing = sum(found.is_ok for found in findings)
     others = len(findings) - standing
     hint = "" if every else "; --all lists them"
-    console.print(f"{len(findings)} claims recomputed: {standing} stand, {others} do not{hint}")
+    counts = f"{len(findings)} claims recomputed: {standing} stand, {others} do not"
+    console.print(f"{title}: {counts}{hint}")
