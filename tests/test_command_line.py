@@ -1,4 +1,4 @@
-"""What a person types: short names, ranges, lists, help in groups, what is run when none is named."""
+"""What a person types: short names, ranges, lists, groups of help, models where none is named."""
 
 from __future__ import annotations
 

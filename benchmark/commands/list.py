@@ -12,7 +12,6 @@ from benchmark.hygiene import one_line, terminal
 from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
-    from benchmark.records import RunRecord
     from benchmark.screen import Rows
 
 app = typer.Typer(
@@ -111,7 +110,9 @@ def plans() -> None:
 @app.command()
 def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     """Runs: finished, trials of a search, running, interrupted, failed, broken."""
+    from benchmark.metrics import PRIMARY
     from benchmark.records import RunStore
+    from benchmark.records.glance import glances
     from benchmark.screen import Column, Rows
     from benchmark.systems import systems
 
@@ -120,36 +121,29 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
         *("run", Column("data set", spare=3), "model", Column("training", spare=1)),
         *(Column("seed", number=True), Column("clean", number=True, spare=2), "state"),
     )
-    survey = store.survey()
-    specs = [record.spec for record in survey.records]
+    found, problems = glances(store)
+    specs = [glance.spec for glance in found]
     names = {
         spec.run_id: name
         for data in {spec.data_sha256 for spec in specs}
         for name, runs in systems([s for s in specs if s.data_sha256 == data]).items()
         for spec in runs
     }
-    for record in survey.records:
-        spec = record.spec
+    for glance in found:
+        spec, value = glance.spec, glance.clean
         table.add(
             spec.run_id,
             spec.dataset,
             names[spec.run_id].model,
             names[spec.run_id].training,
             str(spec.seed),
-            _clean_value(record),
-            "finished" if record.is_evaluated() else "search trial, not evaluated on test",
+            "–" if value is None else f"{PRIMARY[spec.task]} {value:.3f}",
+            "finished" if glance.evaluated else "search trial, not evaluated on test",
         )
-    broken = {run_id: f"broken: {error.brief}" for run_id, error in survey.problems.items()}
+    broken = {run_id: f"broken: {error.brief}" for run_id, error in problems.items()}
     for run_id, state in (*store.unfinished().items(), *broken.items()):
         table.add(run_id, *[""] * 5, one_line(state))
     _print(table)
-
-
-def _clean_value(record: RunRecord) -> str:
-    from benchmark.metrics import PRIMARY
-
-    value = record.clean()
-    return "–" if value is None else f"{PRIMARY[record.spec.task]} {value:.3f}"
 
 
 def _print(table: Rows) -> None:
