@@ -37,6 +37,7 @@ from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
 from benchmark.table import to_make
+from benchmark.tracking import stamp
 from benchmark.tracking.live import Tracker
 from benchmark.tracking.parents import Plan
 from benchmark.tracking.place import default_uri
@@ -141,6 +142,10 @@ class Session:
         title = self.request.title or plan_title(self.specs)
         experiment = experiment or self.dataset.name
         plan = Plan.of(plan_id(self.specs), title, experiment, "", self.specs)
+        uri = tracking_uri or default_uri(self.store.root)
+        if not pending and stamp.is_current(self.store, uri, plan):
+            self._summarise([])
+            return True
         tracker = open_tracker(tracking_uri, experiment, self.store, self.console)
         if tracker:  # with nothing to do it repairs what a kill left
             tracker.open(plan)
@@ -151,6 +156,8 @@ class Session:
         finally:
             if tracker:
                 tracker.close()
+        if tracker and not tracker.behind:
+            stamp.remember(self.store, uri, plan)
         failed = [p.spec for p in pending if results.get(p.spec.run_id) == "failed"]
         self._summarise(failed)
         if failed:
@@ -177,7 +184,7 @@ class Session:
 
     def _costs(self, pending: Sequence[Planned]) -> dict[str, Cost]:
         """What the runs should take, for a person who watches; where nobody does, nothing."""
-        if self.how.cluster or not self.console.is_terminal:
+        if self.how.cluster or not self.console.is_terminal or not pending:
             return {}
         with self.console.status("timing a few batches of each model"):
             costs = [estimate(p.spec, self.dataset, p.conditions, self.how) for p in pending]
