@@ -39,10 +39,10 @@ run: install
 		--set evaluation.draws=1 --runs-dir $(RUNS)
 	$(BIN)/benchmark report --dataset synthetic --runs-dir $(RUNS) --out $(REPORT)
 	@echo
-	@echo "Next:"
-	@echo "  $(BIN)/benchmark ui --runs-dir $(RUNS)"
-	@echo "  $(BIN)/benchmark run --models qamoe --set model.topk=8 --epochs 6 --runs-dir $(RUNS)"
-	@echo "  $(BIN)/benchmark data import YOUR_FEATURES.pkl --name mosi --data-dir data"
+	@echo "See it: the page of all tables, figures and landscapes is"
+	@echo "  $(abspath $(REPORT))/synthetic/index.html"
+	@echo "and in a browser with"
+	@echo "  $(BIN)/benchmark open --out $(REPORT)"
 
 lint: install
 	$(BIN)/ruff check .

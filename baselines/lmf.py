@@ -65,6 +65,7 @@ class LMF(BranchedModel):
     """
 
     Config = LMFConfig
+    usual = True
     card = ModelCard(
         title="LMF",
         citation="Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency. Efficient Low-rank "

@@ -89,6 +89,7 @@ class MMIM(BranchedModel):
     """
 
     Config = MMIMConfig
+    usual = True
     card = ModelCard(
         title="MMIM",
         citation="Han, Chen, Poria. Improving Multimodal Fusion with Hierarchical Mutual "

@@ -57,6 +57,7 @@ class TFN(BranchedModel):
     """
 
     Config = TFNConfig
+    usual = True
     card = ModelCard(
         title="TFN",
         citation="Zadeh, Chen, Poria, Cambria, Morency. Tensor Fusion Network for Multimodal "

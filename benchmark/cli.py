@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import NoReturn
+from importlib import metadata
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -28,25 +29,39 @@ from benchmark.plugins import Plugin, plugins
 
 app = typer.Typer(
     name="benchmark",
-    help="How multimodal sentiment models behave as their inputs degrade.",
     epilog="Begin with: benchmark run --models qamoe --epochs 3; then benchmark report",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command()(run)
-app.command()(efficiency)
-app.command()(search)
-app.command()(predict)
-app.command()(evaluate)
-app.command()(pack)
-app.command()(verify)
-app.command()(show)
-app.add_typer(data_app, name="data")
-app.add_typer(list_app, name="list")
-app.add_typer(check_app, name="check")
-app.command()(ui)
-app.command()(sync)
+RUNS, LOOK, SHARE = "Runs", "What there is", "Submissions"
+TRACKING, REST = "MLflow", "Results, and commands of other packages"
+
+for _panel, *_commands in (
+    (RUNS, run, search, predict, evaluate, efficiency),
+    (LOOK, show),
+    (SHARE, pack, verify),
+    (TRACKING, ui, sync),
+):
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+for _name, _app in (("list", list_app), ("data", data_app), ("check", check_app)):
+    app.add_typer(_app, name=_name, rich_help_panel=LOOK)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"benchmark {metadata.version('robust-msa-benchmark')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _benchmark(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_say_version)
+    ] = False,
+) -> None:
+    """How multimodal sentiment models behave as their inputs degrade."""
 
 
 def _join(plugin: Plugin) -> None:
@@ -61,13 +76,15 @@ def _join(plugin: Plugin) -> None:
     except Exception as error:  # noqa: BLE001 — anybody's function, with any signature
         _join_broken(plugin.name, plugin.broken(f"{type(error).__name__}: {one_line(error, 200)}"))
     else:
-        app.command(name=plugin.name)(command)
+        app.command(name=plugin.name, rich_help_panel=REST)(command)
 
 
 def _join_broken(name: str, error: BenchmarkError) -> None:
     whatever = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-    @app.command(name=name, help=f"broken: {one_line(error)}", context_settings=whatever)
+    said = f"broken: {one_line(error)}"
+
+    @app.command(name=name, help=said, context_settings=whatever, rich_help_panel=REST)
     def command() -> None:
         raise error
 

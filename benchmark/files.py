@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -90,6 +91,25 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         if error.filename is None:  # a failed write names no file
             error.filename = str(path)
         raise
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock file.
+
+    It is opened for reading, which whoever sees it may do, and looked at through a shared lock:
+    several may look at once, and none of them is taken for its holder.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def is_file(path: Path) -> bool:

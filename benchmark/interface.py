@@ -173,6 +173,8 @@ class MultimodalModel(nn.Module, ABC):
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
         "training.learning_rate": (1e-3, 5e-4, 1e-4)
     }
+    usual: ClassVar[bool] = False
+    """Whether `benchmark run` trains it where no model is named: strong for what it costs."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Settings that make it small, where checking its contract at its own size would take hours."""
 

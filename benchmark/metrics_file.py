@@ -36,18 +36,31 @@ def is_current(values: Mapping[str, Any], task: Task, seal: str) -> bool:
     return {name: values.get(name) for name in present} == present
 
 
+def check(values: Mapping[str, Any], task: Task) -> None:
+    """Whether a file's values have a number for everything that is asked.
+
+    Raises:
+        KeyError, TypeError, ValueError: where they have not.
+    """
+    rows, names = values["rows"], (*KEYS, *METRICS[task])
+    lacking = [name for name in names if not rows or any(name not in row for row in rows)]
+    if lacking:
+        raise ValueError(f"its rows have no {', '.join(lacking)}")
+    for row in rows:
+        if not all(
+            row[name] is None or isinstance(row[name], int | float) for name in METRICS[task]
+        ):
+            raise TypeError("a metric that is no number")
+
+
 def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     """:func:`benchmark.readouts.summarise` of the table, from a file's values.
 
     Raises:
         KeyError, TypeError, ValueError: where they are no such thing.
     """
+    check(values, task)
     rows = values["rows"]
-    lacking = [
-        name for name in (*KEYS, *METRICS[task]) if not rows or any(name not in row for row in rows)
-    ]
-    if lacking:
-        raise ValueError(f"its rows have no {', '.join(lacking)}")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return pd.DataFrame(  # a column by itself: a quarter of the time; None is undefined
         {k: x if k in KEYS else np.array(x, dtype=np.float64) for k, x in columns.items()}

@@ -8,6 +8,12 @@ from typing import Annotated
 
 import typer
 
+RUNS = "What to run"
+SETTINGS = "With which settings"
+MACHINE = "On which machine"
+PLACES = "Folders and tracking"
+"""The groups that ``--help`` shows options in."""
+
 
 class Executor(StrEnum):
     """Where runs are done."""
@@ -27,45 +33,87 @@ class Task(StrEnum):
 DATA_DIR = Annotated[
     Path | None,
     typer.Option(
-        envvar="BENCHMARK_DATA_DIR", help="Folder of the imported data sets.", show_default=False
+        envvar="BENCHMARK_DATA_DIR",
+        help="Folder of the imported data sets.",
+        show_default=False,
+        rich_help_panel=PLACES,
     ),
 ]
 CARD = Annotated[
     Path | None, typer.Option(help="Your data card (YAML: title, licence, splits, ...).")
 ]
 RUNS_DIR = Annotated[
-    Path, typer.Option(envvar="BENCHMARK_RUNS_DIR", help="Where the records and the store are.")
+    Path,
+    typer.Option(
+        envvar="BENCHMARK_RUNS_DIR",
+        help="Where the records and the store are.",
+        rich_help_panel=PLACES,
+    ),
 ]
 TRACKING_URI = Annotated[
     str | None,
     typer.Option(
         envvar="BENCHMARK_TRACKING_URI",
         help="MLflow store; by default SQLite in the runs folder; 'none' leaves MLflow alone.",
+        rich_help_panel=PLACES,
     ),
 ]
-PRESET = Annotated[str | None, typer.Option(help="paper (default), official, ...")]
-EPOCHS = Annotated[int | None, typer.Option(help="Short for training.epochs.")]
-EXPERIMENT = Annotated[
-    str | None, typer.Option(help="MLflow experiment (default: the data set's name).")
+PRESET = Annotated[
+    str | None,
+    typer.Option(
+        help="paper (default), official, ...: benchmark show MODEL.", rich_help_panel=SETTINGS
+    ),
 ]
-DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+EPOCHS = Annotated[
+    int | None, typer.Option(help="Short for training.epochs.", rich_help_panel=SETTINGS)
+]
+SET = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting: model.topk=4, training.learning_rate=1e-3, regime.rate=0.3,"
+        " evaluation.draws=1. Every key: benchmark show MODEL --all. Repeatable.",
+        rich_help_panel=SETTINGS,
+    ),
+]
+EXPERIMENT = Annotated[
+    str | None,
+    typer.Option(help="MLflow experiment (default: the data set's name).", rich_help_panel=PLACES),
+]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MACHINE)]
 WORKERS = Annotated[
     int | None,
-    typer.Option(min=1, help="Runs at a time (default: one per CPU core, one on a GPU)."),
+    typer.Option(
+        min=1,
+        help="Runs at a time (default: one per CPU core, one on a GPU).",
+        rich_help_panel=MACHINE,
+    ),
 ]
-THREADS = Annotated[int, typer.Option(min=1, help="CPU threads per run.")]
+THREADS = Annotated[int, typer.Option(min=1, help="CPU threads per run.", rich_help_panel=MACHINE)]
 EXECUTOR = Annotated[
-    Executor, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")
+    Executor,
+    typer.Option(
+        help="local: processes of this machine; ray: a Ray cluster.", rich_help_panel=MACHINE
+    ),
 ]
 ADDRESS = Annotated[
     str | None,
     typer.Option(
         envvar="BENCHMARK_RAY_ADDRESS",
         help="Of the Ray cluster: auto or HOST:PORT (default: one of this machine alone).",
+        rich_help_panel=MACHINE,
     ),
 ]
-CPUS_PER_RUN = Annotated[float, typer.Option(min=0, help="CPUs of the cluster for each run.")]
+CPUS_PER_RUN = Annotated[
+    float,
+    typer.Option(min=0, help="CPUs of the cluster for each run.", rich_help_panel=MACHINE),
+]
 GPUS_PER_RUN = Annotated[
     float | None,
-    typer.Option(min=0, help="GPUs for each run, 0.25 say (default: 1 with --device cuda)."),
+    typer.Option(
+        min=0,
+        help="GPUs for each run, 0.25 say (default: 1 with --device cuda).",
+        rich_help_panel=MACHINE,
+    ),
 ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from benchmark.config import EvaluationConfig, TrainingConfig, build
 from benchmark.data.dataset import Dataset
@@ -32,7 +32,9 @@ class Product(Settings):
     every chosen model that has it. ``regime`` holds settings of the regimes named in ``regimes``.
     """
 
-    models: tuple[str, ...] = Field((), description="empty: every installed model")
+    models: tuple[str, ...] = Field(
+        (), description="empty: the usual ones; [all]: every installed one"
+    )
     protocol: str = Field("all", description="clean, I, II, III, grid or all; several with commas")
     regimes: tuple[str, ...] = Field(("clean", "spectrum"), min_length=1)
     seeds: tuple[int, ...] = Field((1111,), min_length=1)
@@ -41,6 +43,12 @@ class Product(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     regime: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _join_protocols(cls, value: Any) -> Any:
+        """A list of protocols, as a file may have it, to its names with commas."""
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 SECTIONS = ("model", "training", "regime", "evaluation")

@@ -38,6 +38,12 @@ def sound_models() -> list[str]:
     return names
 
 
+def usual_models() -> list[str]:
+    """The sound models that are run where none is named: the usual ones, or all without any."""
+    names = sound_models()
+    return [name for name in names if model_class(name).usual] or names
+
+
 @cache
 def model_class(name: str) -> type[MultimodalModel]:
     """The class of a registered model.

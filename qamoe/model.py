@@ -48,6 +48,7 @@ class QAMoE(BranchedModel):
     """The paper's model. Its branches meet only in the fusion layer."""
 
     Config = QAMoEConfig
+    usual = True
     card = ModelCard(
         title="QA-MoE",
         citation=(

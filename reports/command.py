@@ -11,8 +11,8 @@ from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table as RichTable
 
+    from benchmark.screen import Rows
     from reports.build import ReportPaths
     from reports.uneven import Rates
 
@@ -50,6 +50,7 @@ def report(
     """
     from benchmark.hygiene import terminal
     from benchmark.records import RunStore
+    from benchmark.screen import of_runs, say_next
     from reports.attach import attach
     from reports.build import build
     from reports.choice import Only, links_of, of_experiment
@@ -74,6 +75,13 @@ def report(
     for built in build(store, dataset, out, links, only, content, rates):
         show(built, console)
         attach(built, store, tracking_uri, say)
+    runs, place = of_runs(runs_dir), [] if out == Path("report") else ["--out", out]
+    say_next(
+        console,
+        (["benchmark", "open", *place], "the page, in a browser"),
+        (["benchmark", "audit"], "the paper's printed numbers, recomputed"),
+        (["benchmark", "pack", "all", "--out", "mine.zip", *runs], "a submission to verify"),
+    )
 
 
 def rates_of(text: str) -> Rates:
@@ -123,12 +131,11 @@ def show(built: ReportPaths, console: Console) -> None:
     )
 
 
-def summary_table(built: ReportPaths) -> RichTable:
+def summary_table(built: ReportPaths) -> Rows:
     """The main table's headline metrics, narrow enough for a terminal."""
-    from rich import box
-    from rich.table import Table as RichTable
     from rich.text import Text
 
+    from benchmark.screen import Column, Rows
     from reports.captions import data_sentence
     from reports.tables.table import lines
     from reports.views import SELECTIONS, view
@@ -136,18 +143,17 @@ def summary_table(built: ReportPaths) -> RichTable:
     main = built.main
     wanted = {view(metric).heading for metric in SELECTIONS[built.results.task].grid}
     places = [i for i, column in enumerate(main.columns) if column.title in wanted]
-    title = f"{main.title}. {data_sentence(built.results)} Mean ± std over seeds."
-    table = RichTable(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(main.corner, overflow="fold")
-    for place in places:
-        column = main.columns[place]
-        table.add_column(f"{column.group}\n{column.title}", justify="right", no_wrap=True)
+    heads = [f"{main.columns[i].group}\n{main.columns[i].title}" for i in places]
+    table = Rows(
+        main.corner,
+        *(Column(head, number=True) for head in heads),
+        title=f"{main.title}. {data_sentence(built.results)} Mean ± std over seeds.",
+    )
     styles = {"best": "bold", "second": "underline"}
     for line in lines(main):
         if line.kind in ("measured", "floor"):
             cells = [Text(line.texts[i].text, styles.get(line.texts[i].mark, "")) for i in places]
-            dim = "dim" if line.kind == "floor" else None
-            table.add_row(
-                Text(line.label.partition(" (")[0] if dim else line.label), *cells, style=dim
-            )
+            floor = line.kind == "floor"
+            label = line.label.partition(" (")[0] if floor else line.label
+            table.add(label, *cells, style="dim" if floor else "")
     return table

@@ -14,6 +14,21 @@ from tests.tiny import tiny_data_dir
 # A test run in the background inherits that SIGINT is ignored, and what it starts would as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+QUICK = (
+    *("command_line", "degradation", "glance", "house", "missing", "ranks"),
+    *("readouts", "rows", "run_ids", "sample_ids", "screen", "search_space", "segments"),
+    *("stamp", "tables", "time_left"),
+)
+"""The inner loop, ``pytest -m quick``: files that say in seconds whether something basic broke."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the quick files."""
+    quick = {f"test_{name}" for name in QUICK}
+    for item in items:
+        if item.path.stem in quick:
+            item.add_marker(pytest.mark.quick)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:

@@ -197,8 +197,8 @@ def test_a_plan_for_the_cluster_is_estimated_there(nodes, tiny, data_dir, tmp_pa
     expected = forecast(plan, on(nodes, data_dir, tmp_path))
     assert expected.at_a_time == 3
     assert "3 hosts, 3 CPUs, 0 GPUs" in expected.where
-    assert len(expected.seconds) == 3
-    assert min(expected.seconds) > 0
+    assert len(expected.costs) == 3
+    assert min(cost.seconds for cost in expected.costs) > 0
 
 
 def test_a_run_that_fits_no_host_is_refused(nodes, tiny, data_dir, tmp_path) -> None:

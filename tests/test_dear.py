@@ -88,7 +88,7 @@ def test_an_estimate_counts_what_is_missing(monkeypatch) -> None:
         regimes=("clean", "spectrum"),
     )  # fmt: skip
     clean, spectrum = (
-        estimate.estimate_seconds(p.spec, data, p.conditions, how()) for p in make_plan(asked, data)
+        estimate.estimate(p.spec, data, p.conditions, how()).seconds for p in make_plan(asked, data)
     )
     table = 20 * 9  # of the 8 rows three lack one modality, three lack two
     assert clean == pytest.approx(table, rel=0.02)
@@ -103,7 +103,7 @@ def test_an_estimate_counts_each_phase_in_its_own_epochs(monkeypatch) -> None:
     models = ("mult", "mmin", "momke", "imder")
     asked = request(models=models, model=IMDer.trial, training=QUICK, protocol="clean")
     seconds = {
-        p.spec.model: estimate.estimate_seconds(p.spec, data, p.conditions, how())
+        p.spec.model: estimate.estimate(p.spec, data, p.conditions, how()).seconds
         for p in make_plan(asked, data)
     }
     assert seconds == dict.fromkeys(models, 4 * 6)

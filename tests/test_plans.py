@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.commands.run import find_plan, read_request
+from benchmark.commands.request import find_plan, read_request
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.plan import PlanConfig, make_plan, plan_conditions, regime_named

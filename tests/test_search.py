@@ -8,7 +8,7 @@ import pytest
 from benchmark.commands.search import search
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
-from benchmark.execution import executor
+from benchmark.execution import executor, pool
 from benchmark.execution.execute import execute
 from benchmark.plan import plan_conditions, plan_runs
 from benchmark.predict import predict
@@ -97,12 +97,12 @@ def poisoned(name, folder):
 def poisoned_worker(channel, how) -> None:
     executor.load_dataset = poisoned
     (how.runs_dir / "poisoned").touch()
-    executor._worker(channel, how)
+    pool._worker(channel, how)
 
 
 def test_the_test_split_is_never_touched(data_dir, tmp_path, monkeypatch) -> None:
     expected = searched(planned(data_dir), data_dir, tmp_path / "plain").trials()
-    monkeypatch.setattr(executor, "_worker", poisoned_worker)
+    monkeypatch.setattr(pool, "_worker", poisoned_worker)
     monkeypatch.setattr("benchmark.search.request.load_dataset", poisoned)
     found = searched(planned(data_dir), data_dir, tmp_path / "poisoned").trials()
     assert [t.value for t in found] == [t.value for t in expected]

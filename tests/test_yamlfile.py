@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.commands.run import parse_setting, read_request
+from benchmark.commands.request import parse_setting, read_request
 from benchmark.errors import BenchmarkError
 from benchmark.planfile import read_plan
 from benchmark.yamlfile import parse_yaml, read_yaml, to_yaml

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.options import DATA_DIR, DEVICE, RUNS_DIR
+from benchmark.options import DATA_DIR, DEVICE, RUNS_DIR, SET
 
 if TYPE_CHECKING:
     from benchmark.efficiency.kept import Efficiency
@@ -20,9 +20,7 @@ def efficiency(
     ] = None,
     plan: Annotated[str | None, typer.Option(help="A named plan: paper/table9.")] = None,
     preset: Annotated[str, typer.Option(help="paper, official, ...")] = "paper",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="model.topk=4, say. Repeatable.")
-    ] = None,
+    settings: SET = None,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
     device: DEVICE = "auto",
@@ -34,7 +32,7 @@ def efficiency(
     Example: benchmark efficiency --dataset mosi --data-dir data --models qamoe,mult
     """
 
-    from benchmark.commands.run import find_plan, read_request
+    from benchmark.commands.request import find_plan, names, read_request
     from benchmark.data.registry import load_dataset
     from benchmark.efficiency.kept import save
     from benchmark.efficiency.measure import measure
@@ -47,7 +45,7 @@ def efficiency(
 
     chosen = choose_device(device)
     compute_with(threads or available_cores())
-    named = tuple(n.strip() for n in models.split(",")) if models else None
+    named = names(models) or (None if plan else ("all",))
     given = {"models": named, "preset": preset, "regimes": ("clean",), "seeds": (1111,)}
     request = read_request(find_plan(plan, None), given, settings or [], None, "the request")
     data, store = load_dataset(dataset, data_dir), RunStore(runs_dir)
@@ -63,26 +61,21 @@ def efficiency(
 def show(found: list[Efficiency], console: object) -> None:
     """The measurements as a table."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+
+    from benchmark.screen import Column, Rows
 
     assert isinstance(console, Console)
     first = found[0]
-    table = Table(title=f"{first.device}, {first.threads} CPU thread(s); batch 16, {first.dataset}")
-    table.add_column("model", no_wrap=True)
-    for head in (
-        "M params (active)",
-        "MFLOPs (top-k)",
-        "ms (p95)",
-        "samples/s",
-        "best (batch)",
-        "MB",
-    ):
-        table.add_column(head, justify="right")
+    heads = ("M params (active)", "MFLOPs (top-k)", "ms (p95)", "samples/s", "best (batch)", "MB")
+    table = Rows(
+        "model",
+        *(Column(head, number=True) for head in heads),
+        title=f"{first.device}, {first.threads} CPU thread(s); batch 16, {first.dataset}",
+    )
     for one in found:
         memory = "–" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}"
-        table.add_row(
-            escape(one.name),
+        table.add(
+            one.name,
             f"{one.parameters / 1e6:.2f} ({one.active / 1e6:.2f})",
             f"{one.flops / 1e6:.1f} ({one.sparse_flops / 1e6:.1f})",
             f"{one.latency_ms:.1f} ({one.latency_p95_ms:.1f})",

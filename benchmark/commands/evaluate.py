@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark import completion
 from benchmark.errors import BenchmarkError
 from benchmark.hygiene import one_line
 from benchmark.options import DATA_DIR, RUNS_DIR
@@ -21,8 +22,9 @@ def evaluate(
     target: Annotated[
         str,
         typer.Argument(
-            help="my_module:predict, a callable on a batch; or the folder of a run's record.",
+            help="my_module:predict, a callable on a batch; or a run, or how its id begins.",
             metavar="MODULE:NAME",
+            autocompletion=completion.run_ids,
         ),
     ],
     dataset: Annotated[str, typer.Option(help="Data set: benchmark list datasets.")] = "synthetic",
@@ -50,7 +52,7 @@ def evaluate(
 
     from benchmark.evaluation import evaluate as evaluated
 
-    given = named(target)
+    given = named(target, runs_dir)
     with Progress(transient=True, console=Console(stderr=True)) as shown:
         task = shown.add_task("predicting", total=None)
         result = evaluated(
@@ -72,8 +74,10 @@ def evaluate(
     typer.echo(f"record   {record.path}: benchmark report --runs-dir {runs_dir} shows it")
 
 
-def named(target: str) -> Any:
+def named(target: str, runs_dir: Path) -> Any:
     """What ``module:name`` names, the working folder's modules included; or a run's checkpoint.
+
+    A run is named by its folder, or by its id in ``runs_dir`` or how that begins.
 
     Raises:
         BenchmarkError: where it cannot be had.
@@ -81,13 +85,18 @@ def named(target: str) -> Any:
     module, colon, attribute = target.partition(":")
     if not colon:
         from benchmark.checkpoint import load_checkpoint
+        from benchmark.records import RunStore
 
-        if not Path(target).is_dir():
+        if Path(target).is_dir():
+            return load_checkpoint(target)
+        store = RunStore(runs_dir)
+        try:
+            return load_checkpoint(store.trained(store.find(target)).path)
+        except BenchmarkError as error:
             raise BenchmarkError(
                 f"'{one_line(target, 80)}' is neither module:name, as in my_module:predict, nor the"
-                " folder of a run"
-            )
-        return load_checkpoint(target)
+                f" folder or id of a run: {error}"
+            ) from None
     sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = import_module(module)

@@ -12,9 +12,7 @@ from benchmark.hygiene import one_line, terminal
 from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from benchmark.records import RunRecord
+    from benchmark.screen import Rows
 
 app = typer.Typer(
     help="What there is: models, data sets, protocols, degradations, plans, runs.",
@@ -27,22 +25,28 @@ def models() -> None:
     """Registered models, in-tree and from other packages."""
     from benchmark.plugins import BrokenError
     from benchmark.registry import model_class, model_names
+    from benchmark.screen import Column, Rows
 
-    table = _table("name", "title", "source", "presets", "where")
+    table = Rows(
+        *("name", "title", "default", Column("source", spare=1)),
+        *(Column("presets", spare=2), Column("where", spare=3)),
+    )
     for name in model_names():
         try:
             kind = model_class(name)
         except BrokenError as error:
-            table.add_row(name, f"broken: {error.why}")
+            table.add(name, f"broken: {error.why}")
             continue
-        table.add_row(
+        table.add(
             name,
             kind.card.title,
+            "yes" if kind.usual else "",
             kind.card.source,
             ", ".join({"paper": None, **dict.fromkeys(kind.presets)}),
             kind.__module__,
         )
     _print(table)
+    print("default: what `benchmark run` without --models runs; --models all runs every one.")
 
 
 @app.command()
@@ -56,12 +60,13 @@ def datasets(data_dir: DATA_DIR = None) -> None:
 @app.command()
 def protocols() -> None:
     """Protocols, their versions, and the rules for noise and for what is missing."""
+    from benchmark.screen import Column, Rows
     from protocols.conditions import PROTOCOL_TITLES, PROTOCOL_VERSIONS
     from protocols.rules import MISSING_RULES, NOISE_RULES
 
-    table = _table("name", "version", "what")
+    table = Rows("name", Column("version", number=True), "what")
     for name, title in PROTOCOL_TITLES.items():
-        table.add_row(name, str(PROTOCOL_VERSIONS[name]), title)
+        table.add(name, str(PROTOCOL_VERSIONS[name]), title)
     _print(table)
     print(f"noise rules: {', '.join(NOISE_RULES)}")
     print(f"missing rules: {', '.join(MISSING_RULES)}")
@@ -73,13 +78,14 @@ def degradations() -> None:
 
     Name them with --set evaluation.noise_rules=[frames,gain] or regime.noise_rules=[...].
     """
+    from benchmark.screen import Column, Rows
     from protocols.rules import FAMILIES, RULE_VERSIONS
 
-    table = _table("name", "version", "at severity λ", "from", "does not model")
+    version = Column("version", number=True, spare=1)
+    table = Rows("name", version, "at severity λ", "from", "does not model", apart=True)
     for name, family in FAMILIES.items():
-        version = family.version or RULE_VERSIONS["degradation"]
-        table.add_row(name, str(version), family.severity, family.source, family.omits)
-    table.show_lines = True
+        number = family.version or RULE_VERSIONS["degradation"]
+        table.add(name, str(number), family.severity, family.source, family.omits)
     _print(table)
 
 
@@ -88,68 +94,57 @@ def plans() -> None:
     """Named plans, for `benchmark run --plan NAME`."""
     from benchmark.planfile import named_plan, plan_names
     from benchmark.plugins import broken_rows
+    from benchmark.screen import Rows
 
-    table = _table("name", "what")
+    table = Rows("name", "what")
     for name in plan_names():
         try:
-            table.add_row(name, str(named_plan(name).get("title", "")))
+            table.add(name, str(named_plan(name).get("title", "")))
         except BenchmarkError as error:
-            table.add_row(name, f"broken: {error}")
+            table.add(name, f"broken: {error}")
     for name, why in broken_rows("plan"):
-        table.add_row(name, why)
+        table.add(name, why)
     _print(table)
 
 
 @app.command()
 def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     """Runs: finished, trials of a search, running, interrupted, failed, broken."""
+    from benchmark.metrics import PRIMARY
     from benchmark.records import RunStore
+    from benchmark.records.glance import glances
+    from benchmark.screen import Column, Rows
     from benchmark.systems import systems
 
     store = RunStore(runs_dir)
-    table = _table("run", "data set", "model", "training", "seed", "clean", "state")
-    survey = store.survey()
-    specs = [record.spec for record in survey.records]
+    table = Rows(
+        *("run", Column("data set", spare=3), "model", Column("training", spare=1)),
+        *(Column("seed", number=True), Column("clean", number=True, spare=2), "state"),
+    )
+    found, problems = glances(store)
+    specs = [glance.spec for glance in found]
     names = {
         spec.run_id: name
         for data in {spec.data_sha256 for spec in specs}
         for name, runs in systems([s for s in specs if s.data_sha256 == data]).items()
         for spec in runs
     }
-    for record in survey.records:
-        spec = record.spec
-        table.add_row(
+    for glance in found:
+        spec, value = glance.spec, glance.clean
+        table.add(
             spec.run_id,
             spec.dataset,
             names[spec.run_id].model,
             names[spec.run_id].training,
             str(spec.seed),
-            _clean_value(record),
-            "finished" if record.is_evaluated() else "search trial, not evaluated on test",
+            "–" if value is None else f"{PRIMARY[spec.task]} {value:.3f}",
+            "finished" if glance.evaluated else "search trial, not evaluated on test",
         )
-    broken = {run_id: f"broken: {error.brief}" for run_id, error in survey.problems.items()}
+    broken = {run_id: f"broken: {error.brief}" for run_id, error in problems.items()}
     for run_id, state in (*store.unfinished().items(), *broken.items()):
-        table.add_row(run_id, *[""] * 5, one_line(state))
+        table.add(run_id, *[""] * 5, one_line(state))
     _print(table)
 
 
-def _clean_value(record: RunRecord) -> str:
-    from benchmark.metrics import PRIMARY
-
-    metric = PRIMARY[record.spec.task]
-    rows = record.metrics if record.is_evaluated() else None
-    values = [] if rows is None else rows[rows["protocol"] == "clean"][metric].tolist()
-    return f"{metric} {values[0]:.3f}" if values else "–"
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table()
-    for column in columns:
-        table.add_column(column, no_wrap=column in ("run", "clean"))
-    return table
-
-
-def _print(table: Table) -> None:
+def _print(table: Rows) -> None:
     terminal(highlight=False, markup=False).print(table)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark import completion
 from benchmark.errors import BenchmarkError
 from benchmark.hygiene import one_line
 from benchmark.options import DATA_DIR, RUNS_DIR
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 def pack(
     run_ids: Annotated[
-        list[str], typer.Argument(help="Runs (benchmark list runs), or 'all'.", metavar="RUN_ID...")
+        list[str],
+        typer.Argument(
+            help="Runs (benchmark list runs), or how their ids begin; or 'all'.",
+            metavar="RUN_ID...",
+            autocompletion=completion.run_ids,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="mine.zip, or a folder.")],
     card: Annotated[
@@ -75,7 +81,7 @@ def pack(
 
 
 def _records(run_ids: list[str], runs_dir: Path) -> list[RunRecord]:
-    from benchmark.records import RUN_ID, RunStore
+    from benchmark.records import RunStore
 
     store = RunStore(runs_dir)
     if run_ids == ["all"]:
@@ -83,10 +89,7 @@ def _records(run_ids: list[str], runs_dir: Path) -> list[RunRecord]:
         if not found:
             raise BenchmarkError(f"no finished runs in {runs_dir}")
         return found
-    for run_id in run_ids:
-        if not RUN_ID.fullmatch(run_id):
-            raise BenchmarkError(f"'{one_line(run_id, 60)}' is no run id: benchmark list runs")
-    return [store.record(run_id) for run_id in dict.fromkeys(run_ids)]
+    return [store.record(run_id) for run_id in dict.fromkeys(map(store.find, run_ids))]
 
 
 def _facts(card: Path | None) -> Facts:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark import completion
 from benchmark.errors import BenchmarkError
-from benchmark.hygiene import csv_cell, one_line, printable
+from benchmark.hygiene import csv_cell, printable
 from benchmark.options import DEVICE, RUNS_DIR
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run_id: Annotated[str, typer.Argument(help="The run: benchmark list runs shows them.")],
+    run_id: Annotated[
+        str,
+        typer.Argument(
+            help="The run, or how its id begins: benchmark list runs shows them.",
+            autocompletion=completion.run_ids,
+        ),
+    ],
     features: Annotated[
         Path, typer.Argument(help="A feature package (.pkl, .npz, .safetensors); labels optional.")
     ],
@@ -44,14 +51,10 @@ def predict(
     """
     from benchmark.checkpoint import load_checkpoint
     from benchmark.environment import choose_device
-    from benchmark.records import RUN_ID, RunStore
+    from benchmark.records import RunStore
 
-    if not RUN_ID.fullmatch(run_id):
-        raise BenchmarkError(
-            f"'{one_line(run_id, 60)}' is no run id: it has 12 of 0-9 and a-f, as `benchmark list"
-            " runs` shows them. Another folder of runs: --runs-dir DIR."
-        )
-    record = RunStore(runs_dir).trained(run_id)
+    store = RunStore(runs_dir)
+    record = store.trained(store.find(run_id))
     _ = record.spec  # raises where the folder has another run's record
     checkpoint = load_checkpoint(record.path, str(choose_device(device)))
     table, scores = _predicted(checkpoint, features, split)
@@ -64,7 +67,7 @@ def predict(
         fit_for_a_sheet(table).to_csv(out)
     except OSError as error:
         raise BenchmarkError(f"cannot write {out}: {error.strerror or error}") from None
-    typer.echo(f"{len(table)} predictions of {run_id}: {out}")
+    typer.echo(f"{len(table)} predictions of {record.run_id}: {out}")
 
 
 def fit_for_a_sheet(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark import completion
+from benchmark.commands.request import find_plan, names, read_request, seeds_of
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
     ADDRESS,
@@ -19,7 +21,9 @@ from benchmark.options import (
     EXPERIMENT,
     GPUS_PER_RUN,
     PRESET,
+    RUNS,
     RUNS_DIR,
+    SET,
     THREADS,
     TRACKING_URI,
     WORKERS,
@@ -29,35 +33,61 @@ from benchmark.options import (
 if TYPE_CHECKING:
     from benchmark.diagnostics.kept import Diagnosis
     from benchmark.execution.executor import Cluster, Execution
-    from benchmark.plan import PlanConfig, Product
 
 
 def run(
-    dataset: Annotated[str | None, typer.Option(help="Data set (default synthetic).")] = None,
-    models: Annotated[str | None, typer.Option(help="Names with commas, or all.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="clean, I, II, III, grid or all.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set (default synthetic): benchmark list datasets.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.datasets),
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Names with commas, or all (default: those that benchmark list models marks).",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.models),
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Of clean, I, II, III, grid, with commas; or all, the default.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.protocols),
+        ),
+    ] = None,
     regime: Annotated[
         str | None,
         typer.Option(
-            help="clean, spectrum, missing-0.3, noise-0.3; with commas (default clean,spectrum)."
+            help="clean, spectrum, missing-0.3, noise-0.3; with commas (default clean,spectrum).",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.regimes),
         ),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Integers with commas (default 1111).")] = None,
-    preset: PRESET = None,
-    epochs: EPOCHS = None,
-    settings: Annotated[
-        list[str] | None,
+    seeds: Annotated[
+        str | None,
         typer.Option(
-            "--set",
-            help="One setting: model.topk=4, training.learning_rate=1e-3, regime.rate=0.3, "
-            "evaluation.draws=1. Repeatable.",
+            help="Integers and ranges with commas: 1-5,9 (default 1111).", rich_help_panel=RUNS
         ),
     ] = None,
     plan: Annotated[
         str | None,
-        typer.Option(help="A named plan, paper/table6 say; paper is all of its plans."),
+        typer.Option(
+            help="A named plan, paper/table6 say; paper is all of its plans: benchmark list plans.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.plans),
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A plan file of your own.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A plan file of your own.", rich_help_panel=RUNS)
+    ] = None,
+    preset: PRESET = None,
+    epochs: EPOCHS = None,
+    settings: SET = None,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
     tracking_uri: TRACKING_URI = None,
@@ -69,19 +99,22 @@ def run(
         str | None,
         typer.Option(
             help="Keep apart, for the report: selection (every epoch's test predictions), "
-            "reliability (predictions with given scores); with a comma for both."
+            "reliability (predictions with given scores); with a comma for both.",
+            rich_help_panel=RUNS,
         ),
     ] = None,
     executor: EXECUTOR = Executor.local,
     address: ADDRESS = None,
     gpus_per_run: GPUS_PER_RUN = None,
     cpus_per_run: CPUS_PER_RUN = 1.0,
-    dry_run: Annotated[bool, typer.Option(help="Show the plan and an estimate.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show the plan and an estimate.", rich_help_panel=RUNS)
+    ] = False,
 ) -> None:
     """Train and evaluate models under degraded inputs; finished runs are never repeated.
 
-    Example: benchmark run --dataset mosi --data-dir data --models qamoe,mult --protocol III
-    --seeds 1111,1112,1113
+    Example: benchmark run --dataset mosi --data-dir data --models qamoe,mult --protocol I,III
+    --seeds 1111-1113
 
     What the command line says overrides the plan; of a plan with several products --models and
     --regime choose a part.
@@ -96,6 +129,9 @@ def run(
     }
     where = str(config) if config else plan or "the request"
     request = read_request(find_plan(plan, config), given, settings or [], epochs, where)
+    if models is None and plan is None and config is None:
+        said = ", ".join(request.models)
+        typer.echo(f"models {said}: the usual ones; --models all is every one that is installed")
     from benchmark.execution.session import Session  # torch: not for --help
 
     cluster = cluster_of(executor, address, cpus_per_run, gpus_per_run, device)
@@ -160,151 +196,3 @@ def execution_of(
     else:
         name, count = ("cuda" if cluster.gpus else "cpu"), workers or sys.maxsize
     return Execution(dataset, data_dir, runs_dir, name, count, threads, cluster=cluster)
-
-
-def find_plan(name: str | None, config: Path | None) -> dict[str, Any]:
-    """The content of a named plan or of a file; nothing where neither is given."""
-    from benchmark.planfile import named_plan, read_plan
-
-    if name and config:
-        raise BenchmarkError("--plan and --config are both plans: give one of them")
-    if name:
-        return named_plan(name)
-    return read_plan(config) if config else {}
-
-
-def read_request(
-    plan: dict[str, Any],
-    given: dict[str, Any],
-    settings: list[str],
-    epochs: int | None,
-    where: str = "the plan",
-) -> PlanConfig:
-    """The request: the plan, then what the command line gives, then ``--set`` and ``--epochs``.
-
-    Raises:
-        BenchmarkError: for a key or value that does not fit.
-    """
-    from benchmark.config import build
-    from benchmark.plan import PlanConfig, Product
-
-    overrides = {key: value for key, value in given.items() if value is not None}
-    parsed = [parse_setting(setting) for setting in settings]
-    if epochs is not None:
-        parsed.append(("training", "epochs", epochs))
-    runs = plan.get("runs", ())
-    if not isinstance(runs, list | tuple) or not all(isinstance(run, dict) for run in runs):
-        raise BenchmarkError(f"{where}: 'runs' must be a list of products, each with its keys")
-    for place, run in enumerate(runs, 1):
-        build(Product, run, f"{where}, entry {place} of its runs")
-    chosen = {key: overrides.pop(key) for key in ("models", "regimes") if runs and key in overrides}
-    values = _overridden(plan, overrides, parsed, where)
-    if runs:
-        shared = {key: value for key, value in overrides.items() if key in Product.model_fields}
-        values["runs"] = [_overridden(run, shared, parsed, where) for run in runs]
-    request = build(PlanConfig, values, where)
-    if not runs:
-        return request.model_copy(update={"models": _every_model(request.models)})
-    products = [p.model_copy(update={"models": _every_model(p.models)}) for p in request.runs]
-    return request.model_copy(update={"runs": _narrowed(products, **chosen)})
-
-
-def _overridden(
-    values: dict[str, Any],
-    overrides: dict[str, Any],
-    parsed: list[tuple[str, str, Any]],
-    where: str,
-) -> dict[str, Any]:
-    from benchmark.plan import SECTIONS
-
-    joined = {**values, **overrides}
-    for section in SECTIONS:
-        if not isinstance(joined.get(section, {}), dict):
-            raise BenchmarkError(
-                f"{where}: '{section}' must hold settings, one 'name: value' a line"
-            )
-    for section, key, value in parsed:
-        joined[section] = {**joined.get(section, {}), key: value}
-    return joined
-
-
-def _every_model(models: tuple[str, ...]) -> tuple[str, ...]:
-    if models and models != ("all",):
-        return models
-    from benchmark.registry import sound_models
-
-    return tuple(sound_models())
-
-
-def _narrowed(
-    products: list[Product], models: tuple[str, ...] = (), regimes: tuple[str, ...] = ()
-) -> tuple[Product, ...]:
-    """The part of the products that is about some of their models and regimes.
-
-    An installed model that no product names joins those that have no settings of a model.
-
-    Raises:
-        BenchmarkError: for one that no product has.
-    """
-    from benchmark.errors import unknown
-
-    def keep(found: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
-        named = {*wanted, *(name for name in found if name.partition("-")[0] in wanted)}
-        return tuple(name for name in found if not wanted or name in named)
-
-    named = {name for product in products for name in product.models}
-    guests = tuple(name for name in models if name not in named and name in _every_model(()))
-    products = [
-        product
-        if product.model
-        else product.model_copy(update={"models": (*product.models, *guests)})
-        for product in products
-    ]
-    wanted = {"models": () if models == ("all",) else models, "regimes": regimes}
-    for key, names in wanted.items():
-        known = {name for product in products for name in getattr(product, key)}
-        for name in names:
-            if not keep(tuple(known), (name,)):
-                raise unknown(f"{key[:-1]} in this plan", name, known)
-    parts = [
-        product.model_copy(
-            update={key: keep(getattr(product, key), names) for key, names in wanted.items()}
-        )
-        for product in products
-    ]
-    return tuple(part for part in parts if part.models and part.regimes)
-
-
-def parse_setting(text: str) -> tuple[str, str, Any]:
-    """``model.topk=4`` to ("model", "topk", 4); values are YAML. Raises BenchmarkError."""
-    from benchmark.errors import unknown
-    from benchmark.hygiene import cut
-    from benchmark.plan import SECTIONS
-    from benchmark.yamlfile import parse_yaml
-
-    name, equals, value = text.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
-        raise BenchmarkError(
-            f"--set {cut(text, 80)}: write it as section.name=value, as in model.topk=4"
-        )
-    if section not in SECTIONS:
-        raise unknown("section in --set", section, SECTIONS)
-    return section, key, parse_yaml(value, f"--set {cut(name, 80)}")
-
-
-def names(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas; None for None."""
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def seeds_of(text: str | None) -> tuple[int, ...] | None:
-    """Integers separated by commas; None for None. Raises BenchmarkError."""
-    from benchmark.hygiene import cut
-
-    if text is None:
-        return None
-    try:
-        return tuple(int(seed) for seed in text.split(","))
-    except ValueError:
-        raise BenchmarkError(f"--seeds {cut(text, 80)}: integers separated by commas") from None

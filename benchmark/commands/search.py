@@ -7,14 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.run import (
-    cluster_of,
-    execution_of,
-    find_plan,
-    names,
-    read_request,
-    seeds_of,
-)
+from benchmark import completion
+from benchmark.commands.request import find_plan, names, read_request, seeds_of
+from benchmark.commands.run import cluster_of, execution_of
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
     ADDRESS,
@@ -25,8 +20,12 @@ from benchmark.options import (
     EXECUTOR,
     EXPERIMENT,
     GPUS_PER_RUN,
+    PLACES,
     PRESET,
+    RUNS,
     RUNS_DIR,
+    SET,
+    SETTINGS,
     THREADS,
     TRACKING_URI,
     WORKERS,
@@ -35,41 +34,76 @@ from benchmark.options import (
 
 
 def search(
-    model: Annotated[str | None, typer.Option(help="The model to tune.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set (default synthetic).")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model to tune.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.models),
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set (default synthetic): benchmark list datasets.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.datasets),
+        ),
+    ] = None,
     regime: Annotated[
-        str | None, typer.Option(help="clean, spectrum (default), missing or noise.")
+        str | None,
+        typer.Option(
+            help="clean, spectrum (default), missing-0.3 or noise-0.3.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.regimes),
+        ),
     ] = None,
     objective: Annotated[
         str,
-        typer.Option(help="What to optimise on validation: grid, clean, I, II or III."),
+        typer.Option(
+            help="What to optimise on validation: grid, clean, I, II or III.", rich_help_panel=RUNS
+        ),
     ] = "grid",
     space: Annotated[
         Path | None,
-        typer.Option(help="YAML file of the search space (default: the model's own)."),
+        typer.Option(
+            help="YAML file of the search space (default: the model's own, benchmark show MODEL).",
+            rich_help_panel=RUNS,
+        ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials in all (default: a small grid's points, else 30)."),
+        typer.Option(
+            min=1,
+            help="Trials in all (default: a small grid's points, else 30).",
+            rich_help_panel=RUNS,
+        ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Seeds of each trial, averaged (default 1111).")
+        str | None,
+        typer.Option(
+            help="Seeds of each trial, averaged: 1-3 (default 1111).", rich_help_panel=RUNS
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with the keys of benchmark run.", rich_help_panel=SETTINGS),
     ] = None,
     preset: PRESET = None,
     epochs: EPOCHS = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One fixed setting, as in benchmark run. Repeatable."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with the keys of benchmark run.")
-    ] = None,
+    settings: SET = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="Optuna storage URL (default: a journal file in the runs folder)."),
+        typer.Option(
+            help="Optuna storage URL (default: a journal file in the runs folder).",
+            rich_help_panel=PLACES,
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option(help="Go on with the study, or forget its trials first.")
+        bool,
+        typer.Option(
+            help="Go on with the study, or forget its trials first.", rich_help_panel=RUNS
+        ),
     ] = True,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),

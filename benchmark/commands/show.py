@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from benchmark.screen import Rows
     from protocols.settings import Settings
 
 
@@ -66,16 +65,11 @@ def show(
         console.print("\nThe settings that all models share: --all")
 
 
-def _settings(section: str, kind: type[Settings]) -> Table:
-    from rich import box
-    from rich.table import Table
-
+def _settings(section: str, kind: type[Settings]) -> Rows:
     from benchmark.cards import setting_rows
+    from benchmark.screen import Rows
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("setting (--set)", no_wrap=True)
-    for column in ("default", "values", "meaning"):
-        table.add_column(column, overflow="fold")
+    table = Rows("setting (--set)", "default", "values", "meaning")
     for row in setting_rows(kind, section):
-        table.add_row(row.name, row.default, row.values, row.meaning)
+        table.add(row.name, row.default, row.values, row.meaning)
     return table

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.data import cards
@@ -15,6 +14,7 @@ from benchmark.data.cards import Card
 from benchmark.data.check import Check
 from benchmark.data.dataset import SPLITS
 from benchmark.data.manifest import Encoding, Manifest
+from benchmark.screen import Column, Rows
 from protocols.modalities import MODALITIES, Modality
 
 
@@ -77,11 +77,10 @@ def card_page(card: Card) -> RenderableType:
         facts.append(f"widths text/audio/vision that the paper states: {cards.shown(card.stated)}")
     parts: list[RenderableType] = [*head, *map(Text, facts)]
     if card.packages:
-        table = _table("widths t/a/v", "package")
-        table.columns[-1].justify = "left"
+        table = Rows("widths t/a/v", "package")
         for package in card.packages:
             sums = [f"{file}: sha256 {digest}" for file, digest in package.sha256.items()]
-            table.add_row(cards.shown(package.widths), "\n".join([package.title, *sums]))
+            table.add(cards.shown(package.widths), "\n".join([package.title, *sums]))
         parts.append(table)
     parts += _terms(card)
     if card.remarks:
@@ -94,20 +93,18 @@ def _listing(title: str, lines: Iterable[str]) -> list[RenderableType]:
     return [Text(f"{title}:", style="bold"), *items] if items else []
 
 
-def _table(*columns: str) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for k, column in enumerate(columns):
-        first = k == 0
-        table.add_column(
-            column, justify="left" if first else "right", overflow="fold", no_wrap=first
-        )
-    return table
+def _numbers(*heads: str) -> list[Column]:
+    return [Column(head, number=True) for head in heads]
 
 
-def _splits(found: Check) -> Table:
+def _splits(found: Check) -> Rows:
     regression = found.task == "regression"
-    shown = ("min", "mean", "std", "max", "label 0") if regression else ("per class 0, 1, ...",)
-    table = _table("split", "samples", "standard", "videos", *shown)
+    shown = (
+        _numbers("min", "mean", "std", "max", "label 0")
+        if regression
+        else [Column("per class 0, 1, ...")]
+    )
+    table = Rows("split", *_numbers("samples", "standard", "videos"), *shown)
     for split in found.splits:
         expected = "–" if split.expected is None else str(split.expected)
         videos = str(len(split.videos)) if split.videos else "–"
@@ -116,17 +113,16 @@ def _splits(found: Check) -> Table:
             if regression
             else [" ".join(str(n) for n in split.classes)]
         )
-        table.add_row(split.name, str(split.count), expected, videos, *rest)
+        table.add(split.name, str(split.count), expected, videos, *rest)
     return table
 
 
-def _modalities(found: Check) -> Table:
-    table = _table(
-        "modality", "width", "length", "real steps", "missing", "NaN/inf", "constant", "max |z|"
-    )
+def _modalities(found: Check) -> Rows:
+    counts = ("real steps", "missing", "NaN/inf", "constant", "max |z|")
+    table = Rows("modality", *_numbers("width", "length", *counts))
     for facts in found.modalities:
         low, mean, high = facts.steps
-        table.add_row(
+        table.add(
             facts.modality,
             str(facts.width),
             str(facts.length),
@@ -193,21 +189,21 @@ def _total(counts: Mapping[str, Mapping[Modality, int]]) -> str:
     return ", ".join(f"{m} {n}" for m, n in totals.items() if n) or "none"
 
 
-def listing(builtin: Mapping[str, str], manifests: Mapping[str, Manifest | str]) -> Table:
+def listing(builtin: Mapping[str, str], manifests: Mapping[str, Manifest | str]) -> Rows:
     """All data sets: built-in names with their state, imported ones with what is known of them."""
-    table = _table("name", "labels", "samples", "t/a/v", "sha256")
+    table = Rows("name", "labels", "samples", "t/a/v", Column("sha256", spare=1))
     for name, state in builtin.items():
-        table.add_row(escape(name), escape(state), "", "", "")
+        table.add(name, state, "", "", "")
     for name, manifest in manifests.items():
         if isinstance(manifest, str):
-            table.add_row(escape(name), f"damaged: {escape(manifest)}", "", "", "")
+            table.add(name, f"damaged: {manifest}", "", "", "")
             continue
         known = cards.recognise(manifest.counts, manifest.classes, manifest.source.sha256)
         usual = known.card.usual_counts(manifest.classes) if known else "–"
         samples = "/".join(str(manifest.counts[s]) for s in SPLITS)
         in_all = f"{sum(manifest.counts.values())} in all"
-        table.add_row(
-            escape(name),
+        table.add(
+            name,
             "sentiment" if manifest.classes == 1 else f"{manifest.classes} classes",
             samples if usual in ("–", samples, in_all) else f"{samples}\nusual {usual}",
             "/".join(str(manifest.widths.get(m, "–")) for m in MODALITIES),
@@ -216,15 +212,13 @@ def listing(builtin: Mapping[str, str], manifests: Mapping[str, Manifest | str])
     return table
 
 
-def known() -> Table:
+def known() -> Rows:
     """The field's data sets and the packages in circulation."""
-    table = _table("known", "name", "labels", "samples", "packages, t/a/v")
-    for column in (1, -1):
-        table.columns[column].justify = "left"
+    table = Rows("known", "name", "labels", "samples", "packages, t/a/v")
     for key, card in cards.known_cards().items():
         for classes in card.totals:
             packages = [f"{cards.shown(p.widths)} {p.title}" for p in card.packages]
-            table.add_row(
+            table.add(
                 card.title,
                 key,
                 "sentiment" if classes == cards.SENTIMENT else f"{classes} classes",

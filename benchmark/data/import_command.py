@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.data.registry import need_data_dir
-from benchmark.hygiene import command_line
 from benchmark.options import CARD, DATA_DIR, Task
 
 if TYPE_CHECKING:
@@ -117,11 +116,17 @@ def adjustments(
 
 
 def conclude(console: Console, said: Sequence[str], manifest: Manifest, folder: Path) -> None:
-    """Print what an import has done, and the command that looks at it."""
+    """Print what an import has done, and the commands that come next."""
     from benchmark.data.checkview import summary
+    from benchmark.screen import say_next
 
     for line in said:
         console.print(line, markup=False, emoji=False, soft_wrap=True)
     console.print(summary(manifest))
-    following = command_line("benchmark", "data", "check", manifest.name, "--data-dir", folder)
-    console.print(f"Next: {following}", markup=False, emoji=False, soft_wrap=True)
+    name, place = manifest.name, ["--data-dir", folder]
+    say_next(
+        console,
+        (["benchmark", "data", "check", name, *place], "what is odd about it"),
+        (["benchmark", "run", "--dataset", name, *place, "--dry-run"], "how long runs take"),
+        (["benchmark", "run", "--dataset", name, *place], "the usual models on it"),
+    )

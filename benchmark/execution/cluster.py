@@ -325,5 +325,5 @@ def forecast(todo: Sequence[Planned], how: Execution, cluster: Cluster) -> Forec
             ready = workers.ray.get(actor.prepare.remote(workers._data(ready)))
         if ready.problem:
             raise workers._no_data(ready)
-        seconds = workers.ray.get(actor.seconds.remote(list(todo)))
-        return Forecast(seconds, min(how.workers, workers.hosts.room()), f"Ray: {workers.hosts}")
+        costs = workers.ray.get(actor.costs.remote(list(todo)))
+        return Forecast(costs, min(how.workers, workers.hosts.room()), f"Ray: {workers.hosts}")

@@ -12,6 +12,7 @@ from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution
+from benchmark.execution.timeleft import Cost
 from benchmark.interface import BranchedModel, Phase, Progress
 from benchmark.predict import batch_size_for, predict
 from benchmark.registry import model_class
@@ -27,10 +28,10 @@ SLOW = 1.0
 """Seconds from which on an action is timed once, its warming up included."""
 
 
-def estimate_seconds(
+def estimate(
     spec: RunSpec, dataset: Dataset, conditions: Sequence[Condition], how: Execution
-) -> float:
-    """Seconds for training and the prediction table of a run, from a short measurement."""
+) -> Cost:
+    """What training and the prediction table of a run should take, from a short measurement."""
     compute_with(how.threads)
     training, device = spec.trainer, torch.device(how.device)
     sizes = {name: len(split) for name, split in dataset.splits.items()}
@@ -42,10 +43,11 @@ def estimate_seconds(
     if issubclass(model_class(spec.model), BranchedModel):  # its branches run once per level
         levels = {(c.noise_rule, c.draw, c.intensity, c.joint) for c in conditions}
         table = (whole,) * len(levels)
-    return (
-        steps * _training_seconds(spec, dataset, device)
-        + training.epochs * sizes["valid"] * _seconds_a_sample(spec, dataset, valid, device)
-        + len(table) * sizes["test"] * _seconds_a_sample(spec, dataset, table, device)
+    validation = training.epochs * sizes["valid"]
+    return Cost(
+        training=steps * _training_seconds(spec, dataset, device)
+        + validation * _seconds_a_sample(spec, dataset, valid, device),
+        table=len(table) * sizes["test"] * _seconds_a_sample(spec, dataset, table, device),
     )
 
 

@@ -21,6 +21,7 @@ from benchmark.data.dataset import Dataset
 from benchmark.data.registry import load_dataset
 from benchmark.execution.events import Event, Listener
 from benchmark.execution.execute import Outcome, Stopped
+from benchmark.execution.timeleft import Cost
 from benchmark.plan import Planned
 from benchmark.spec import RunSpec
 
@@ -133,12 +134,12 @@ class Forecast:
     """What a plan would take.
 
     Attributes:
-        seconds: of each run.
+        costs: of each run.
         at_a_time: how many runs there is room for.
         where: in words.
     """
 
-    seconds: list[float]
+    costs: list[Cost]
     at_a_time: int
     where: str
 
@@ -211,12 +212,12 @@ def _workers(how: Execution) -> Workers:
 
 def forecast(todo: Sequence[Planned], how: Execution) -> Forecast:
     """How long runs would take, timed now on a few batches of each model where they would be."""
-    from benchmark.execution.estimate import estimate_seconds
+    from benchmark.execution.estimate import estimate
 
     if how.cluster is None:
         data = load_placed(how)
-        seconds = [estimate_seconds(p.spec, data, p.conditions, how) for p in todo]
-        return Forecast(seconds, how.workers, how.device)
+        costs = [estimate(p.spec, data, p.conditions, how) for p in todo]
+        return Forecast(costs, how.workers, how.device)
     from benchmark.execution import cluster
 
     return cluster.forecast(todo, how, how.cluster)

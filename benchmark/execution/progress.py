@@ -12,44 +12,62 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
+from benchmark.execution.estimate import in_words
 from benchmark.execution.events import Event
+from benchmark.execution.timeleft import Cost, TimeLeft
+
+WIDE = 100
+"""Characters of a window that has room for losses and for the time that has passed."""
 
 
 class Display:
     """A context manager that shows the events of a plan."""
 
-    def __init__(self, titles: Mapping[str, str], console: Console, total: int) -> None:
+    def __init__(
+        self,
+        titles: Mapping[str, str],
+        console: Console,
+        total: int,
+        workers: int,
+        costs: Mapping[str, Cost],
+    ) -> None:
         """Show nothing yet.
 
         Args:
             titles: run id -> name; others may be added.
             console: where to show them.
             total: how many runs there will be.
+            workers: how many at a time.
+            costs: run id -> what it is expected to take, where that is known.
         """
         self.titles, self.count = dict(titles), total
         self.console = console
         self.started = time.monotonic()
         self.finished = 0
         self.tasks: dict[str, TaskID] = {}
+        self.left = TimeLeft(costs, workers, total)
+        wide = console.width >= WIDE
+        passed = [TextColumn("{task.fields[note]}"), TimeElapsedColumn()]
         self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+            BarColumn(40 if wide else 8),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            *(passed if wide else []),
+            _Left(self.left),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self.total = self.bars.add_task("all runs", total=self.count, note="")
+        self.total = self.bars.add_task("all runs", total=self.count, note="", run_id="")
 
     def __enter__(self) -> Display:
         self.bars.start()
@@ -69,6 +87,7 @@ class Display:
 
     def handle(self, event: Event) -> None:
         """Show an event."""
+        self.left.handle(event, time.monotonic())
         if event.kind in ("finished", "failed"):
             self._end(event)
             return
@@ -88,7 +107,9 @@ class Display:
 
     def _task(self, run_id: str) -> TaskID:
         if run_id not in self.tasks:
-            self.tasks[run_id] = self.bars.add_task(self.titles[run_id], total=None, note="")
+            self.tasks[run_id] = self.bars.add_task(
+                self.titles[run_id], total=None, note="", run_id=run_id
+            )
         return self.tasks[run_id]
 
     def _end(self, event: Event) -> None:
@@ -117,3 +138,16 @@ def _note(event: Event) -> str:
         if name in event.values
     ]
     return " · ".join(shown)
+
+
+class _Left(ProgressColumn):
+    """How long a run still takes; all of them in the line that is no run's."""
+
+    def __init__(self, left: TimeLeft) -> None:
+        super().__init__()
+        self.left = left
+
+    def render(self, task: Task) -> Text:
+        run_id, now = task.fields["run_id"], time.monotonic()
+        seconds = self.left.of_run(run_id, now) if run_id else self.left.of_all(now)
+        return Text("" if seconds is None else f"{in_words(seconds)} left")

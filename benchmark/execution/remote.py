@@ -28,10 +28,11 @@ from benchmark.data.registry import load_dataset, need_data_dir, registered
 from benchmark.environment import compute_with
 from benchmark.errors import BenchmarkError
 from benchmark.execution.attempt import attempt
-from benchmark.execution.estimate import estimate_seconds
+from benchmark.execution.estimate import estimate
 from benchmark.execution.events import Event
 from benchmark.execution.execute import Stopped
 from benchmark.execution.executor import Execution, Job, Message
+from benchmark.execution.timeleft import Cost
 from benchmark.files import replace_file
 from benchmark.hygiene import one_line
 from benchmark.plan import Planned
@@ -126,9 +127,9 @@ class RemoteWorker:
         except Empty:
             return heard
 
-    def seconds(self, todo: Sequence[Planned]) -> list[float]:
+    def costs(self, todo: Sequence[Planned]) -> list[Cost]:
         """How long runs take here."""
-        return [estimate_seconds(p.spec, self.dataset, p.conditions, self.how) for p in todo]
+        return [estimate(p.spec, self.dataset, p.conditions, self.how) for p in todo]
 
     def _work(self, job: Job) -> None:
         compute_with(self.how.threads)  # OpenMP counts for each thread

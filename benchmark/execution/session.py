@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from benchmark.data import cards
 from benchmark.data.registry import load_dataset
@@ -17,11 +14,12 @@ from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
 from benchmark.execution.dear import affordable
 from benchmark.execution.diagnose import lacking
-from benchmark.execution.estimate import in_words
+from benchmark.execution.estimate import estimate, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, forecast, run_plan
 from benchmark.execution.progress import Display
-from benchmark.hygiene import command_line, terminal
+from benchmark.execution.timeleft import Cost
+from benchmark.hygiene import terminal
 from benchmark.metrics import PRIMARY
 from benchmark.plan import (
     PlanConfig,
@@ -35,9 +33,11 @@ from benchmark.plan import (
 from benchmark.questions import Question, overview
 from benchmark.readouts import answers_in, headline_value, spread
 from benchmark.records import DamagedError, RunStore
+from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
 from benchmark.table import to_make
+from benchmark.tracking import stamp
 from benchmark.tracking.live import Tracker
 from benchmark.tracking.parents import Plan
 from benchmark.tracking.place import default_uri
@@ -88,17 +88,21 @@ class Session:
         """Print the plan, how many of its runs are missing, and how long they should take."""
         pending = self.pending()
         missing = {planned.spec.run_id for planned in pending}
-        table = Table(title=self._headline(len(pending)), title_justify="left")
-        for column in ("model", "training", "seeds", "rows", "done", "to do", "estimate"):
-            table.add_column(column, overflow="fold")
+        table = Rows(
+            *("model", "training"),
+            Column("seeds", spare=1),
+            *(Column("conditions", number=True, spare=2), Column("done", number=True, spare=3)),
+            *(Column("to do", number=True), Column("estimate", number=True)),
+            title=self._headline(len(pending)),
+        )
         expected = forecast(pending, self.how)
-        costs = {p.spec.run_id: s for p, s in zip(pending, expected.seconds, strict=True)}
+        costs = self._of_what_is_left(pending, expected.costs)
         for name, members in self._systems().items():
             todo = [planned for planned in members if planned.spec.run_id in missing]
-            cost = sum(costs[planned.spec.run_id] for planned in todo)
-            table.add_row(
-                escape(name.model),
-                escape(name.training),
+            cost = sum(costs[planned.spec.run_id].seconds for planned in todo)
+            table.add(
+                name.model,
+                name.training,
                 ", ".join(str(planned.spec.seed) for planned in members),
                 str(max(len(planned.conditions) for planned in members)),
                 str(len(members) - len(todo)),
@@ -108,9 +112,10 @@ class Session:
         self.console.print(table)
         self._say_left_out()
         workers = max(1, min(expected.at_a_time, len(pending)))
+        seconds = sum(cost.seconds for cost in costs.values()) / workers
         self.console.print(
             f"{len(pending)} of {len(self.plan)} runs are missing: about "
-            f"{in_words(sum(expected.seconds) / workers)} with {workers} at a time on "
+            f"{in_words(seconds)} with {workers} at a time on "
             f"{expected.where}, timed just now on a few batches of each model"
         )
 
@@ -137,6 +142,10 @@ class Session:
         title = self.request.title or plan_title(self.specs)
         experiment = experiment or self.dataset.name
         plan = Plan.of(plan_id(self.specs), title, experiment, "", self.specs)
+        uri = tracking_uri or default_uri(self.store.root)
+        if not pending and stamp.is_current(self.store, uri, plan):
+            self._summarise([])
+            return True
         tracker = open_tracker(tracking_uri, experiment, self.store, self.console)
         if tracker:  # with nothing to do it repairs what a kill left
             tracker.open(plan)
@@ -147,6 +156,8 @@ class Session:
         finally:
             if tracker:
                 tracker.close()
+        if tracker and not tracker.behind:
+            stamp.remember(self.store, uri, plan)
         failed = [p.spec for p in pending if results.get(p.spec.run_id) == "failed"]
         self._summarise(failed)
         if failed:
@@ -155,7 +166,14 @@ class Session:
 
     def _execute(self, pending: Sequence[Planned], tracker: Tracker | None) -> dict[str, str]:
         by_id = {planned.spec.run_id: planned.spec for planned in pending}
-        with Display(run_titles(self.specs), self.console, len(pending)) as display:
+        display = Display(
+            run_titles(self.specs),
+            self.console,
+            len(pending),
+            self.how.workers,
+            self._costs(pending),
+        )
+        with display:
 
             def listen(event: Event) -> None:
                 display.handle(event)
@@ -163,6 +181,22 @@ class Session:
                     tracker.handle(by_id[event.run_id], event)
 
             return dict(run_plan(pending, self.how, listen))
+
+    def _costs(self, pending: Sequence[Planned]) -> dict[str, Cost]:
+        """What the runs should take, for a person who watches; where nobody does, nothing."""
+        if self.how.cluster or not self.console.is_terminal or not pending:
+            return {}
+        with self.console.status("timing a few batches of each model"):
+            costs = [estimate(p.spec, self.dataset, p.conditions, self.how) for p in pending]
+        return self._of_what_is_left(pending, costs)
+
+    def _of_what_is_left(
+        self, pending: Sequence[Planned], costs: Sequence[Cost]
+    ) -> dict[str, Cost]:
+        """Run id -> its cost: a run that is trained lacks rows of its table only."""
+        found = {p.spec.run_id: cost for p, cost in zip(pending, costs, strict=True)}
+        trained = [run_id for run_id in found if self.store.is_trained(run_id)]
+        return found | {run_id: Cost(0.0, found[run_id].table) for run_id in trained}
 
     def _headline(self, pending: int) -> str:
         most = max(len(planned.conditions) for planned in self.plan)
@@ -218,24 +252,16 @@ class Session:
         metric = PRIMARY[self.dataset.spec.task]
         kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
         title = f"Test {metric.upper()} on {kind}, mean ± std over n seeds"
-        table = Table(
-            title=title,
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-        )
         done = self._answers()
         asked = {question for answers, _ in done.values() for question in answers}
         columns = [h for h in overview(asked) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
-        for column in ("model", "training"):
-            words = " ".join(getattr(name, column) for name in self._systems()).split()
-            table.add_column(column, overflow="fold", min_width=max(map(len, words)))
-        table.add_column("n")
-        for column in (*(headline.title for headline in columns), *searched):
-            table.add_column(column, no_wrap=len(columns) < 4)
+        table = Rows(
+            *("model", "training", Column("n", number=True, spare=1)),
+            *(Column(title, number=True) for title in (*(h.title for h in columns), *searched)),
+            title=title,
+        )
         for name, members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
             said = [done[run_id] for run_id in run_ids if run_id in done]
@@ -243,9 +269,8 @@ class Session:
                 cells = [spread([headline_value(a, h) for a, _ in said]) for h in columns]
                 if objective:
                     cells.append(spread([value for _, value in said], digits=4))
-                row = (escape(name.model), escape(name.training), str(len(said)), *cells)
-                table.add_row(*row)
-        if table.row_count:
+                table.add(name.model, name.training, str(len(said)), *cells)
+        if table.rows:
             self.console.print(table)
         titles = run_titles(self.specs)
         for spec in failed:
@@ -255,15 +280,13 @@ class Session:
                 style="red",
                 markup=False,
             )
-        following = "   ".join(
-            command_line("benchmark", command, "--runs-dir", self.how.runs_dir)
-            for command in ("report", "ui")
-        )
-        self.console.print(
-            f"records: {self.how.runs_dir}   next: {following}",
-            markup=False,
-            emoji=False,
-            soft_wrap=True,
+        self.console.print(f"records  {self.how.runs_dir}", markup=False, soft_wrap=True)
+        runs = of_runs(self.how.runs_dir)
+        say_next(
+            self.console,
+            (["benchmark", "report", *runs], "tables, figures and a page"),
+            (["benchmark", "open"], "the page, in a browser"),
+            (["benchmark", "ui", *runs], "every run's curves, in MLflow"),
         )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from benchmark import metrics_file
 from benchmark.hygiene import one_line
+from benchmark.metrics import PRIMARY
 from benchmark.records.reader import (
     CHECKPOINT,
     CONFIG,
@@ -140,6 +141,13 @@ class RunRecord:
         """The content of ``metrics.json``: its rows, and of which table and by what versions."""
         return read_json(self.path / METRICS)
 
+    def clean(self) -> float | None:
+        """Its primary metric on the clean test; None where it has no test table."""
+        if not self.is_evaluated():
+            return None
+        rows = (row for row in self.read_off["rows"] if row["protocol"] == "clean")
+        return next((row[PRIMARY[self.spec.task]] for row in rows), None)
+
     def covers(self, conditions: Sequence[Condition]) -> bool:
         """Whether its table has every one of the rows, none of them out of date."""
         return not to_make(self.table, conditions)
@@ -157,7 +165,9 @@ class RunRecord:
         Raises:
             DamagedError: for the first that is unsound.
         """
-        _ = self.spec, self.environment, self.history
+        _ = self.spec, self.environment
+        if self.trained_here:
+            read_bytes(self.path / HISTORY, self.environment)
         if self.has_checkpoint:
             check_size(self.path / CHECKPOINT, self.environment)
         if (self.path / INPUTS).exists():
@@ -166,4 +176,4 @@ class RunRecord:
             if (self.path / name).exists():
                 read_seal(self.path / name)
         if self.is_evaluated():
-            _ = self.metrics
+            read(self.path / METRICS, lambda _: metrics_file.check(self.read_off, self.spec.task))

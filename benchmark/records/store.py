@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import HALF_WRITTEN, is_file, remove, replace_file
+from benchmark.files import HALF_WRITTEN, is_file, is_locked, remove, replace_file
+from benchmark.hygiene import one_line
 from benchmark.records.reader import (
     CONFIG,
     ENVIRONMENT,
@@ -61,6 +62,28 @@ class RunStore:
             raise BenchmarkError(f"{run_id[:60]!r} is no run id: `benchmark list runs` shows them")
         return self.root / run_id
 
+    def find(self, given: str) -> str:
+        """The id of the run whose id is this, or is the only one that begins so.
+
+        Raises:
+            BenchmarkError: where no run's does, or several runs' do.
+        """
+        if RUN_ID.fullmatch(given):
+            return given
+        if not re.fullmatch("[0-9a-f]{1,11}", given):
+            raise BenchmarkError(
+                f"'{one_line(given, 60)}' is no run id: it has 12 of 0-9 and a-f, as `benchmark"
+                " list runs` shows them, or fewer that begin it. Another folder: --runs-dir DIR."
+            )
+        found = [run_id for run_id in self.directories() if run_id.startswith(given)]
+        if len(found) != 1:
+            which = f"{len(found)} runs begin with '{given}': {', '.join(found[:5])}"
+            raise BenchmarkError(
+                f"in {self.root} {which if found else f'no run begins with {given!r}'}."
+                " `benchmark list runs` shows them all."
+            )
+        return found[0]
+
     def partial(self, run_id: str) -> Path:
         """The working directory of a run under way."""
         return self.root / ".partial" / self.path(run_id).name
@@ -107,24 +130,25 @@ class RunStore:
 
     def records(self) -> list[RunRecord]:
         """Every complete record, ordered by run id."""
-        return [RunRecord(self.path(i)) for i in self._directories() if self.has(i)]
+        return [RunRecord(self.path(i)) for i in self.directories() if self.has(i)]
 
     def trained_records(self) -> list[RunRecord]:
         """Every record, those without a test table included, ordered by run id."""
-        return [RunRecord(self.path(i)) for i in self._directories() if self.is_trained(i)]
+        return [RunRecord(self.path(i)) for i in self.directories() if self.is_trained(i)]
 
     def broken(self) -> dict[str, list[str]]:
         """Record directories that lack files: run id -> the names of what is missing."""
-        missing = {
-            run_id: self._lacks(run_id, TRAINED_FILES if self._is_trial(run_id) else RECORD_FILES)
-            for run_id in self._directories()
-        }
+        missing = {run_id: self._missing(run_id) for run_id in self.directories()}
         return {run_id: names for run_id, names in missing.items() if names}
+
+    def _missing(self, run_id: str) -> list[str]:
+        return self._lacks(run_id, TRAINED_FILES if self._is_trial(run_id) else RECORD_FILES)
 
     def _is_trial(self, run_id: str) -> bool:
         return not self._lacks(run_id, (VALIDATION,)) and not self.has(run_id)
 
-    def _directories(self) -> list[str]:
+    def directories(self) -> list[str]:
+        """The ids of the runs that have a folder, ordered."""
         return [path.name for path in self._folder(self.root)]
 
     @staticmethod
@@ -136,19 +160,19 @@ class RunStore:
             raise BenchmarkError(f"cannot read {folder}: {error.strerror or error}") from None
         return sorted(path for path in found if RUN_ID.fullmatch(path.name))
 
-    def survey(self, tables: bool = False) -> Survey:
+    def survey(self, tables: bool = False, but: Container[str] = ()) -> Survey:
         """Look at every record: one that is unsound is named, and takes no other down.
 
         Args:
             tables: whether to read the tables whole, as what uses all of them does anyway.
+            but: the ids of records that are not looked at.
         """
         sound, problems = [], {}
-        lacking = self.broken()
-        for run_id in self._directories():
+        for run_id in (found for found in self.directories() if found not in but):
             record = RunRecord(self.path(run_id))
             try:
-                if run_id in lacking:
-                    raise DamagedError(record.path / lacking[run_id][0], "it is missing")
+                if missing := self._missing(run_id):
+                    raise DamagedError(record.path / missing[0], "it is missing")
                 record.look()
                 if tables:
                     _ = record.validation, record.table if record.is_evaluated() else None
@@ -179,16 +203,8 @@ class RunStore:
         return last_line(error) if is_file(error) else ""
 
     def is_running(self, run_id: str) -> bool:
-        """Whether a living process works on a run."""
-        if not (self.root / ".locks" / self.path(run_id).name).exists():
-            return False
-        try:
-            with self.lock(run_id).acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a folder of somebody else's
-            return False
+        """Whether a living process works on a run, be it another person's."""
+        return is_locked(self.root / ".locks" / self.path(run_id).name)
 
     def tidy(self, run_id: str) -> None:
         """Remove what a kill or a failure left, but the resume state. The run's lock is held."""

@@ -6,18 +6,18 @@ import csv
 import io
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import replace_file
 from benchmark.hygiene import csv_cell
 from benchmark.records import DamagedError, RunStore
+from benchmark.screen import Column, Rows
 from benchmark.search.request import SearchRequest
 from benchmark.search.study import Point, Trial
 from benchmark.spec import RunSpec
@@ -89,20 +89,32 @@ def _curves(plan: SearchRequest, trial: Trial, store: RunStore) -> Mapping[str, 
 
 def show(rows: Sequence[Mapping[str, Any]], title: str, console: Console) -> None:
     """Print the ranked trials."""
-    table = Table(title=title, title_justify="left")
-    hidden = {"reason"} if not any(row["reason"] for row in rows) else set()
-    columns = [name for name in (rows[0] if rows else {}) if name not in hidden]
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    hidden = set() if any(row["reason"] for row in rows) else {"reason"}
+    names = [name for name in (rows[0] if rows else {}) if name not in hidden]
+    spare = {name: place for place, name in enumerate(("state", "epoch", "trial", "runs"), 1)}
+    table = Rows(
+        *(
+            Column(name, _are_numbers(row[name] for row in rows), spare.get(name, 0))
+            for name in names
+        ),
+        title=title,
+    )
     for row in rows:
-        table.add_row(*(_cell(row[name]) for name in columns))
+        table.add(*(_cell(row[name]) for name in names))
     console.print(table)
 
 
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(value is None or isinstance(value, int | float) for value in values)
+
+
 def _cell(value: Any) -> str:
+    """A cell for people: of a number four digits."""
     if value is None:
         return "–"
-    return f"{value:.4f}" if isinstance(value, float) and abs(value) >= 0.01 else str(value)
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.4g}"
+    return str(value)
 
 
 def write_results(

@@ -7,8 +7,9 @@ from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution
 from benchmark.execution.progress import Display
 from benchmark.execution.session import open_tracker
-from benchmark.hygiene import command_line, terminal
+from benchmark.hygiene import terminal
 from benchmark.records import RunStore
+from benchmark.screen import of_runs, say_next
 from benchmark.search.report import (
     FOLDER,
     rows_of,
@@ -100,7 +101,7 @@ class SearchSession:
             soft_wrap=True,
         )
         total = max(0, self.count - before) * len(self.plan.request.seeds)
-        with Display({}, self.console, total) as display:
+        with Display({}, self.console, total, self.how.workers, {}) as display:
             specs: dict[str, RunSpec] = {}
 
             def begun(spec: RunSpec, trial: Trial) -> None:
@@ -147,14 +148,13 @@ class SearchSession:
             self.console.print("no trial has a value", style="red")
             return False
         data = ["--data-dir", self.how.data_dir] if self.how.data_dir else []
-        following = command_line(
-            "benchmark", "run", "--config", best, *data, "--runs-dir", self.how.runs_dir
-        )
-        self.console.print(
-            f"results: {self.folder}   next: {following}",
-            markup=False,
-            emoji=False,
-            soft_wrap=True,
+        runs = of_runs(self.how.runs_dir)
+        self.console.print(f"results  {self.folder}", markup=False, soft_wrap=True)
+        say_next(
+            self.console,
+            (["benchmark", "run", "--config", best, *data, *runs], "the best trial, on test"),
+            (["benchmark", "list", "runs", *runs], "every trial's run"),
+            (["benchmark", "ui", *runs], "curves, and Optuna's figures"),
         )
         return True
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
-from benchmark.commands.run import read_request
+from benchmark.commands.request import read_request
 from benchmark.data.inputs import InputForm
 from benchmark.data.registry import load_dataset
 from benchmark.plan import make_plan

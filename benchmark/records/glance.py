@@ -1,0 +1,106 @@
+"""What a list of runs shows of each record, kept so that every record is looked at only once.
+
+A record whose files have the size, the times of change and the inodes that they had when they were
+looked at is not looked at again; one that was not sound is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmark import metrics_file, seal, spec, yamlfile
+from benchmark.files import replace_file
+from benchmark.records import reader, record
+from benchmark.records.reader import DamagedError, read_json
+from benchmark.records.record import RunRecord
+from benchmark.records.store import RunStore
+from benchmark.spec import RunSpec
+
+KEPT = ".glances.json"
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A sound record from afar.
+
+    Attributes:
+        spec: what was run.
+        clean: the primary metric on the clean test; None without a test table.
+        evaluated: whether it has a test table.
+    """
+
+    spec: RunSpec
+    clean: float | None
+    evaluated: bool
+
+
+def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
+    """Every sound record of a store, ordered by run id, and what is wrong with the others."""
+    kept = _kept(store.root)
+    now = {run_id: _signature(store.path(run_id)) for run_id in store.directories()}
+    known = {run_id: kept[run_id] for run_id in now if _is_same(kept.get(run_id), now[run_id])}
+    survey = store.survey(but=known)
+    fresh = {found.run_id: _facts(found, now[found.run_id]) for found in survey.records}
+    if fresh or len(known) < len(kept):
+        _keep(store.root, known | fresh)
+    facts = dict(sorted((known | fresh).items()))
+    found = [
+        Glance(RunSpec.from_dict(one["spec"]), one["clean"], one["evaluated"])
+        for one in facts.values()
+    ]
+    return found, survey.problems
+
+
+def _facts(found: RunRecord, signature: list[list[Any]]) -> dict[str, Any]:
+    return {
+        "files": signature,
+        "spec": found.spec.as_dict(),
+        "clean": found.clean(),
+        "evaluated": found.is_evaluated(),
+    }
+
+
+def _is_same(kept: Mapping[str, Any] | None, signature: list[list[Any]]) -> bool:
+    return kept is not None and kept["files"] == signature
+
+
+def _signature(folder: Path) -> list[list[Any]]:
+    """Of every file its name, size, times of change and inode; of what cannot be seen nothing."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.stat()) for entry in entries]
+    except OSError:
+        return []
+    return sorted([name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in found)
+
+
+@cache
+def _looked_by() -> str:
+    """The hash of the code that finds a record sound."""
+    code = hashlib.sha256()
+    for module in (reader, record, metrics_file, seal, spec, yamlfile):
+        code.update(Path(str(module.__file__)).read_bytes())
+    return code.hexdigest()
+
+
+def _kept(root: Path) -> dict[str, Any]:
+    """What was kept, by this code; nothing where that cannot be believed."""
+    with contextlib.suppress(DamagedError):
+        values = read_json(root / KEPT)
+        if values.get("code") == _looked_by():
+            return dict(values["runs"])
+    return {}
+
+
+def _keep(root: Path, runs: Mapping[str, Any]) -> None:
+    values = seal.sealed({"code": _looked_by(), "runs": dict(runs)})
+    with contextlib.suppress(OSError):  # a folder that cannot be written to is looked at again
+        replace_file(root / KEPT, json.dumps(values).encode())
