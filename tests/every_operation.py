@@ -110,16 +110,34 @@ class Faults:
 
 
 class Here:
-    """The executor's pool, in this process."""
+    """The executor's workers: one, in this process."""
 
-    def __init__(self, how: executor.Execution, listen: executor.Listener) -> None:
-        self.how, self.listen = how, listen
+    def __init__(self, how: executor.Execution) -> None:
+        self.how, self.heard = how, []
 
-    def run(self, supply: executor.Supply) -> None:
-        store = RunStore(self.how.runs_dir)
-        while (planned := supply.take()) is not None:
-            outcome = attempt(planned, lambda: executor._load(self.how), store, self.listen, True)
-            supply.ended(planned.spec, outcome)
+    def have_room(self) -> bool:
+        return not self.heard
+
+    def begin(self, job: executor.Job) -> None:
+        store, heard = RunStore(self.how.runs_dir), self.heard
+        outcome = attempt(
+            job.planned,
+            lambda: executor.load_placed(self.how),
+            store,
+            lambda event: heard.append((job.run_id, event)),
+            job.wait_for_others,
+        )
+        heard.append((job.run_id, outcome))
+
+    def hear(self) -> list[tuple[str, executor.Message]]:
+        heard, self.heard = self.heard, []
+        return heard
+
+    def stop(self, run_id: str) -> None:
+        raise AssertionError("nothing here is pruned")
+
+    def close(self) -> None:
+        pass
 
 
 def in_a_fork(work: Callable[[], object], log: Path) -> int:
@@ -153,7 +171,7 @@ def command(arguments: list[str], log: Path, at: int = -1, how: How = "fail") ->
     counted = log.with_suffix(".count")
 
     def work() -> None:
-        executor._Pool = Here
+        executor._workers = Here
         benchmark.files.ABANDONED_SECONDS = 0.0  # as if the command were given again later
         sys.argv = ["benchmark", *arguments]
         faults = Faults(at, how)

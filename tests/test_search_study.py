@@ -8,7 +8,7 @@ import yaml
 
 from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
-from benchmark.execution import attempt, executor
+from benchmark.execution import attempt, pool
 from benchmark.execution.execute import execute
 from benchmark.execution.executor import Execution
 from benchmark.execution.resume import load_state, origin_of
@@ -29,7 +29,7 @@ def worker_short_of_memory(channel, how) -> None:
         return execute(spec, *rest)
 
     attempt.execute = short_of_memory
-    executor._worker(channel, how)
+    pool._worker(channel, how)
 
 
 def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, monkeypatch) -> None:
@@ -37,7 +37,7 @@ def test_failed_trials_are_recorded_and_the_study_goes_on(data_dir, tmp_path, mo
     plan = planned(data_dir, space)
 
     with monkeypatch.context() as patch:
-        patch.setattr(executor, "_worker", worker_short_of_memory)
+        patch.setattr(pool, "_worker", worker_short_of_memory)
         trials = searched(plan, data_dir, tmp_path).trials()
     reasons = {tuple(t.settings.values()): t.reason for t in trials if t.state == "failed"}
     assert reasons.keys() == {(1e-3, 3), (1e30, 2), (1e30, 3), (1e-3, 99), (1e30, 99)}
