@@ -29,7 +29,7 @@ from benchmark.interface import ModelConfig
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_id, plan_runs
 from benchmark.predict import fill_table, predict
 from benchmark.readouts import summarise
-from benchmark.records import INPUTS, RECORD_FILES, RunStore
+from benchmark.records import CHECKPOINT, INPUTS, RECORD_FILES, RunStore
 from protocols import rules
 from protocols.regimes import Regime
 from tests.tiny import QUICK, benchmark
@@ -167,7 +167,7 @@ def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:
     assert execute(spec, tiny, conditions, store, events.append) == "done"
     record = store.record(spec.run_id)
     names = sorted(p.name for p in record.path.iterdir())
-    assert names == sorted((*RECORD_FILES, INPUTS))
+    assert names == sorted((*RECORD_FILES, CHECKPOINT, INPUTS))
     assert record.spec.run_id == spec.run_id
     assert record.spec.settings() == spec.settings()
     assert record.environment["data_sha256"] == tiny.sha256

@@ -36,7 +36,7 @@ def test_records_come_back_from_a_tracking_store_byte_for_byte(
     only, links = from_mlflow(uri_of(store), "synthetic", other, said.append)
     assert dict(only) == {spec.run_id: "" for spec in specs}
     for spec in specs:
-        for name in RECORD_FILES:
+        for name in (*RECORD_FILES, CHECKPOINT):
             ours = (store.path(spec.run_id) / name).read_bytes()
             assert (other.path(spec.run_id) / name).read_bytes() == ours
         assert "/#/experiments/" in links[spec.run_id]
@@ -64,7 +64,7 @@ def test_a_checkpoint_that_is_kept_with_its_model_comes_back(
     assert not list((store.root / "mlartifacts").glob(f"*/artifacts/record/{CHECKPOINT}"))
     other = RunStore(tmp_path / "other")
     assert fetch(uri_of(store), [remote], other, lambda _: None) == {}
-    for name in (*RECORD_FILES, INPUTS):
+    for name in (*RECORD_FILES, CHECKPOINT, INPUTS):
         fetched = (other.path(record.run_id) / name).read_bytes()
         assert fetched == (record.path / name).read_bytes()
 

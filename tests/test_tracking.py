@@ -83,8 +83,9 @@ def test_a_plan_is_a_parent_with_a_child_for_each_run(store: RunStore) -> None:
     assert run.data.params["model.topk"] == "2"
     assert len([name for name in run.data.metrics if name.startswith("test/")]) == 18
     assert run.data.metrics.keys() >= {"test/clean_acc7", "test/clean_f1_non0"}
-    assert run.data.tags[NOTE].startswith(f"**{QAMoE.card.title}**: {QAMoE.card.citation}")
-    assert "*paper read*" in run.data.tags[NOTE]
+    assert run.data.tags[NOTE].startswith(f"**{QAMoE.card.title}**\n")
+    assert QAMoE.card.citation in run.data.tags[NOTE]
+    assert "source: paper read" in run.data.tags[NOTE]
     values = [children[s.run_id].data.metrics["test/clean_mae"] for s in specs[:2]]
     shown = parent.data.metrics["QA-MoE spectrum/test/clean_mae"]
     assert shown == pytest.approx(sum(values) / 2)
