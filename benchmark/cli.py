@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated, NoReturn
 
@@ -37,13 +38,14 @@ app = typer.Typer(
 RUNS, LOOK, SHARE = "Runs", "What there is", "Submissions"
 TRACKING, REST = "MLflow", "Results, and commands of other packages"
 
-for _panel, *_commands in (
-    (RUNS, run, search, predict, evaluate, efficiency),
-    (LOOK, show),
-    (SHARE, pack, verify),
-    (TRACKING, ui, sync),
-):
-    for _command in _commands:
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    RUNS: (run, search, predict, evaluate, efficiency),
+    LOOK: (show,),
+    SHARE: (pack, verify),
+    TRACKING: (ui, sync),
+}
+for _panel, _group in _COMMANDS.items():
+    for _command in _group:
         app.command(rich_help_panel=_panel)(_command)
 for _name, _app in (("list", list_app), ("data", data_app), ("check", check_app)):
     app.add_typer(_app, name=_name, rich_help_panel=LOOK)

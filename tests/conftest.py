@@ -16,7 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUICK = (
     *("command_line", "degradation", "glance", "house", "missing", "ranks"),
-    *("readouts", "rows", "run_ids", "sample_ids", "screen", "search_space", "segments"),
+    *("readouts", "run_ids", "sample_ids", "screen", "search_space", "segments"),
     *("stamp", "tables", "time_left"),
 )
 """The inner loop, ``pytest -m quick``: files that say in seconds whether something basic broke."""

@@ -5,8 +5,8 @@
 Makes records of runs that were never trained (random predictions, one table for all of them) of a
 plan with so many seeds on ``synthetic-tiny``, and prints of each command its seconds, its
 processor seconds (which a busy machine changes little), and the peak memory.
-``plan`` is the same plan started again, with nothing to do; ``start`` is one with all to do, up to
-its first run; the other names are the commands.
+``again`` is the list once more; ``plan`` is the same plan started again, with nothing to do;
+``start`` is one with all to do, up to its first run; the other names are the commands.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmark.registry import model_facts
 from tests.records import make_history, make_table
 
 SETTINGS = "dataset: synthetic-tiny\nmodels: [lmf]\nregimes: [clean]\nevaluation: {{draws: 1}}\n"
-COMMANDS = ("list", "plan", "start", "sync", "report")
+COMMANDS = ("list", "again", "plan", "start", "sync", "report")
 
 
 def plan_file(folder: Path, count: int) -> Path:
@@ -119,6 +119,7 @@ def main() -> None:
         run = ["run", "--config", str(plan), "--tracking-uri", "none", "--workers", "1"]
         commands = {
             "list": (["list", "runs", *where], ""),
+            "again": (["list", "runs", *where], ""),
             "plan": ([*run, *where], ""),
             "start": ([*run, "--runs-dir", str(folder / "other")], ".partial/*"),
             "sync": (["sync", *where], ""),
