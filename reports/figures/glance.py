@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,8 +24,9 @@ from reports.results import System
 from reports.sources import Sources
 from reports.views import View, view
 
-_WIDTH, _STACKED, _SIDE, _LINES = 11.0, 5.0, 2.3, 5
-"""Inches: the page's figure, below what the landscapes stand under the slopes, and their sides."""
+_WIDTH, _STACKED, _SIDE, _SLOPE, _LINES = 11.0, 8.0, 2.3, 1.7, 5
+"""Inches: the page's figure, below what the landscapes stand under the slopes; their
+sides; the height of such slopes."""
 
 _NAMED = 4
 """As many systems are named at the right of the slopes."""
@@ -113,13 +115,15 @@ def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
     left, names, bar, gap = 0.65 * room, 1.9 * room, 0.75 * room, 0.3 * room
     below, titles = 0.55 * room, 0.62 * room
     stacked = width < _STACKED
-    slope_wide = (width if stacked else 0.3 * width + left + names) - left - names
+    slope_wide = width - left - names - 0.1 if stacked else 0.34 * width
     taken = 0.0 if stacked else slope_wide + left + names
     side = min(_SIDE, (width - taken - left - bar - gap * (len(found) - 1)) / len(found))
-    row = below + side + titles
-    figure = new_figure(width, row * (2 if stacked else 1) + head.band)
+    row, legend = below + side + titles, 0.3 * room
+    high = _SLOPE if stacked else row - below - legend
     above = row if stacked else 0.0
-    slope = axes_at(figure, left, above + below, slope_wide, row - below - 0.15 * room)
+    top = above + below + high + legend
+    figure = new_figure(width, max(row, top) + head.band)
+    slope = axes_at(figure, left, above + below, slope_wide, high)
     _slopes(slope, glance)
     said = ["best on clean input", "best over the grid"]
     said = said if len(found) > 1 else [" and ".join(said)]
@@ -152,7 +156,9 @@ def _slopes(axis: Axes, glance: Glance) -> None:
             markersize=4,
             linewidth=width * shrink(),
             alpha=1 if system in top else 0.65,
-            label=system.training if system is _first(glance, system.training) else "_",
+            label=f"{'' if place else 'trained on '}{system.training}"
+            if system is _first(glance, system.training)
+            else "_",
         )
     if not glance.shown.higher_is_better:
         axis.invert_yaxis()
@@ -161,8 +167,8 @@ def _slopes(axis: Axes, glance: Glance) -> None:
     axis.set_ylabel(glance.shown.unit)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
-    axis.legend(fontsize=points(8.5), loc="lower left", handlelength=2.6, title="trained on")
-    axis.get_legend().get_title().set_fontsize(points(8.5))
+    where: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 3}
+    axis.legend(fontsize=points(8.5), handlelength=2.6, borderaxespad=0.1, **where)
     _names(axis, glance)
 
 

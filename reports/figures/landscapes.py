@@ -36,7 +36,7 @@ _FILLED, _LINES, _FINE = 32, 8, 57
 _SIDE, _GAP, _LEFT, _BELOW, _TITLE = 2.45, 0.3, 0.62, 0.5, 0.2
 """Inches: a panel, what stands between two, left of the first, below, and a line of title."""
 
-_LEAST_SIDE, _SMALL, _COLUMNS = 0.9, 1.8, 4
+_LEAST_SIDE, _SMALL, _COLUMNS = 0.78, 1.8, 4
 """Inches: a panel is no smaller, and a smaller one has fewer lines and ticks; panels in a row."""
 
 _BORDER_ROOM, _LABEL_ROOM, _BESIDE = 0.16, 0.3, 0.32
@@ -161,7 +161,7 @@ class Sheet:
     @staticmethod
     def of(count: int, look: Look, signed: bool) -> Sheet:
         """As many panels in a row as there is room for, as large as there is room for."""
-        left, gap, bar = (x * shrink() for x in (_LEFT, _GAP, 0.9 if signed else 0.72))
+        left, gap, bar = (x * shrink() for x in (_LEFT, _GAP, 0.97 if signed else 0.75))
         columns = min(_COLUMNS, count)
         if look.width is None:
             width = left + columns * _SIDE + (columns - 1) * gap + bar

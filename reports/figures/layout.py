@@ -118,7 +118,7 @@ class Legend:
 
     @property
     def _columns(self) -> int:
-        widest = (0.75 + max(map(len, self.names)) / 16) * shrink()  # 16 characters to the inch
+        widest = (0.75 + max(map(len, self.names)) / 14) * shrink()  # 14 characters to the inch
         return max(1, min(int(self.width / widest), math.ceil(len(self.names) / 2)))
 
     @property

@@ -14,8 +14,8 @@ from reports.results import Results, System
 from reports.views import headlines, view
 
 WIDTHS = {"column": 3.03, "text": 6.3}
-"""Inches. The column and the text of ACL's template, the narrowest of those usual in the field: in a
-wider one a figure keeps its size, and its letters theirs."""
+"""Inches. The column and the text of ACL's template, the narrowest of those usual in the field: in
+a wider one a figure keeps its size, and its letters theirs."""
 
 FORMATS = (".png", ".pdf", ".svg")
 MOST = 8

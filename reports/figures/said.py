@@ -32,8 +32,8 @@ SENSITIVITY = (
 )
 ROUTING = (
     "The mean routing weight of each expert (across) for each modality, under conditions of the "
-    "input (down); a row sums to 1. Each seed alone: experts have no order that two trainings share, "
-    "so expert 1 of one is none of another's. A missing modality reaches the router as zeros."
+    "input (down); a row sums to 1. Each seed alone: experts have no order that two trainings "
+    "share. A missing modality reaches the router as zeros."
 )
 RELIABILITY = (
     "Scores under noise: r_m with everything available. Scores by availability: without noise, "

@@ -29,7 +29,7 @@ from reports.views import View, view
 
 STEPS = 24
 """Exact values along an edge; between them the colour is interpolated."""
-_SIDE, _ACROSS, _DOWN, _COLUMNS, _LEAST = 2.5, 3.15, 3.35, 4, 1.6
+_SIDE, _ACROSS, _DOWN, _COLUMNS, _LEAST, _ROOMY = 2.5, 3.15, 3.35, 4, 1.1, 1.15
 
 
 def rates_between(present: Sequence[Modality], steps: int = STEPS) -> list[Rates]:
@@ -72,7 +72,7 @@ def _triangles(
     lines = math.ceil(len(systems) / across)
     width = look.width or max(_ACROSS * across + 0.8, 6.5)
     step = (width - 0.75) / across if look.width else _ACROSS
-    side = min(_SIDE, step - 0.5)
+    side = min(_SIDE, step - (0.22 if look.width else 0.5))
     down = side * 0.94 + (_DOWN - _SIDE * 0.94) * shrink()
     facts = f"{subtitle(results, systems)} · corner: that modality is always missing"
     head = Heading(f"One modality lost, unevenly: {shown.heading}", facts, width, look.titles)
@@ -83,16 +83,13 @@ def _triangles(
     drawn = ScalarMappable(scale)
     for place, system in enumerate(systems):
         line, column = divmod(place, across)
-        left = 0.3 + step * column
+        left = (0.1 if look.width else 0.3) + step * column
         bottom = height - head.band - down * (line + 1) + 0.3
         axis = axes_at(figure, left, bottom, side, side * 0.94)
         drawn = _triangle(axis, shown, rates, values[system.key], scale)
-        axis.set_title(
-            "\n".join(wrap(system.label, int(15 * step / shrink()))),
-            fontsize=points(9),
-            loc="left",
-            y=1.1,
-        )
+        top = 1 + (0.25 if side > _ROOMY else 0.36) / (side * 0.94)  # clear of the corner's words
+        title = "\n".join(wrap(system.label, int(15 * step / shrink())))
+        axis.set_title(title, fontsize=points(9), loc="left", y=top)
     bar = axes_at(figure, width - 0.75 * shrink(), 0.45, 0.12, min(down * lines - 0.7, 2.4))
     figure.colorbar(drawn, cax=bar).set_label(shown.unit)
     head.put_on(figure)
@@ -115,12 +112,14 @@ def _triangle(
     halo = [withStroke(linewidth=2.2, foreground="white")]
     middle = np.abs(rates - 1 / 3).sum(axis=1).argmin()
     marks = [
-        ("no t", int(rates[:, 0].argmax()), (0, 9)),
-        ("no a", int(rates[:, 1].argmax()), (16, -16)),
+        ("no t", int(rates[:, 0].argmax()), (0, 6)),
+        ("no a", int(rates[:, 1].argmax()), (16 * shrink(), -6)),
+        ("no v", int(rates[:, 2].argmax()), (-16 * shrink(), -6)),
+        ("", int(middle), (0, 5)),
     ]
-    marks += [("no v", int(rates[:, 2].argmax()), (-16, -16)), ("", int(middle), (0, 6))]
+    between = "  " if axis.get_position().width * axis.figure.get_figwidth() > _ROOMY else "\n"
     for name, place, shift in marks:
-        text = f"{name}  {values[place]:.{shown.decimals}f}".strip()
+        text = f"{name}{between}{values[place]:.{shown.decimals}f}".strip()
         axis.plot(x[place], y[place], "o", color=INK, markersize=3.5, clip_on=False)
         axis.annotate(
             text,
@@ -128,6 +127,8 @@ def _triangle(
             shift,
             textcoords="offset points",
             ha="center",
+            va="top" if shift[1] < 0 else "bottom",
+            linespacing=1.0,
             fontsize=points(9),
             path_effects=halo,
             annotation_clip=False,

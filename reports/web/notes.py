@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -30,30 +29,13 @@ class Notes:
         """What is particular about a table or figure, and the numbers of the notes on it."""
         numbers = sorted(self.sentences.index(one) + 1 for one in sentences if self._has(one))
         own = " ".join(one for one in sentences if not self._has(one))
-        where = Markup(", ").join(map(_link, _runs(numbers)))
+        links = [Markup('<a href="#note-{0}">{0}</a>').format(number) for number in numbers]
+        where = Markup(", ").join(links)
         if where:
-            where = Markup('<span class="see">Note{} {}</span>').format(
-                "s"[: len(numbers) > 1], where
-            )
+            where = Markup("Note{} {}").format("s" if len(numbers) > 1 else "", where)
         return (
             Markup('<p class="caption">{} {}</p>').format(own, where) if own or where else Markup()
         )
 
     def _has(self, sentence: str) -> bool:
         return sentence in self.sentences
-
-
-def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last of each run of neighbours: 1, 2, 3, 5 -> (1, 3), (5, 5)."""
-    found = [
-        [number for _, number in run]
-        for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-    ]
-    return [(run[0], run[-1]) for run in found]
-
-
-def _link(run: tuple[int, int]) -> Markup:
-    first, last = run
-    return Markup('<a href="#note-{0}">{1}</a>').format(
-        first, escape(first if first == last else f"{first}–{last}")
-    )

@@ -2,6 +2,7 @@
 (() => {
   const tip = document.getElementById("tip");
   const said = (element) => {
+    if (element.hash) return document.querySelector(element.hash).textContent;
     const map = element.closest(".map");
     if (!map) return element.dataset.more;
     const place = [...map.children].indexOf(element);
@@ -19,7 +20,7 @@
     tip.style.top = `${above > 4 ? above : box.bottom + 8}px`;
   };
   const told = (event) => {
-    const element = event.target.closest && event.target.closest("[data-more]");
+    const element = event.target.closest && event.target.closest("[data-more], a[href^='#note-']");
     if (element) show(element); else tip.hidden = true;
   };
   for (const kind of ["pointerover", "click", "focusin"]) document.addEventListener(kind, told);
@@ -145,7 +146,11 @@
     link.download = name;
     link.click();
   };
-  const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+  const quoted = (text) => {
+    const plain = text.replace(/−(?=[\d.])/g, "-");
+    const safe = /^[=+@\t\r]|^-(?![\d.])/.test(plain) ? `'${plain}` : plain;  // never a formula
+    return `"${safe.replaceAll('"', '""')}"`;
+  };
   const csv = (table) => {
     const lines = [...table.querySelectorAll("tr")].map((row) => [...row.cells].flatMap((cell) => {
       const text = cell.dataset.more ? cell.dataset.more : cell.textContent.trim();
