@@ -13,16 +13,10 @@ from reports.figures import alt, said
 from reports.figures.curves import MOST_CURVES, curve_groups, curves_figure
 from reports.figures.drawing import Drawn, Job
 from reports.figures.glance import glance_figure, glance_of
-from reports.figures.landscapes import (
-    combined_figure,
-    common_scale,
-    differences,
-    in_units,
-    lines_for,
-    signed_scale,
-)
+from reports.figures.landscapes import combined_figure, lines_for
 from reports.figures.look import PAGE, Look
 from reports.figures.routing import routing_figure
+from reports.figures.scale import common_scale, differences, in_units, signed_scale
 from reports.figures.sensitivity import sensitivity_figure, sweeps
 from reports.figures.triangle import uneven_figure
 from reports.reliability.figure import has_panel, reliability_figure

@@ -18,9 +18,9 @@ from protocols.conditions import at_level
 from reports.build import build
 from reports.figures.curves import MOST_CURVES, curve_groups
 from reports.figures.glance import glance_of
-from reports.figures.landscapes import differences, signed_scale
 from reports.figures.layout import new_figure
 from reports.figures.look import Look, suffixes_of, width_of
+from reports.figures.scale import differences, signed_scale
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
 from reports.pictures import (
@@ -184,11 +184,12 @@ def test_names_of_neighbouring_axes_do_not_touch(store: RunStore) -> None:
         _, figure = found["figures3-6-landscapes-seed-a1-mae"]
         figure.canvas.draw()
         ticks = [t for t in figure.findobj(Text) if re.fullmatch(r"0(\.\d)?", t.get_text())]
-        boxes = [t.get_window_extent() for t in ticks if t.get_rotation() == 0]
+        boxes = [t.get_window_extent() for t in ticks if t.get_va() == "top"]
         clear = 0.03 * figure.dpi
         for place, box in enumerate(boxes):
             wide = Bbox.from_extents(box.x0 - clear, box.y0, box.x1 + clear, box.y1)
-            assert not any(wide.overlaps(other) for other in boxes[place + 1 :])
+            beside = [one for one in boxes[place + 1 :] if abs(one.y0 - box.y0) < 1]
+            assert not any(wide.overlaps(other) for other in beside)
 
 
 def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:
@@ -203,7 +204,7 @@ def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:
     texts = {text.get_text() for text in figure.findobj(Text)}
     assert {t for t in texts if t.endswith("clean")} == {"QA-MoE · clean", "model9 · clean"}
     assert not any("mae" in name for name in named)
-    with pytest.raises(BenchmarkError, match="unknown model 'mdel9'.*model9"):
+    with pytest.raises(BenchmarkError, match=r"unknown model 'mdel9'.*model9"):
         drawn_with(everything, Look(models=("mdel9",)))
     with pytest.raises(BenchmarkError, match="unknown metric 'accuracy'"):
         drawn_with(everything, Look(metrics=("accuracy",)))
@@ -211,11 +212,8 @@ def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:
 
 def test_the_glance_names_who_is_ahead_where(store: RunStore) -> None:
     """Alpha is the best on clean input and loses most; Beta is the best over the grid."""
-    add(
-        store,
-        make_spec("alpha"),
-        make_table(LABEL, lambda c, y: y + 0.1 + 9 * off_by(0.0)(c, y * 0)),
-    )
+    steep = make_table(LABEL, lambda c, y: y + 0.1 + 9 * off_by(0.0)(c, 0 * y))
+    add(store, make_spec("alpha"), steep)
     for model, error in (("beta", 0.2), ("qamoe", 0.3)):
         add(store, make_spec(model), make_table(LABEL, off_by(error)))
     results = one(store)
@@ -246,7 +244,9 @@ def test_scores_have_the_axis_that_they_need() -> None:
         axis = new_figure(3, 3).add_subplot()
         axis.plot([0, 1], [1.0, 1.0])
         _scores_axis(axis)
-        assert axis.get_ylim() == pytest.approx((0.9, 1.0))
+        low, high = axis.get_ylim()
+        assert high == 1
+        assert 0.8 < low <= 0.9
 
 
 def test_files_have_the_formats_asked_for_and_no_type_3_fonts(

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 from benchmark.questions import Question
 from reports.answers import Answers
-from reports.figures.landscapes import Sheet, common_scale, in_units, panels
+from reports.figures.landscapes import Sheet, panels
 from reports.figures.layout import Heading, axes_at, new_figure
 from reports.figures.look import Look
+from reports.figures.scale import common_scale, in_units
 from reports.figures.style import COLOURS, INK, MUTED, points, shrink, subtitle
 from reports.results import System
 from reports.sources import Sources
@@ -112,7 +113,7 @@ def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
     width = look.width or _WIDTH
     facts = f"{glance.finding} · {subtitle(results, list(glance.ends))}"
     head = Heading(f"What a clean score hides: {glance.shown.heading}", facts, width, look.titles)
-    left, names, bar, gap = 0.65 * room, 1.9 * room, 0.75 * room, 0.3 * room
+    left, names, bar, gap = 0.65 * room, 1.9 * room, 0.9 * room, 0.3 * room
     below, titles = 0.55 * room, 0.62 * room
     stacked = width < _STACKED
     slope_wide = width - left - names - 0.1 if stacked else 0.34 * width
