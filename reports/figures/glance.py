@@ -182,22 +182,23 @@ def _names(axis: Axes, glance: Glance) -> None:
     order = glance.order(1)
     named = [s for s in order if s in order[:_NAMED] or s is glance.clean]
     bottom, top = axis.get_ylim()
-    _, up = axis.figure.get_size_inches()
-    step = 0.17 * shrink() / (axis.get_position().height * up) * (top - bottom)
-    places = [glance.ends[system][1] for system in named]
-    for place in range(1, len(places)):  # best first, so downwards on the axis
-        worst = places[place - 1] - step
-        places[place] = min(places[place], worst) if step > 0 else max(places[place], worst)
+    high = axis.get_position().height * axis.figure.get_size_inches()[1]
+    step = 0.17 * shrink() / high
+    places = [(glance.ends[system][1] - bottom) / (top - bottom) for system in named]
+    for place in range(1, len(places)):  # the best is above; each next one a line lower at least
+        places[place] = min(places[place], places[place - 1] - step)
+    for place in reversed(range(len(places))):  # and none below the axis
+        places[place] = max(places[place], 0.03 + step * (len(places) - 1 - place))
     for system, place in zip(named, places, strict=True):
         bold = "bold" if system in (glance.clean, glance.grid) else "normal"
         ink = INK if bold == "bold" else MUTED
-        axis.annotate(
+        axis.text(
+            1.02,
+            place,
             system.label,
-            (1, glance.ends[system][1]),
-            (1.06, place),
             color=ink,
             fontweight=bold,
             fontsize=points(8.5),
             va="center",
-            annotation_clip=False,
+            transform=axis.transAxes,
         )

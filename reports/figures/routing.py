@@ -53,16 +53,16 @@ def routing_figure(
     axes = frame.panels(figure, len(weights), count, sharey=True, sharex=True)
     top = max(float(one.max()) for one in weights.values())
     words = (width - left - _BAR * room) / count / columns > _WORDS
-    for line, (seed, heats) in zip(axes, weights.items(), strict=True):
+    for number, (line, (seed, heats)) in enumerate(zip(axes, weights.items(), strict=True)):
         for axis, modality, heat in zip(line, results.present, heats, strict=True):
             image = _heat(axis, heat, top, words)
-            if line is axes[0]:
+            if number == 0:
                 axis.set_title(modality, loc="left")
-            if line is axes[-1]:
+            if number == len(axes) - 1:
                 axis.set_xlabel("expert")
         line[0].set_yticks(range(rows), names)
         line[0].set_ylabel(f"seed {seed}")
-        line[0].yaxis.set_label_coords(-(left - 0.1) / _inches_wide(line[0]), 0.5)
+        line[0].yaxis.set_label_coords(-(left - 0.22 * room) / _inches_wide(line[0]), 0.5)
     bar = figure.colorbar(image, cax=axes[0, -1].inset_axes((1.05, 0.0, 0.06, 1.0)))
     bar.set_label("weight")
     bar.outline.set_visible(False)
