@@ -31,6 +31,8 @@ sides; the height of such slopes."""
 
 _NAMED = 4
 """As many systems are named at the right of the slopes."""
+_LONG = 24
+"""Characters: a longer name takes two lines."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Glance:
         """Systems, best first, by clean input (0) or the grid (1)."""
         sign = -1 if self.shown.higher_is_better else 1
         return sorted(self.ends, key=lambda system: sign * self.ends[system][side])
+
+    @property
+    def loses(self) -> System:
+        """The system that loses most from clean input to the grid."""
+        return max(self.ends, key=lambda system: abs(self.ends[system][1] - self.ends[system][0]))
 
     @property
     def words(self) -> str:
@@ -106,9 +113,12 @@ def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
     """Slopes from clean input to the grid mean; beside them two landscapes."""
     results, room = sources.results, shrink()
     metric = glance.shown.name
-    pair = [glance.clean, *([] if glance.clean is glance.grid else [glance.grid])]
+    if glance.clean is glance.grid:
+        pair = {"best on clean input and over the grid": glance.grid, "loses most": glance.loses}
+    else:
+        pair = {"best on clean input": glance.clean, "best over the grid": glance.grid}
     every = dict(in_units(sources.answers.surface(metric, *glance.variant), metric))
-    found = [(system, every[system]) for system in pair]
+    found = [(system, every[system]) for system in pair.values()]
     scale = common_scale(metric, found, sources.floors, _LINES)
     width = look.width or _WIDTH
     facts = f"{glance.finding} · {subtitle(results, list(glance.ends))}"
@@ -126,11 +136,9 @@ def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
     figure = new_figure(width, max(row, top) + head.band)
     slope = axes_at(figure, left, above + below, slope_wide, high)
     _slopes(slope, glance)
-    said = ["best on clean input", "best over the grid"]
-    said = said if len(found) > 1 else [" and ".join(said)]
     labels = [
-        "\n".join(wrap(f"{text}: {system.label}", max(8, int(13 * side / room))))
-        for text, system in zip(said, pair, strict=True)
+        "\n".join(wrap(f"{said}: {system.label}", max(8, int(13 * side / room))))
+        for said, system in pair.items()
     ]
     at = Sheet(width, len(found), side, taken + left, gap)
     panels(figure, found, labels, scale, at, (below, row))
@@ -185,17 +193,21 @@ def _names(axis: Axes, glance: Glance) -> None:
     high = axis.get_position().height * axis.figure.get_size_inches()[1]
     step = 0.17 * shrink() / high
     places = [(glance.ends[system][1] - bottom) / (top - bottom) for system in named]
-    for place in range(1, len(places)):  # the best is above; each next one a line lower at least
-        places[place] = min(places[place], places[place - 1] - step)
-    for place in reversed(range(len(places))):  # and none below the axis
-        places[place] = max(places[place], 0.03 + step * (len(places) - 1 - place))
-    for system, place in zip(named, places, strict=True):
+    names = ["\n".join(wrap(system.label, _LONG)) for system in named]
+    tall = [step * (1 + name.count("\n")) for name in names]
+    for one in range(1, len(places)):  # the best is above, each next one clear of the one before
+        places[one] = min(places[one], places[one - 1] - (tall[one - 1] + tall[one]) / 2)
+    lowest = 0.0  # and none below the axis
+    for one in reversed(range(len(places))):
+        places[one] = max(places[one], lowest + tall[one] / 2)
+        lowest = places[one] + tall[one] / 2
+    for system, name, place in zip(named, names, places, strict=True):
         bold = "bold" if system in (glance.clean, glance.grid) else "normal"
         ink = INK if bold == "bold" else MUTED
         axis.text(
             1.02,
             place,
-            system.label,
+            name,
             color=ink,
             fontweight=bold,
             fontsize=points(8.5),

@@ -6,7 +6,7 @@ GLANCE = (
     "Left: each system on clean input and as the mean over 64 conditions of noise and missing "
     "modalities, the means over seeds; systems that differ by less than their intervals may well "
     "change places. Right: the landscapes of the system that is best on clean input and of the one "
-    "that is best on the mean."
+    "that is best on the mean; where one is both, of the one that loses most."
 )
 LANDSCAPE = (
     "Mean over seeds at noise intensity λ and missing rate η. Along η the values are exact at "
