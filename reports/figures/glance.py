@@ -60,7 +60,8 @@ class Glance:
     @property
     def loses(self) -> System:
         """The system that loses most from clean input to the grid."""
-        return max(self.ends, key=lambda system: abs(self.ends[system][1] - self.ends[system][0]))
+        sign = 1 if self.shown.higher_is_better else -1
+        return max(self.ends, key=lambda one: sign * (self.ends[one][0] - self.ends[one][1]))
 
     @property
     def words(self) -> str:
