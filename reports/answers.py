@@ -69,6 +69,11 @@ class Answers:
             for metric in SELECTIONS[results.task].grid
         }
 
+    def surface(self, metric: str, noise: str, missing: str) -> Surfaces:
+        """The landscapes of any metric under a pair of rules, in its raw unit."""
+        found = self.surfaces.get((metric, noise, missing))
+        return surfaces(self.results.compared, metric, noise, missing) if found is None else found
+
     def get(
         self, subject: Subject, asked: Iterable[Question], metric: str, quantity: str = VALUE
     ) -> Answer | None:

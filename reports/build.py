@@ -12,6 +12,7 @@ from benchmark.files import child
 from benchmark.hygiene import printable
 from benchmark.records import RunStore
 from reports.figures.drawing import drawn
+from reports.figures.look import PAGE, Look
 from reports.figures.style import drawing
 from reports.frame import frame, landscapes
 from reports.pictures import with_intervals, without_intervals
@@ -92,6 +93,7 @@ def build(
     only: Mapping[str, str] | None = None,
     data_sha256: str | None = None,
     rates: Sequence[Rates] = (),
+    look: Look = PAGE,
 ) -> list[ReportPaths]:
     """Write the reports of one data set, or of every one that has records.
 
@@ -102,6 +104,7 @@ def build(
         links: run id -> its address in MLflow.
         only, data_sha256: as for :func:`reports.results.load`.
         rates: (η_t, η_a, η_v) to answer for, besides the named ones.
+        look: how wide figures are, and what is on them.
 
     Raises:
         BenchmarkError: where there is nothing to report, runs cannot be compared, or the folder
@@ -109,7 +112,7 @@ def build(
     """
     measured = kept(store)
     return [
-        write(results, child(out, results.dataset, "data set"), links or {}, measured, rates)
+        write(results, child(out, results.dataset, "data set"), links or {}, measured, rates, look)
         for results in load(store, dataset, only, data_sha256)
     ]
 
@@ -120,15 +123,20 @@ def write(
     links: Mapping[str, str],
     efficiency: Sequence[Efficiency] = (),
     rates: Sequence[Rates] = (),
+    look: Look = PAGE,
 ) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot."""
     sources = Sources.of(results, efficiency, rates)
     try:
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        with drawing(), drawn(without_intervals(sources), folder / FIGURES) as first:
+        figures = folder / FIGURES
+        with (
+            drawing(look.width),
+            drawn(without_intervals(sources, look), figures, look=look) as first,
+        ):
             tables = [table for make in (*TABLE_MAKERS, *WHERE_ASKED) for table in make(sources)]
-            with drawn(with_intervals(sources), folder / FIGURES) as others:
+            with drawn(with_intervals(sources, look), figures, look=look) as others:
                 grids = grid_tables(sources)
                 leaders = leaderboard_tables(sources)
                 data = folder / ANSWERS
@@ -138,14 +146,14 @@ def write(
                 maps = boards(sources)
                 pictures = [*first(), *others()]
         index = folder / INDEX
-        shown = Contents(leaders, maps, pictures, tables, grids, folder / FIGURES)
+        shown = Contents(leaders, maps, pictures, tables, grids, figures)
         index.write_text(printable(page(results, shown, links)), encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(
             f"cannot write the report to {folder}: {error.strerror or error}. "
             "Name another folder with --out."
         ) from None
-    figure_files = tuple(folder / FIGURES / f"{p.name}{s}" for p in pictures for s in p.suffixes)
+    figure_files = tuple(figures / f"{p.name}{s}" for p in pictures for s in look.suffixes)
     headline = next((p for p in pictures if p.headline), None)
     return ReportPaths(
         results,
@@ -155,7 +163,7 @@ def write(
         table_files,
         figure_files,
         tables[0],
-        folder / FIGURES / f"{headline.name}.png" if headline else None,
+        figures / f"{headline.name}.png" if headline else None,
     )
 
 

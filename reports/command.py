@@ -41,6 +41,28 @@ def report(
             help="Answer for sensors that fail at these rates too: 0.5,0.1,0. Repeatable.",
         ),
     ] = None,
+    figure_width: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTH",
+            help="Figures for print: column (3.03 inches), text (6.3), or inches. No letter is "
+            "smaller than 7 points.",
+        ),
+    ] = None,
+    figure_titles: Annotated[
+        bool, typer.Option(help="Whether figures say their title; a paper's caption does.")
+    ] = True,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Of figures: png, pdf, svg.")
+    ] = "png,pdf",
+    models: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Models on figures (default: the best where many are)."),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Metrics on figures (default: mae,acc7 or acc)."),
+    ] = None,
     data_dir: DATA_DIR = None,
     tracking_uri: TRACKING_URI = None,
 ) -> None:
@@ -55,6 +77,7 @@ def report(
     from reports.build import build
     from reports.choice import Only, links_of, of_experiment
     from reports.choice import from_mlflow as fetched
+    from reports.figures.look import Look, suffixes_of, width_of
 
     console = terminal()
     store = RunStore(runs_dir)
@@ -72,7 +95,14 @@ def report(
             only = of_experiment(store, experiment)
     rates = [rates_of(text) for text in missing_rates or ()]
     content = content_of(dataset, data_dir)
-    for built in build(store, dataset, out, links, only, content, rates):
+    look = Look(
+        None if figure_width is None else width_of(figure_width),
+        figure_titles,
+        listed(models),
+        listed(metrics),
+        suffixes_of(listed(formats)),
+    )
+    for built in build(store, dataset, out, links, only, content, rates, look):
         show(built, console)
         attach(built, store, tracking_uri, say)
     runs, place = of_runs(runs_dir), [] if out == Path("report") else ["--out", out]
@@ -82,6 +112,11 @@ def report(
         (["benchmark", "audit"], "the paper's printed numbers, recomputed"),
         (["benchmark", "pack", "all", "--out", "mine.zip", *runs], "a submission to verify"),
     )
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The words between commas."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 def rates_of(text: str) -> Rates:
@@ -123,8 +158,10 @@ def show(built: ReportPaths, console: Console) -> None:
     if built.headline:
         console.print(f"picture  {built.headline}", markup=False, soft_wrap=True)
     tables, figures = len({p.stem for p in built.tables}), len({p.stem for p in built.figures})
+    kinds = ", ".join(sorted({p.suffix[1:] for p in built.figures}))
     console.print(
-        f"files    {tables} tables (md, tex, csv, html), {figures} figures (png, pdf) "
+        f"files    {tables} tables (md, tex, csv, html), {figures} figures "
+        f"({kinds}) "
         f"in {built.folder}",
         markup=False,
         soft_wrap=True,

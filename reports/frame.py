@@ -40,7 +40,8 @@ Cells better, Cells worse         how many, by that band
 Where it is missing, ρ(r, λ),     of the metrics r_text, r_audio and r_vision, the reliability
 AUROC                             scores; their means are values
 The mechanism                     a verdict only: :mod:`reports.reliability.claims`
-Expert n                          of routing_text, routing_audio and routing_vision: its mean weight
+Expert n, seed s                  of routing_text, routing_audio and routing_vision: its mean weight
+                                  in that training; experts of two trainings are not the same
 ================================  =================================================================
 
 The metrics of costs are the names of :data:`reports.costs.COSTS`, their quantity is the device.

@@ -58,7 +58,8 @@ def landscape(records: Sequence[RunRecord], metric: str) -> Figure:
     Raises:
         BenchmarkError: for a metric that the task does not have, or where no run has the grid.
     """
-    from reports.figures.landscapes import combined_figure, common_scale, in_units
+    from reports.figures.landscapes import combined_figure
+    from reports.figures.scale import common_scale, in_units
     from reports.figures.style import drawing
     from reports.floors import floors
     from reports.results import results_of

@@ -5,21 +5,18 @@ A *job* draws one figure, or a few that share what they show; it may run in a pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from benchmark.systems import slug
-from reports import captions
-from reports.figures.curves import curve_groups, curves_figure
+from reports.figures import alt, said
+from reports.figures.curves import MOST_CURVES, curve_groups, curves_figure
 from reports.figures.drawing import Drawn, Job
-from reports.figures.landscapes import (
-    combined_figure,
-    common_scale,
-    differences,
-    in_units,
-    signed_scale,
-)
+from reports.figures.glance import glance_figure, glance_of
+from reports.figures.landscapes import combined_figure, lines_for
+from reports.figures.look import PAGE, Look
 from reports.figures.routing import routing_figure
+from reports.figures.scale import common_scale, differences, in_units, signed_scale
 from reports.figures.sensitivity import sensitivity_figure, sweeps
 from reports.figures.triangle import uneven_figure
 from reports.reliability.figure import has_panel, reliability_figure
@@ -27,46 +24,48 @@ from reports.reliability.scores import noise_rules
 from reports.results import Results, System
 from reports.routing import noise_rules as routed_under
 from reports.sources import Sources
-from reports.surface import Surfaces
 from reports.tables.robustness import table_name
-from reports.views import SELECTIONS, view
+from reports.views import view
 from reports.web.page import Picture
 
 
-def without_intervals(everything: Sources) -> list[Job]:
+def without_intervals(everything: Sources, look: Look = PAGE) -> list[Job]:
     """Figures that no table shares a computation with, to be begun first."""
-    sources = everything.compared
+    results = everything.compared.results
     return [
-        partial(landscape_figures, sources, metric, variant, in_units(found, metric))
-        for (metric, *variant), found in sources.answers.surfaces.items()
+        partial(landscape_figures, everything.compared, metric, (noise, missing), look)
+        for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
+        for metric in look.shown_metrics(results)
     ]
 
 
-def with_intervals(everything: Sources) -> list[Job]:
+def with_intervals(everything: Sources, look: Look = PAGE) -> list[Job]:
     """Figures with intervals: the terms that the tables made before them are shared."""
     sources = everything.compared
     results = sources.results
+    shown = results.only(look.shown_systems(results))
     curves = [
-        partial(degradation_figures, sources, part, training, variant)
+        partial(degradation_figures, sources, part, training, variant, look)
         for variant in results.variants("grid", "noise_rule", "missing_rule")
-        for training, part in curve_groups(results)
+        for training, part in curve_groups(shown)
     ]
     panels = [
-        partial(reliability_figures, everything, system, rule)
+        partial(reliability_figures, everything, system, rule, look)
         for rule in noise_rules(results)
-        for system in has_panel(results)
+        for system in has_panel(shown)
     ]
     return [
         *curves,
-        partial(uneven_figures, sources),
-        partial(sensitivity_figures, everything),
-        partial(routing_figures, sources),
+        partial(uneven_figures, sources, look),
+        partial(sensitivity_figures, everything, look),
+        partial(routing_figures, sources, look),
         *panels,
+        partial(glance_figures, sources, look),
     ]
 
 
 def landscape_figures(
-    sources: Sources, metric: str, variant: Sequence[str], found: Surfaces
+    sources: Sources, metric: str, variant: tuple[str, str], look: Look = PAGE
 ) -> Iterable[Drawn]:
     """Figures 3 and 6, and every model's difference to the reference's.
 
@@ -74,27 +73,49 @@ def landscape_figures(
         sources: the systems.
         metric: what is shown.
         variant: (noise rule, missing rule) of the grid.
-        found: the surfaces.
+        look: which systems are shown, and how.
     """
-    results, reference, shown = sources.results, sources.paper.reference, view(metric).title
-    title = f"Figures 3 and 6: reliability landscapes, {shown}"
-    name = table_name("figures3-6-landscapes", *variant, shown)
-    headline = metric == SELECTIONS[results.task].grid[0]
-    scale = common_scale(metric, found, sources.floors)
+    results, reference, shown = sources.results, sources.paper.reference, view(metric)
+    every = in_units(sources.answers.surface(metric, *variant), metric)
+    wanted = look.shown_systems(results)
+    have = [system for system, _ in every if system in wanted]
+    kept = look.best(have, sources.answers, metric)
+    found = [(system, one) for system, one in every if system in kept]
+    if not found:
+        return
+    few = _few(len(found), len(every), sources)
+    title = f"Figures 3 and 6: reliability landscapes, {shown.title}"
+    name = table_name("figures3-6-landscapes", *variant, shown.title)
+    headline = metric == look.shown_metrics(results)[0]
+    scale = common_scale(metric, found, sources.floors, lines_for(len(found), look))
     yield (
-        Picture(name, title, LANDSCAPE_CAPTION, headline),
-        combined_figure(results, found, scale),
+        Picture(name, title, (*few, said.LANDSCAPE), alt.landscapes(found, shown), headline),
+        combined_figure(results, found, scale, look=look),
     )
-    beyond = differences(found, reference)
+    beyond = [pair for pair in differences(every, reference) if pair[0] in kept]
     if beyond:
         title = f"Difference to {reference}"
-        name = table_name("figures3-6-difference", *variant, shown)
-        picture = Picture(name, f"{title}: {shown}", DIFFERENCE_CAPTION)
-        yield picture, combined_figure(results, beyond, signed_scale(metric, beyond), title)
+        name = table_name("figures3-6-difference", *variant, shown.title)
+        caption = (*few, said.DIFFERENCE)
+        words = alt.landscapes(beyond, shown, f"minus {reference}")
+        picture = Picture(name, f"{title}: {shown.title}", caption, words)
+        scale = signed_scale(metric, beyond, lines_for(len(beyond), look))
+        yield picture, combined_figure(results, beyond, scale, title, look)
+
+
+def _few(shown: int, every: int, sources: Sources) -> tuple[str, ...]:
+    """Where not all systems are on a figure, which are."""
+    if shown == every:
+        return ()
+    by = sources.results.overview[-1].title
+    return (
+        f"{shown} of {every} systems: the best by {by}, or those asked for with --models; the page "
+        "has the landscapes and numbers of all.",
+    )
 
 
 def degradation_figures(
-    sources: Sources, part: Results, training: str, variant: tuple[str, ...]
+    sources: Sources, part: Results, training: str, variant: tuple[str, ...], look: Look = PAGE
 ) -> Iterable[Drawn]:
     """The curves of some systems along λ and along η.
 
@@ -103,96 +124,90 @@ def degradation_figures(
         part: the systems.
         training: what they share; empty where they are all.
         variant: (noise rule, missing rule).
+        look: which systems and metrics are shown, and how.
     """
     name = table_name("degradation", *variant, *([training] if training else []))
     title = f"Degradation curves{': ' if training else ''}{training}"
+    metrics = look.shown_metrics(part)
+    kept = look.best(part.systems, sources.answers, metrics[0], MOST_CURVES)
+    caption = (*_few(len(kept), len(part.systems), sources), said.CURVES)
+    words = alt.curves(sources.answers, kept, part, metrics, variant)
     yield (
-        Picture(name, title, CURVES_CAPTION),
-        curves_figure(sources.answers, part, *variant),
+        Picture(name, title, caption, words),
+        curves_figure(sources.answers, part.only(kept), *variant, metrics, look),
     )
 
 
-def uneven_figures(sources: Sources) -> Iterable[Drawn]:
+def uneven_figures(sources: Sources, look: Look = PAGE) -> Iterable[Drawn]:
     """The triangle of uneven sensors for each headline metric."""
-    for metric in SELECTIONS[sources.results.task].grid:
-        drawn = uneven_figure(sources.results, metric)
+    results = sources.results
+    every = look.shown_systems(results)
+    for metric in look.shown_metrics(results):
+        kept = look.best(every, sources.answers, metric)
+        drawn = uneven_figure(results, metric, kept, look)
         if drawn is not None:
-            shown = view(metric).title
-            name = table_name("uneven-sensors", shown)
-            yield Picture(name, f"Uneven sensors: {shown}", UNEVEN_CAPTION), drawn
+            shown = view(metric)
+            name = table_name("uneven-sensors", shown.title)
+            caption = (*_few(len(kept), len(results.systems), sources), said.UNEVEN)
+            words = (
+                f"{shown.unit} of {', '.join(s.label for s in kept)} where on average one modality "
+                "is lost, always the same or now one and now another; the numbers are in the table "
+                "of uneven sensors."
+            )
+            yield Picture(name, f"Uneven sensors: {shown.title}", caption, words), drawn
 
 
-def sensitivity_figures(everything: Sources) -> Iterable[Drawn]:
+def sensitivity_figures(everything: Sources, look: Look = PAGE) -> Iterable[Drawn]:
     """Figure 4, and the same of any other number of the settings that was varied."""
     results = everything.results
     third = results.variants("III", "noise_rule", "missing_rule", "joint")
-    for sweep in sweeps(results):
+    shown = look.shown_systems(results)
+    for sweep in (one for one in sweeps(results) if one.plain in shown):
         base = "figure4-active-experts" if sweep.name == "topk" else f"settings-{slug(sweep.name)}"
         for variant in third or [()]:
             name = table_name(base, *variant, sweep.plain.key)
             title = f"Sensitivity to {sweep.name}: {sweep.plain.label}"
-            picture = Picture(name, title, SENSITIVITY_CAPTION)
-            yield picture, sensitivity_figure(everything, sweep, variant)
+            values = ", ".join(f"{value:g}" for value in sweep.systems)
+            words = (
+                f"{sweep.plain.label} with {sweep.name} at {values}: clean test and Protocol III; "
+                "the numbers are in the table of settings."
+            )
+            picture = Picture(name, title, (said.SENSITIVITY,), words)
+            yield picture, sensitivity_figure(everything, sweep, variant, look)
 
 
-def routing_figures(sources: Sources) -> Iterable[Drawn]:
+def routing_figures(sources: Sources, look: Look = PAGE) -> Iterable[Drawn]:
     """Figure 5 for each system that routes, and each noise rule."""
     results = sources.results
     for rule in routed_under(results):
-        for system in results.systems:
-            drawn = routing_figure(sources, system, rule)
+        for system in look.shown_systems(results):
+            drawn = routing_figure(sources, system, rule, look)
             if drawn is not None:
                 name = table_name("figure5-routing", rule, system.key)
-                yield Picture(name, f"Routing: {system.label}", ROUTING_CAPTION), drawn
+                words = alt.routing(sources, system, rule)
+                picture = Picture(name, f"Routing: {system.label}", (said.ROUTING,), words)
+                yield picture, drawn
 
 
-def reliability_figures(everything: Sources, system: System, noise_rule: str) -> Iterable[Drawn]:
+def reliability_figures(
+    everything: Sources, system: System, noise_rule: str, look: Look = PAGE
+) -> Iterable[Drawn]:
     """The reliability panel of one system; nothing where its runs allow none."""
-    drawn = reliability_figure(everything, system, noise_rule)
+    drawn = reliability_figure(everything, system, noise_rule, look)
     if drawn is not None:
         name = table_name("reliability", noise_rule, system.key)
-        yield Picture(name, f"Reliability: {system.label}", RELIABILITY_CAPTION), drawn
+        words = (
+            f"What {system.label} says of the quality of its input, panel by panel; the numbers "
+            "are in the tables of the mechanism."
+        )
+        title = f"Reliability: {system.label}"
+        yield Picture(name, title, (said.RELIABILITY,), words), drawn
 
 
-LANDSCAPE_CAPTION = (
-    "Mean over seeds at noise intensity λ and missing rate η. Along η the values are exact at "
-    "every rate (the expectation over what is missing); along λ they are exact at 0, 0.1, …, 0.7 "
-    "and interpolated between (monotone cubic). The star is at λ = 0.3, η = 0.2. All systems "
-    "share one colour scale for each metric; bright is good. A dashed line, where there is one, "
-    "is where the system is only as good as the best constant prediction."
-)
-DIFFERENCE_CAPTION = (
-    "The system's mean minus that of the reference model under the same training, at each (λ, η). "
-    "Purple: better than the reference; orange: worse; the thick line is no difference. Whether a "
-    "difference is more than chance is in the tables of paired differences."
-)
-UNEVEN_CAPTION = (
-    "Every point is a set of missing rates (η_t, η_a, η_v) that sums to 1, so on average one "
-    "modality is lost: at a corner always the same one, in the middle each as often. Without "
-    "noise. The values are exact expectations over what is missing, means over seeds; between "
-    "points the colour is interpolated. All systems share one colour scale; bright is good."
-)
-SENSITIVITY_CAPTION = (
-    "Means over seeds; bars are 95 % intervals, points the single seeds. Every other setting is "
-    f"the preset's. {captions.INTERVAL_OF}"
-)
-ROUTING_CAPTION = (
-    "The mean routing weight of each expert (across) for each modality, under conditions of the "
-    "input (down); a row sums to 1. One training, the first seed: experts have no order that two "
-    "trainings share. A missing modality reaches the router as zeros."
-)
-RELIABILITY_CAPTION = (
-    "Scores under noise: r_m with everything available. Scores by availability: without noise, "
-    "over the subsets that have modality m and those that lack it. Risk–coverage: the error of "
-    "the samples that are kept as the least certain by the log-variance are refused, beside the "
-    "best possible and a random order. Calibration: ten bins of equal weight for each seed; on "
-    "the dotted line predicted and observed error agree. Gate on − off: against the same model "
-    "trained without the gate, where there is one; purple is where the gate helps, and a sign "
-    "stands where a 95 % band over all cells at once excludes zero for new test samples and new "
-    "trainings (never with fewer than three seeds)."
-)
-CURVES_CAPTION = (
-    "Left: noise intensity λ with nothing missing. Right: missing rate η without noise (the "
-    "expectation over what is missing). Lines are means over seeds, bars 95 % intervals, "
-    f"the dotted line is the best constant prediction. {captions.INTERVAL_OF}"
-)
+def glance_figures(sources: Sources, look: Look = PAGE) -> Iterable[Drawn]:
+    """What a clean score hides: one picture for who sees only one."""
+    metric = look.shown_metrics(sources.results)[0]
+    glance = glance_of(sources.answers, look.shown_systems(sources.results), metric)
+    if glance is not None:
+        picture = Picture("at-a-glance", "At a glance", (said.GLANCE,), glance.words)
+        yield picture, glance_figure(sources, glance, look)

@@ -37,20 +37,21 @@ def noise_rules(results: Results) -> list[str]:
     return rules or sorted({rule for (rule,) in results.variants("grid", "noise_rule")})
 
 
-def first_routed(system: System) -> RunRecord | None:
-    """The first seed's run with routing: experts have no order that two trainings share."""
-    return next((r for r in system.records if r.table.routing is not None), None)
+def routed(system: System) -> list[RunRecord]:
+    """The runs with routing. Each is read alone: experts have no order that two trainings share."""
+    return [record for record in system.records if record.table.routing is not None]
 
 
 def routings(results: Results) -> Found:
-    """The mean routing weight of each expert for each modality, in every context that was run."""
+    """The mean routing weight of each expert of each run for each modality, in every context."""
     found: Found = {}
     for system in results.systems:
-        record = first_routed(system)
-        for rule in noise_rules(results) if record else ():
+        runs = routed(system)
+        for rule in noise_rules(results) if runs else ():
             for question in contexts(results.present, rule).values():
-                if record and covers(record.table, [question]):
-                    found |= _weights(system, record, question)
+                for record in runs:
+                    if covers(record.table, [question]):
+                        found |= _weights(system, record, question)
     return found
 
 
@@ -60,21 +61,24 @@ def _weights(system: System, record: RunRecord, question: Question) -> Found:
     rows, weights = row_weights(table.index, table.present, question)
     mean = np.tensordot(weights, table.routing[rows], axes=1).astype(np.float64)
     return {
-        _key(system, question, m, expert): answer([weight], seeds, (np.nan, np.nan))
+        _key(system, question, m, expert, record.spec.seed): answer(
+            [weight], seeds, (np.nan, np.nan)
+        )
         for m in table.present
         for expert, weight in enumerate(mean[MODALITIES.index(m)].tolist())
     }
 
 
 def experts(
-    known: Mapping[Key, Answer], system: System, question: Question, modality: Modality
+    known: Mapping[Key, Answer], system: System, question: Question, modality: Modality, seed: int
 ) -> list[float]:
     """The weights of a modality's experts in a context; empty where there are none."""
     found: list[float] = []
-    while one := known.get(_key(system, question, modality, len(found))):
+    while one := known.get(_key(system, question, modality, len(found), seed)):
         found.append(one.value)
     return found
 
 
-def _key(system: System, question: Question, modality: Modality, expert: int) -> Key:
-    return Key(system.key, (question,), f"routing_{modality}", f"Expert {expert + 1}")
+def _key(system: System, question: Question, modality: Modality, expert: int, seed: int) -> Key:
+    quantity = f"Expert {expert + 1}, seed {seed}"
+    return Key(system.key, (question,), f"routing_{modality}", quantity)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES
+from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from protocols.conditions import LEVELS
 from protocols.modalities import Task
 
@@ -133,4 +133,9 @@ SELECTIONS: Mapping[Task, Selection] = {
         grid=("acc",),
     ),
 }
-"""Task -> what is shown where. The first metric of ``grid`` is the landscape's headline."""
+"""Task -> what is shown where."""
+
+
+def headlines(task: Task) -> tuple[str, ...]:
+    """The metrics of landscapes and leaderboards; the one that selects checkpoints leads."""
+    return tuple(sorted(SELECTIONS[task].grid, key=lambda metric: metric != PRIMARY[task]))

@@ -161,8 +161,8 @@ KINDS = {
     "floor": ["floor"],
     "published": ["published"],
 }
-NOT_ANSWERED = ("Needed", "(λ, η)", "(λ, η) → (λ, η)")
-"""Columns of thresholds and of conditions, which are keys of the frame."""
+NOT_ANSWERED = ("Needed", "(λ, η)", "(λ, η) → (λ, η)", "Training", "Parameters")
+"""Columns of thresholds, of conditions, which are keys of the frame, and of facts of a system."""
 
 
 def printed(table: Table) -> Iterator[tuple[Row, str, Cell]]:
@@ -179,6 +179,8 @@ def name_of(table: Table, row: Row) -> str:
     """The system that a row is about; a grid and the verdicts say it elsewhere."""
     if table.name.startswith("table8") and row.kind == "measured":
         return table.title.removeprefix("Table 8: λ×η grid of ").rpartition(":")[0]
+    if table.name.startswith("leaderboard") and row.kind == "measured":
+        return f"{row.label} · {row.cells[0].text}"
     return row.section if table.name.startswith("reliability-verdicts") else row.label
 
 

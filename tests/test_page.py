@@ -8,12 +8,14 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
 from benchmark.records import METRICS, RunStore
 from reports.build import ReportPaths, build
 from reports.web.leaderboard import leaderboard_tables
+from reports.web.page import is_elsewhere
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -75,7 +77,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
     store.prepare()
     for model, error in (("alpha", 0.5), ("beta", 0.8)):
         for seed in (1, 2):
-            add(store, make_spec(model, seed=seed), make_table(LABEL, off_by(error)))
+            facts = {"parameters": 1_399_170} if model == "alpha" else {}
+            add(store, make_spec(model, seed=seed), make_table(LABEL, off_by(error)), **facts)
     out = tmp_path_factory.mktemp("out")
     (paths,) = build(store, None, out, dict(map(address, (1, 2))))
     return paths
@@ -135,8 +138,10 @@ def test_its_numbers_are_those_of_the_records(built: ReportPaths) -> None:
     root = tree(built)
     head, alpha, beta = rows(by_id(root, "leaderboard-mae"))
     assert head == [
-        "Model · training",
+        "Model",
         "Seeds",
+        "Training",
+        "Parameters",
         "Clean test",
         "Protocol I, fixed",
         "Protocol I, random",
@@ -145,20 +150,24 @@ def test_its_numbers_are_those_of_the_records(built: ReportPaths) -> None:
         "Grid mean",
     ]
     # Of the 7 non-empty subsets 3 lack two modalities and 3 lack one: 0.9 / 7 more.
-    assert alpha[:2] == ["Alpha · clean", "2"]
-    assert alpha[2:6] == [f"{x:.3f} ± 0.000" for x in (0.5, 0.629, 0.62, 0.5)]
-    assert alpha[7] == "0.605 ± 0.000"
-    assert beta[2] == "0.800 ± 0.000"
+    assert alpha[:4] == ["Alpha", "2", "clean", "1.40 M"]
+    assert alpha[4:8] == [f"{x:.3f} ± 0.000" for x in (0.5, 0.629, 0.62, 0.5)]
+    assert alpha[9] == "0.605 ± 0.000"
+    assert beta[3:5] == ["–", "0.800 ± 0.000"]
     board = by_id(root, "board-seed-a1-mae")
     said = [square.attrs["data-more"] for square in board.all("i")]
     assert len(said) == 2 * 64
-    assert said[0] == "λ = 0, η = 0.7: MAE 0.710 ± 0.000"
-    assert said[63] == "λ = 0.7, η = 0: MAE 0.500 ± 0.000"
-    assert "λ = 0.3, η = 0.2: MAE 0.560 ± 0.000" in said
-    assert len([s for s in board.all("i") if s.attrs.get("class") == "star"]) == 2
-    colours = [square.attrs["style"] for square in board.all("i")]
-    assert colours[63] == "background:#fde725"  # viridis' brightest: the best of all
-    assert colours[64 + 0] == "background:#440154"  # and its darkest: the worst
+    assert said[0] == "0.710 ± 0.000"  # λ = 0, η = 0.7
+    assert said[63] == "0.500 ± 0.000"  # λ = 0.7, η = 0
+    assert said[8 * 5 + 3] == "0.560 ± 0.000"  # λ = 0.3, η = 0.2
+    alts = [node.attrs["aria-label"] for node in board.all("div") if "aria-label" in node.attrs]
+    assert "Alpha · clean, MAE: 0.500 at λ 0, η 0" in alts[0]
+    assert "0.710 at λ 0, η 0.7" in alts[0]
+    shades = [square.attrs["class"].split() for square in board.all("i")]
+    assert [place for place, names in enumerate(shades) if "star" in names] == [43, 64 + 43]
+    style = " ".join(node.whole for node in root.all("style"))
+    assert f".{shades[63][0]}{{background:#fde725}}" in style  # viridis' brightest: the best
+    assert f".{shades[64][0]}{{background:#440154}}" in style  # and its darkest: the worst
 
 
 def test_the_leaderboard_begins_with_the_best_and_ends_with_the_missing(store: RunStore) -> None:
@@ -173,7 +182,7 @@ def test_the_leaderboard_begins_with_the_best_and_ends_with_the_missing(store: R
 def test_hovering_tells_more_digits_seeds_and_interval(built: ReportPaths) -> None:
     root = tree(built)
     more = {cell.attrs.get("data-more") for cell in by_id(root, "leaderboard-mae").all("td")}
-    assert "0.50000 ± 0.00000; 2 seeds" in more
+    assert "0.50000 ± 0.00000; 95 % interval 0.50000 to 0.50000; 2 seeds" in more
     summary = by_id(root, "robustness-summary-seed-a1")
     more = {cell.attrs.get("data-more") for cell in summary.all("td")}
     assert "0.60500 ± 0.00000; 95 % interval 0.60500 to 0.60500; 2 seeds" in more
@@ -182,9 +191,7 @@ def test_hovering_tells_more_digits_seeds_and_interval(built: ReportPaths) -> No
 def test_each_system_leads_to_its_runs(built: ReportPaths) -> None:
     root = tree(built)
     (link,) = {
-        a.attrs["href"]
-        for a in by_id(root, "leaderboard-mae").all("a")
-        if a.whole == "Alpha · clean"
+        a.attrs["href"] for a in by_id(root, "leaderboard-mae").all("a") if a.whole == "Alpha"
     }
     origin = by_id(root, link[1:])
     for record in built.results.systems[0].records:
@@ -208,6 +215,38 @@ def test_the_page_says_what_the_rows_of_a_table_were_made_with(store: RunStore) 
     assert "3 by aaaaaaaaaa on 2026-01-01; 5 by bbbbbbbbbb + changes; 2 out of date" in text
 
 
+def test_what_many_captions_say_is_said_once(built: ReportPaths) -> None:
+    root = tree(built)
+    notes = [note.whole for note in by_id(root, "notes").all("li")]
+    assert len(notes) == len(set(notes))
+    said = [node.whole for node in root.all("p") if node.attrs.get("class") == "caption"]
+    everything = " ".join(said)
+    for table in leaderboard_tables(sources(built.results)):
+        shown = next(p.whole for p in by_id(root, table.name).all("p"))
+        for sentence in table.caption:
+            number = notes.index(sentence) + 1  # both leaderboards say it
+            assert re.search(rf"\b{number}\b", shown.partition("Note")[2])
+            assert sentence not in everything
+
+
+def test_headings_are_in_order_and_headers_have_a_scope(built: ReportPaths) -> None:
+    root = tree(built)
+    levels = [int(n.tag[1]) for n in root.all() if re.fullmatch("h[1-6]", n.tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    heads = [n for n in root.all("th") if "section" not in n.attrs.get("class", "")]
+    assert {n.attrs.get("scope") for n in heads if "colspan" not in n.attrs} == {"col", "row"}
+    for image in root.all("img"):  # it says what is on the picture, not what it is called
+        assert "Alpha · clean" in image.attrs["alt"]
+        assert len(image.attrs["alt"]) > 100
+
+
+def test_addresses_of_this_machine_say_so(built: ReportPaths) -> None:
+    assert "MLflow (on the machine that made this page)" in tree(built).whole
+    assert is_elsewhere("https://mlflow.example.org/#/experiments/1")
+    assert not is_elsewhere("http://localhost:5000/#/experiments/1")
+
+
 def test_what_could_not_be_used_is_on_it(store: RunStore) -> None:
     half = add(store, make_spec("half"), make_table(LABEL, off_by(0.5), protocols=["I"]))
     (half.path / METRICS).unlink()
@@ -225,7 +264,7 @@ def test_hostile_names_stay_text(store: RunStore) -> None:
     assert len(list(root.all("script"))) == 1
     assert all(image.attrs["src"].startswith("data:") for image in root.all("img"))
     labels = {row[0] for row in rows(by_id(root, "leaderboard-mae"))}
-    assert f"{HOSTILE} · clean" in labels
+    assert HOSTILE in labels
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

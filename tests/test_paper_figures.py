@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
+from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from protocols.conditions import at_level
+from reports.build import build
 from reports.figures.curves import MOST_CURVES, curve_groups
-from reports.figures.landscapes import differences, signed_scale
+from reports.figures.glance import glance_of
+from reports.figures.layout import new_figure
+from reports.figures.look import Look, suffixes_of, width_of
+from reports.figures.scale import differences, signed_scale
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
-from reports.pictures import routing_figures, sensitivity_figures, without_intervals
+from reports.pictures import (
+    routing_figures,
+    sensitivity_figures,
+    with_intervals,
+    without_intervals,
+)
+from reports.reliability.figure import _scores_axis
 from reports.routing import contexts, experts, routings
+from reports.sources import Sources
 from reports.surface import surfaces
+from reports.web.page import Picture
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 QAMOE = {"topk": 3, "ablation": "none"}
@@ -41,7 +59,7 @@ def test_the_difference_is_taken_under_the_same_training(store: RunStore) -> Non
         names = [picture.name for job in jobs for picture, _ in job()]
     assert names == [
         f"figures3-6-{what}-seed-a1-{metric}"
-        for metric in ("acc7", "mae")
+        for metric in ("mae", "acc7")  # the one that selects leads
         for what in ("landscapes", "difference")
     ]
 
@@ -90,10 +108,10 @@ def test_routing_is_read_by_context_and_averaged_over_draws(store: RunStore) -> 
     assert list(asked)[:4] == ["clean", "noise λ = 0.3", "noise λ = 0.7", "text missing"]
     assert len(found) == 3 * 9 * 3
     clean, noisy = asked["clean"], asked["noise λ = 0.7"]
-    assert experts(found, qamoe, clean, "text") == pytest.approx([0, 0, 1], abs=1e-6)
-    assert experts(found, qamoe, noisy, "text") == pytest.approx([0.7, 0.05, 0.25], abs=1e-6)
-    assert experts(found, qamoe, noisy, "audio") == pytest.approx([0.25, 0.05, 0.7], abs=1e-6)
-    assert experts(found, alpha, clean, "text") == []
+    assert experts(found, qamoe, clean, "text", 1) == pytest.approx([0, 0, 1], abs=1e-6)
+    assert experts(found, qamoe, noisy, "text", 1) == pytest.approx([0.7, 0.05, 0.25], abs=1e-6)
+    assert experts(found, qamoe, noisy, "audio", 1) == pytest.approx([0.25, 0.05, 0.7], abs=1e-6)
+    assert experts(found, alpha, clean, "text", 1) == []
 
 
 def test_contexts_of_two_modalities() -> None:
@@ -123,3 +141,129 @@ def test_many_systems_get_a_figure_for_each_training(store: RunStore) -> None:
     groups = curve_groups(one(store))
     assert {name: len(part.systems) for name, part in groups} == {"clean": 6, "spectrum": 1}
     assert set(groups[1][1].frame["regime"]) == {"spectrum"}
+
+
+def few(store: RunStore, count: int = 10) -> Sources:
+    """So many models; each is off by a tenth more than the one before."""
+    for place in range(count):
+        name = f"model{place}" if place else "qamoe"
+        facts = {"floors": {"mean": 0.2, "median": 0.1}}
+        add(store, make_spec(name), make_table(LABEL, off_by(0.3 + 0.1 * place)), **facts)
+    return sources(one(store))
+
+
+def drawn_with(everything: Sources, look: Look) -> dict[str, tuple[Picture, Figure]]:
+    with drawing(look.width):
+        jobs = [*without_intervals(everything, look), *with_intervals(everything, look)]
+        return {p.name: (p, figure) for job in jobs for p, figure in job()}
+
+
+@pytest.mark.parametrize("width", ["column", "text", "4.5"])
+def test_a_figure_for_a_width_has_it_and_no_small_letters(store: RunStore, width: str) -> None:
+    add(store, make_spec("qamoe", "spectrum"), routed_table())
+    look = Look(width_of(width), titles=False)
+    found = drawn_with(few(store, 5), look)
+    assert {name.partition("-")[0] for name in found} >= {"figures3", "degradation", "figure5"}
+    for name, (_, figure) in found.items():
+        assert figure.get_figwidth() == look.width
+        texts = [text for text in figure.findobj(Text) if text.get_text().strip()]
+        assert min(text.get_fontsize() for text in texts) >= 7, name
+        with drawing(look.width):
+            figure.canvas.draw()
+        for text in texts:
+            if text.get_visible() and text.get_clip_box() is None:
+                box = text.get_window_extent()
+                room = 0.02 * figure.dpi
+                assert box.x0 >= -room, (name, text.get_text())
+                assert box.x1 <= figure.bbox.x1 + room, (name, text.get_text())
+
+
+def test_names_of_neighbouring_axes_do_not_touch(store: RunStore) -> None:
+    for width in (None, 6.3, 3.03):
+        found = drawn_with(few(store, 4), Look(width))
+        _, figure = found["figures3-6-landscapes-seed-a1-mae"]
+        figure.canvas.draw()
+        ticks = [t for t in figure.findobj(Text) if re.fullmatch(r"0(\.\d)?", t.get_text())]
+        boxes = [t.get_window_extent() for t in ticks if t.get_va() == "top"]
+        clear = 0.03 * figure.dpi
+        for place, box in enumerate(boxes):
+            wide = Bbox.from_extents(box.x0 - clear, box.y0, box.x1 + clear, box.y1)
+            beside = [one for one in boxes[place + 1 :] if abs(one.y0 - box.y0) < 1]
+            assert not any(wide.overlaps(other) for other in beside)
+
+
+def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:
+    everything = few(store, 10)
+    picture, figure = drawn_with(everything, Look())["figures3-6-landscapes-seed-a1-mae"]
+    assert "8 of 10 systems" in picture.caption[0]
+    texts = {text.get_text() for text in figure.findobj(Text)}
+    assert {"QA-MoE · clean", "model7 · clean"} <= texts  # off by the least
+    assert not {"model8 · clean", "model9 · clean"} & texts
+    named = drawn_with(everything, Look(models=("MODEL9", "qamoe"), metrics=("Corr",)))
+    picture, figure = named["figures3-6-landscapes-seed-a1-corr"]
+    texts = {text.get_text() for text in figure.findobj(Text)}
+    assert {t for t in texts if t.endswith("clean")} == {"QA-MoE · clean", "model9 · clean"}
+    assert not any("mae" in name for name in named)
+    with pytest.raises(BenchmarkError, match=r"unknown model 'mdel9'.*model9"):
+        drawn_with(everything, Look(models=("mdel9",)))
+    with pytest.raises(BenchmarkError, match="unknown metric 'accuracy'"):
+        drawn_with(everything, Look(metrics=("accuracy",)))
+
+
+def test_the_glance_names_who_is_ahead_where(store: RunStore) -> None:
+    """Alpha is the best on clean input and loses most; Beta is the best over the grid."""
+    steep = make_table(LABEL, lambda c, y: y + 0.1 + 9 * off_by(0.0)(c, 0 * y))
+    add(store, make_spec("alpha"), steep)
+    for model, error in (("beta", 0.2), ("qamoe", 0.3)):
+        add(store, make_spec(model), make_table(LABEL, off_by(error)))
+    results = one(store)
+    found = glance_of(sources(results).answers, results.systems, "mae")
+    assert found is not None
+    assert (found.clean.title, found.grid.title) == ("Alpha", "Beta")
+    assert "Ahead on clean input: Alpha · clean, place 3 of 3 over the grid" in found.finding
+    # 0.1 more for each missing modality, 0.105 on average over η from 0 to 0.7.
+    assert found.ends[found.grid] == pytest.approx((0.2, 0.305), abs=1e-6)
+
+
+def test_curves_stay_where_they_were_measured(store: RunStore) -> None:
+    _, figure = drawn_with(few(store, 5), Look())["degradation-seed-a1"]
+    lines = [line for axis in figure.axes for line in axis.lines if len(line.get_xdata()) == 8]
+    assert len(lines) == 5 * 4
+    for line in lines:
+        np.testing.assert_allclose(np.asarray(line.get_xdata(), float), np.arange(8) / 10)
+
+
+def test_scores_have_the_axis_that_they_need() -> None:
+    with drawing():
+        axis = new_figure(3, 3).add_subplot()
+        axis.plot([0, 1], [0.5, 0.65])
+        _scores_axis(axis)
+        low, high = axis.get_ylim()
+        assert 0.4 < low < 0.5
+        assert 0.65 < high < 0.75
+        axis = new_figure(3, 3).add_subplot()
+        axis.plot([0, 1], [1.0, 1.0])
+        _scores_axis(axis)
+        low, high = axis.get_ylim()
+        assert high == 1
+        assert 0.8 < low <= 0.9
+
+
+def test_files_have_the_formats_asked_for_and_no_type_3_fonts(
+    store: RunStore, tmp_path: Path
+) -> None:
+    few(store, 3)
+    look = Look(width_of("column"), suffixes=suffixes_of(["pdf", "svg"]))
+    (built,) = build(store, None, tmp_path, look=look)
+    assert {path.suffix for path in built.figures} == {".png", ".pdf", ".svg"}
+    for path in built.figures:
+        assert path.stat().st_size > 500
+        if path.suffix == ".pdf":
+            content = path.read_bytes()
+            assert b"/Type3" not in content
+            assert b"/CIDFontType2" in content
+    for wrong in ("wide", "1", "nan", "-3"):
+        with pytest.raises(BenchmarkError, match="--figure-width"):
+            width_of(wrong)
+    with pytest.raises(BenchmarkError, match="unknown figure format 'jpg'"):
+        suffixes_of(["jpg"])

@@ -25,6 +25,7 @@ from protocols.regimes import Regime
 from protocols.settings import AnySettings
 from reports.build import build
 from reports.figures.drawing import Drawn, drawn
+from reports.figures.look import PAGE
 from reports.figures.style import drawing, line_styles
 from reports.pictures import with_intervals, without_intervals
 from reports.results import load
@@ -174,7 +175,7 @@ def test_the_report_is_complete_on_disk(store: RunStore, tmp_path: Path) -> None
     for path in built.figures:
         assert path.read_bytes().startswith(magic[path.suffix])
         assert path.stat().st_size > 5000
-    assert built.headline == tmp_path / "toy/figures/figures3-6-landscapes-seed-a1-acc7.png"
+    assert built.headline == tmp_path / "toy/figures/figures3-6-landscapes-seed-a1-mae.png"
     page = built.index.read_text()
     assert "Synthetic data" in page
     for path in built.figures:
@@ -268,7 +269,7 @@ def test_figures_written_by_children_are_those_written_here(
         with drawing(), drawn(jobs, folder, count) as pictures_of:
             pictures = pictures_of()
         files = sorted(folder.iterdir())
-        assert {p.name for p in files} == {p.name + s for p in pictures for s in p.suffixes}
+        assert {p.name for p in files} == {p.name + s for p in pictures for s in PAGE.suffixes}
         written.append([path.read_bytes() for path in files])
     assert written[0] == written[1]
 

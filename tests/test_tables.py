@@ -152,7 +152,7 @@ def test_html_is_well_formed_and_escaped() -> None:
     checker.feed(page)
     assert checker.open == []
     assert set(checker.widths) == {5}
-    assert "<strong>41.2 ± 0.5</strong>" in page
+    assert "<strong>41.2<small> ± 0.5</small></strong>" in page
     assert "<u>1.000 (n=1)</u>" in page
     assert "<title>&lt;title&gt;</title>" in page
     assert "&lt;all&gt;" in page

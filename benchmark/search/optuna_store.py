@@ -20,6 +20,7 @@ from benchmark.tracking.place import without_password
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.figure import Figure
 
 JOURNAL = "optuna.journal"
 """The default storage: a file of this name in the runs folder, for all of its studies."""
@@ -177,10 +178,23 @@ def draw(study: optuna.Study, folder: Path, objective: str) -> list[Path]:
     for name, plot in drawn.items():
         with plt.rc_context({"figure.figsize": (9, 5), "savefig.bbox": "tight"}):
             plot()
+            if name == "slices":
+                _apart(plt.gcf())
             paths.append(folder / f"{name}.png")
             plt.savefig(paths[-1], dpi=110)
             plt.close("all")
     return paths
+
+
+def _apart(figure: Figure) -> None:
+    """Give every slice the room that its names take, and no more: Optuna sets all in one row."""
+    figure.set_size_inches(max(9.0, 2.2 * len(figure.axes)), 4.5)
+    for axes in figure.axes:
+        axes.tick_params(axis="x", labelrotation=30)
+        for label in axes.get_xticklabels(which="both"):
+            label.set(horizontalalignment="right", rotation_mode="anchor")
+        axes.set_xlabel(axes.get_xlabel().replace(".", ".\n", 1))
+    figure.set_layout_engine("constrained")
 
 
 def _mend(path: Path) -> None:

@@ -14,16 +14,16 @@ from protocols.conditions import LEVELS
 from reports.answers import Answers
 from reports.figures.landscapes import ETA, LAMBDA
 from reports.figures.layout import Frame, Heading, Legend, new_figure
-from reports.figures.style import MUTED, line_styles, subtitle
+from reports.figures.look import PAGE, Look
+from reports.figures.style import MUTED, line_styles, shrink, subtitle
 from reports.results import Results, System
 from reports.tables.robustness import full_name
 from reports.views import SELECTIONS, View, view
 
-_WIDTH = 9.6
-_FLOOR = "best floor"
-_DODGE = 0.05
-"""The width, in λ or η, over which the systems at one level are set side by side."""
+_WIDTH, _NARROW = 9.6, 7.0
+"""Inches: the page's figures, and below what there is little room for words."""
 
+_FLOOR = "best floor"
 MOST_CURVES = 6
 
 
@@ -42,22 +42,34 @@ def curve_groups(results: Results) -> list[tuple[str, Results]]:
     ]
 
 
-def curves_figure(answers: Answers, results: Results, noise_rule: str, missing_rule: str) -> Figure:
+def curves_figure(
+    answers: Answers,
+    results: Results,
+    noise_rule: str,
+    missing_rule: str,
+    metrics: Sequence[str] = (),
+    look: Look = PAGE,
+) -> Figure:
     """A row of panels for each metric: along λ at η = 0, and along η at λ = 0."""
-    metrics = SELECTIONS[results.task].grid
+    metrics = metrics or SELECTIONS[results.task].grid
     full = full_name(results)
+    width = look.width or _WIDTH
+    narrow = width < _NARROW
+    apart = "\n" if narrow else "  "
     paths = (
         (
-            f"{LAMBDA}  (nothing missing)",
+            f"{LAMBDA}{apart}(nothing missing)",
             [Question("II", noise_rule, "", x, 0.0, full) for x in LEVELS],
         ),
-        (f"{ETA}  (no noise)", [Question("I", "", missing_rule, 0.0, x) for x in LEVELS]),
+        (f"{ETA}{apart}(no noise)", [Question("I", "", missing_rule, 0.0, x) for x in LEVELS]),
     )
-    note = " · bar: 95 % interval"
-    head = Heading("Degradation along one axis", subtitle(results, results.systems) + note, _WIDTH)
-    legend = Legend([*(system.label for system in results.systems), _FLOOR], _WIDTH)
-    frame = Frame(0.65, legend.height + 0.45, 0.1, head.band, (0.15, 0.2))
-    figure = new_figure(_WIDTH, frame.below + frame.above + 2.7 * len(metrics))
+    facts = subtitle(results, results.systems) + " · band: 95 % interval"
+    head = Heading("Degradation along one axis", facts, width, look.titles)
+    legend = Legend([*(system.label for system in results.systems), _FLOOR], width)
+    below = legend.height + (0.6 if narrow else 0.45) * shrink()
+    frame = Frame(0.65 * shrink(), below, 0.1, head.band, (0.15, 0.2))
+    height = max(1.1, 0.28 * width) if look.width else 2.7
+    figure = new_figure(width, frame.below + frame.above + height * len(metrics))
     axes = frame.panels(figure, len(metrics), 2, sharex=True, sharey="row")
     for row, metric in zip(axes, metrics, strict=True):
         for axis, (_, questions) in zip(row, paths, strict=True):
@@ -78,21 +90,28 @@ def _panel(
     questions: Sequence[Question],
 ) -> None:
     styles = line_styles(systems)
-    for place, system in enumerate(systems):
+    for system in systems:
         style = styles[system.key]
         found = [answers.get(system, (question,), shown.name) for question in questions]
         known = [one for one in found if one is not None]
         if len(known) == len(questions):
             mean = shown.scale * np.array([one.value for one in known])
-            errors = shown.scale * np.array([one.high for one in known]) - mean
-            levels = np.array(LEVELS) + _DODGE * ((place + 0.5) / len(systems) - 0.5)
-            drawn: dict[str, Any] = {"linewidth": 1.6, "markersize": 4.5, "elinewidth": 0.9}
-            axis.errorbar(levels, mean, errors, label=system.label, **drawn, **style)
+            low, high = (
+                shown.scale * np.array(ends)
+                for ends in zip(*((one.low, one.high) for one in known), strict=True)
+            )
+            axis.fill_between(LEVELS, low, high, color=style["color"], alpha=0.13, linewidth=0)
+            line: dict[str, Any] = {"linewidth": 1.6 * shrink(), "markersize": 4.5 * shrink()}
+            axis.plot(LEVELS, mean, label=system.label, **line, **style)
     best = max if shown.higher_is_better else min
     if answers.floors:
         value = best(floor.metrics[shown.name] for floor in answers.floors) * shown.scale
         axis.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (1, 2)), label=_FLOOR)
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_xticks(np.array(LEVELS))
+    width = axis.get_position().width * axis.figure.get_figwidth()
+    axis.set_xticks(
+        np.array(LEVELS),
+        [f"{x:g}" if width > 2 or i % 2 == 0 else "" for i, x in enumerate(LEVELS)],
+    )
     axis.margins(x=0.02)

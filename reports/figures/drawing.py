@@ -20,7 +20,8 @@ from typing import Any
 import matplotlib.backends.backend_pdf  # noqa: F401  # once, not in every child
 from matplotlib.figure import Figure
 
-from reports.figures.style import DPI
+from reports.figures.look import PAGE, Look
+from reports.figures.style import DPI, PRINT_DPI
 from reports.web.page import Picture
 
 Drawn = tuple[Picture, Figure]
@@ -33,7 +34,7 @@ _GIVE_WAY = 5
 
 @contextmanager
 def drawn(
-    jobs: Sequence[Job], folder: Path, processes: int | None = None
+    jobs: Sequence[Job], folder: Path, processes: int | None = None, look: Look = PAGE
 ) -> Iterator[Callable[[], list[Picture]]]:
     """Begin to draw; other work may be done meanwhile.
 
@@ -42,6 +43,7 @@ def drawn(
         folder: where the files go.
         processes: at a time; by default one for each core that this process may use, and none but
             this one where the system has no ``fork``.
+        look: the formats of the files, and whether they are for a screen or for print.
 
     Yields:
         What waits for the figures and says their places in the report, in the jobs' order. It
@@ -49,17 +51,17 @@ def drawn(
     """
     count = min(_cores() if processes is None else processes, len(jobs))
     if count < 2:
-        yield lambda: [picture for job in jobs for picture in _draw(job, folder)]
+        yield lambda: [picture for job in jobs for picture in _draw(job, folder, look)]
         return
     with ProcessPoolExecutor(
-        count, multiprocessing.get_context("fork"), _inherit, (jobs, folder)
+        count, multiprocessing.get_context("fork"), _inherit, (jobs, folder, look)
     ) as pool:
         pending = [pool.submit(_draw_inherited, place) for place in range(len(jobs))]
 
         def wait() -> list[Picture]:
             found: list[Picture] = []
             for job, one in zip(jobs, pending, strict=True):
-                found += _result(one, job, folder)
+                found += _result(one, job, folder, look)
             return found
 
         try:
@@ -68,42 +70,46 @@ def drawn(
             pool.shutdown(cancel_futures=True)  # after an error nobody looks at the rest
 
 
-def _result(pending: Future[list[Picture]], job: Job, folder: Path) -> list[Picture]:
+def _result(pending: Future[list[Picture]], job: Job, folder: Path, look: Look) -> list[Picture]:
     try:
         return pending.result()
     except BrokenProcessPool:  # killed, for its memory say: this process has time for it now
-        return _draw(job, folder)
+        return _draw(job, folder, look)
 
 
-_inherited: tuple[Sequence[Job], Path]
+_inherited: tuple[Sequence[Job], Path, Look]
 
 
-def _inherit(jobs: Sequence[Job], folder: Path) -> None:
+def _inherit(jobs: Sequence[Job], folder: Path, look: Look) -> None:
     global _inherited  # a task is sent as a number, as a job cannot be
-    _inherited = (jobs, folder)
+    _inherited = (jobs, folder, look)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     os.nice(_GIVE_WAY)
 
 
 def _draw_inherited(place: int) -> list[Picture]:
-    jobs, folder = _inherited
-    return _draw(jobs[place], folder)
+    jobs, folder, look = _inherited
+    return _draw(jobs[place], folder, look)
 
 
-def _draw(job: Job, folder: Path) -> list[Picture]:
+def _draw(job: Job, folder: Path, look: Look) -> list[Picture]:
     """Draw and write a job's figures. Raises OSError where that cannot be."""
     pictures = []
     for picture, figure in job():
-        for suffix in picture.suffixes:
-            # Without a date the same records give the same file.
-            options: dict[str, Any] = (
-                {"metadata": {"CreationDate": None}}
-                if suffix == ".pdf"
-                else {"dpi": DPI, "pil_kwargs": {"compress_level": 3}}  # half the time
-            )
-            figure.savefig(folder / f"{picture.name}{suffix}", **options)
+        for suffix in look.suffixes:
+            figure.savefig(folder / f"{picture.name}{suffix}", **_options(suffix, look))
         pictures.append(picture)
     return pictures
+
+
+def _options(suffix: str, look: Look) -> dict[str, Any]:
+    """How a file is written. Without a date the same records give the same file."""
+    if suffix == ".pdf":
+        return {"metadata": {"CreationDate": None}}
+    if suffix == ".svg":
+        return {"metadata": {"Date": None}}
+    dpi = DPI if look.width is None else PRINT_DPI
+    return {"dpi": dpi, "pil_kwargs": {"compress_level": 3}}  # which takes half the time
 
 
 def _cores() -> int:

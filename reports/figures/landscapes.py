@@ -10,20 +10,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
 from protocols.conditions import LEVELS
 from reports.figures.layout import Heading, axes_at, inches, new_figure
-from reports.figures.style import INK, MUTED, colour_map, subtitle
-from reports.floors import Floor
+from reports.figures.look import PAGE, Look
+from reports.figures.scale import MANY_LINES, Scale
+from reports.figures.style import INK, MUTED, points, shrink, subtitle
 from reports.results import Results
 from reports.surface import Landscape, Surfaces
-from reports.views import View, view
 
 STAR = (0.3, 0.2)
 """(λ, η) of the star in the paper's figures."""
@@ -31,9 +29,12 @@ STAR = (0.3, 0.2)
 LAMBDA, ETA = "noise intensity λ", "missing rate η"
 _FLOOR_INK = "#ffb000"  # light, as floors lie where the colours are dark; dashed for greyscale
 _FLOOR_LINE: dict[str, Any] = {"linewidths": 1.6, "linestyles": [(0, (3, 1.5))]}
-_FILLED, _LINES, _FINE = 32, 8, 57
-_SIDE, _LEFT, _BELOW, _TITLE = 2.45, 0.62, 0.5, 0.28
-"""Inches: a panel, what stands left of it, below it, and a line of title above it."""
+_FINE = 57
+_SIDE, _GAP, _LEFT, _BELOW, _TITLE = 2.45, 0.3, 0.62, 0.5, 0.2
+"""Inches: a panel, what stands between two, left of the first, below, and a line of title."""
+
+_LEAST_SIDE, _SMALL, _COLUMNS = 0.78, 1.8, 4
+"""Inches: a panel is no smaller, and a smaller one has fewer lines and ticks; panels in a row."""
 
 _BORDER_ROOM, _LABEL_ROOM, _BESIDE = 0.16, 0.3, 0.32
 """Inches from a contour's label to the border and to another label; the star's number beside it."""
@@ -44,131 +45,88 @@ _LOW, _HIGH = LEVELS[0], LEVELS[-1]
 
 
 @dataclass(frozen=True)
-class Scale:
-    """One scale for every landscape of a data set and metric.
+class Sheet:
+    """Where the panels of a figure of some width stand, in inches."""
 
-    Attributes:
-        shown: the metric.
-        filled: the edges of the colour steps.
-        lines: the contour lines, each with a label.
-        floor: the value of the best constant prediction; None where there is none.
-        signed: whether the values are differences, and the scale is symmetric about zero.
-    """
+    width: float
+    columns: int
+    side: float
+    left: float
+    gap: float
 
-    shown: View
-    filled: np.ndarray
-    lines: np.ndarray
-    floor: float | None
-    signed: bool = False
-
-    @property
-    def colours(self) -> Colormap:
-        """Bright is good; of differences, one hue is better and the other worse."""
-        return colour_map(self.shown.higher_is_better, self.signed)
-
-    @property
-    def ink(self) -> str:
-        """The colour of lines and labels: light on the dark map, dark on that of differences."""
-        return INK if self.signed else "white"
-
-    def value(self, value: float) -> str:
-        """A value as it is written on a landscape."""
-        text = f"{value:{'+' if self.signed else ''}.{self.shown.decimals}f}"
-        return text.replace("-", "−")
-
-    def label(self, level: float) -> str:
-        """A contour line's label, with as many decimals as the distance to the next line needs."""
-        step = float(self.lines[1] - self.lines[0])
-        decimals = next(d for d in range(8) if abs(round(step, d) - step) < 1e-9)
-        if self.signed and abs(level) < 1e-9:
-            return "0"
-        return f"{level:{'+' if self.signed else ''}.{decimals}f}".replace("-", "−")
-
-    @property
-    def floor_is_on_it(self) -> bool:
-        """Whether some landscape may reach the floor."""
-        return self.floor is not None and self.filled[0] <= self.floor <= self.filled[-1]
+    @staticmethod
+    def of(count: int, look: Look, signed: bool) -> Sheet:
+        """As many panels in a row as there is room for, as large as there is room for."""
+        left, gap, bar = (x * shrink() for x in (_LEFT, _GAP, 0.97 if signed else 0.75))
+        columns = min(_COLUMNS, count)
+        if look.width is None:
+            width = left + columns * _SIDE + (columns - 1) * gap + bar
+            return Sheet(width, columns, _SIDE, left, gap)
+        gap *= 0.6  # small panels have no last tick whose name could touch the next panel's first
+        room = look.width - left - bar + gap
+        columns = max(1, min(columns, int(room / (_LEAST_SIDE + gap))))
+        return Sheet(look.width, columns, min(_SIDE, room / columns - gap), left, gap)
 
 
-def in_units(found: Surfaces, metric: str) -> Surfaces:
-    """The landscapes in the metric's printed unit."""
-    scale = view(metric).scale
-    return [(s, Landscape(one.intensities, one.rates, one.values * scale)) for s, one in found]
-
-
-def common_scale(metric: str, found: Surfaces, floors: Sequence[Floor]) -> Scale:
-    """The scale that holds every surface."""
-    shown = view(metric)
-    values = np.concatenate([one.values.ravel() for _, one in found])
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-9:  # a model that ignores its input: keep a scale with some width
-        low, high = low - 0.5 * shown.scale / 100, high + 0.5 * shown.scale / 100
-    steps = [1, 2, 2.5, 5, 10]
-    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(low, high))
-    lines = np.array(MaxNLocator(_LINES, steps=steps).tick_values(low, high))
-    constants = [floor.metrics[metric] * shown.scale for floor in floors]
-    best = max if shown.higher_is_better else min
-    return Scale(shown, filled, lines, best(constants) if constants else None)
-
-
-def differences(found: Surfaces, reference: str) -> Surfaces:
-    """Each system's landscape minus that of the reference model under the same training.
-
-    Args:
-        found: the landscapes.
-        reference: the reference model's title.
-
-    Returns:
-        The systems of other models whose training the reference has too; empty without it.
-    """
-    base = {
-        system.training: one for system, one in found if system.title == reference and system.plain
-    }
-    return [
-        (system, Landscape(one.intensities, one.rates, one.values - base[system.training].values))
-        for system, one in found
-        if system.title != reference and system.training in base
-    ]
-
-
-def signed_scale(metric: str, found: Surfaces) -> Scale:
-    """The scale that holds every difference, symmetric about zero."""
-    shown = view(metric)
-    largest = max(float(np.abs(one.values).max()) for _, one in found)
-    largest = max(largest, 0.5 * shown.scale / 100)
-    steps = [1, 2, 2.5, 5, 10]
-    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(-largest, largest))
-    lines = np.array(MaxNLocator(_LINES, steps=steps).tick_values(-largest, largest))
-    return Scale(shown, filled, lines, None, signed=True)
+def lines_for(count: int, look: Look) -> int:
+    """How many contour lines a panel has room for, where there are so many panels."""
+    return MANY_LINES // 2 if Sheet.of(count, look, signed=False).side < _SMALL else MANY_LINES
 
 
 def combined_figure(
-    results: Results, found: Surfaces, scale: Scale, title: str = "Reliability landscapes"
+    results: Results,
+    found: Surfaces,
+    scale: Scale,
+    title: str = "Reliability landscapes",
+    look: Look = PAGE,
 ) -> Figure:
     """All systems side by side on one colour scale."""
-    columns = min(4, len(found))
-    lines = math.ceil(len(found) / columns)
-    titles = [wrap(system.label, 32) for system, _ in found]
-    across, down = _SIDE + 0.28, _SIDE + 0.12 + _TITLE * max(map(len, titles))
+    at = Sheet.of(len(found), look, scale.signed)
+    lines = math.ceil(len(found) / at.columns)
+    titles = [wrap(s.label, max(8, int(13 * at.side / shrink()))) for s, _ in found]
+    title_line, below = _TITLE * shrink(), _BELOW * shrink()
+    down = at.side + 0.18 + title_line * max(map(len, titles))
     facts = subtitle(results, [system for system, _ in found]) + _floor_notes([scale])
-    width = _LEFT + across * columns + (0.8 if scale.signed else 0.62)
-    head = Heading(f"{title}: {scale.shown.title}", facts, width)
-    figure = new_figure(width, _BELOW + down * lines + head.band - 0.1)
+    head = Heading(f"{title}: {scale.shown.title}", facts, at.width, look.titles)
+    figure = new_figure(at.width, below + down * lines + head.band)
+    panels(figure, found, ["\n".join(title) for title in titles], scale, at, (below, down))
+    head.put_on(figure)
+    return figure
+
+
+def panels(
+    figure: Figure,
+    found: Surfaces,
+    titles: Sequence[str],
+    scale: Scale,
+    at: Sheet,
+    up: tuple[float, float],
+) -> None:
+    """Draw landscapes in rows, with the names of the axes at the outer ones and a colour bar.
+
+    Args:
+        figure: where they are put.
+        found, titles: the landscapes, and what stands above each.
+        scale: what they share.
+        at: where they stand across.
+        up: inches from the figure's lower edge to the last row, and from one row to the next.
+    """
     sheet = inches(figure)
+    lines = math.ceil(len(found) / at.columns)
     for place, (_, one) in enumerate(found):
-        line, column = divmod(place, columns)
-        square = Square(_LEFT + across * column, _BELOW + down * (lines - 1 - line), _SIDE)
+        line, column = divmod(place, at.columns)
+        left = at.left + (at.side + at.gap) * column
+        square = Square(left, up[0] + up[1] * (lines - 1 - line), at.side)
         drawn = _draw(sheet, square, one, scale)
-        sheet.text(square.left, square.top + 0.06, "\n".join(titles[place]), fontsize=10)
-        if place + columns >= len(found):
+        top = square.top + 0.06
+        sheet.text(square.left, top, titles[place], fontsize=points(10), va="bottom")
+        if place + at.columns >= len(found):
             _ticks_below(sheet, square)
         if column == 0:
             _ticks_left(sheet, square)
-        if place == columns - 1:  # beside the first row, exactly as high as its panels
-            bar = axes_at(figure, square.right + 0.12, square.bottom, 0.12, _SIDE)
+        if place == at.columns - 1:  # beside the first row, exactly as high as its panels
+            bar = axes_at(figure, square.right + 0.1, square.bottom, 0.12 * shrink(), at.side)
             _colour_bar(bar, drawn, scale)
-    head.put_on(figure)
-    return figure
 
 
 def _floor_notes(scales: Sequence[Scale]) -> str:
@@ -218,32 +176,51 @@ def _draw(sheet: Axes, square: Square, one: Landscape, scale: Scale) -> QuadCont
     frame = Rectangle((square.left, square.bottom), square.side, square.side, fill=False)
     sheet.add_patch(frame).set(edgecolor=MUTED, linewidth=0.8, zorder=4)
     star = square.place(np.array(STAR))
-    places = label_places(lines, square, [star, star + np.array([_BESIDE, 0.0])])
-    for text in sheet.clabel(lines, fontsize=8, fmt=scale.label, manual=places):
+    places = label_places(lines, square, [star, star + np.array([_BESIDE * shrink(), 0.0])])
+    for text in sheet.clabel(lines, fontsize=points(8), fmt=scale.label, manual=places):
         text.set(**style)
-    sheet.plot(*star, marker="*", markersize=13, color="white", markeredgecolor=INK, zorder=5)
+    sheet.plot(
+        *star,
+        marker="*",
+        markersize=13 * min(1.0, square.side / _SMALL),
+        color="white",
+        markeredgecolor=INK,
+        zorder=5,
+    )
     value = scale.value(one.at(*STAR))
-    sheet.text(star[0] + 0.125, star[1], value, fontsize=9, va="center", zorder=6, **style)
+    beside = 0.125 * min(1.0, square.side / _SMALL)
+    where: dict[str, Any] = {"va": "center", "zorder": 6, "fontsize": points(9)}
+    sheet.text(star[0] + beside, star[1], value, **where, **style)
     return drawn
+
+
+def _named(square: Square, level: float) -> bool:
+    """Whether a tick has its number: where there is little room, every other one has."""
+    return square.side >= _SMALL or round(10 * level) % 2 == 0
 
 
 def _ticks_below(sheet: Axes, square: Square) -> None:
     for level in LEVELS:
         x = float(square.place(np.array([level, 0.0]))[0])
         sheet.plot([x, x], [square.bottom, square.bottom - _TICK], **_TICK_LINE)
-        sheet.text(x, square.bottom - 0.09, f"{level:.1f}", ha="center", va="top")
-    middle = square.left + square.side / 2
-    sheet.text(middle, square.bottom - 0.25, LAMBDA, ha="center", va="top", fontsize=10)
+        if _named(square, level):
+            below = square.bottom - 0.09 * shrink()
+            sheet.text(x, below, f"{level:g}", ha="center", va="top", fontsize=points(9))
+    middle, below = square.left + square.side / 2, square.bottom - 0.25 * shrink()
+    sheet.text(middle, below, LAMBDA, ha="center", va="top", fontsize=points(10))
 
 
 def _ticks_left(sheet: Axes, square: Square) -> None:
     for level in LEVELS:
         y = float(square.place(np.array([0.0, level]))[1])
         sheet.plot([square.left, square.left - _TICK], [y, y], **_TICK_LINE)
-        sheet.text(square.left - 0.09, y, f"{level:.1f}", ha="right", va="center")
+        if _named(square, level):
+            left = square.left - 0.09 * shrink()
+            sheet.text(left, y, f"{level:g}", ha="right", va="center", fontsize=points(9))
     middle = square.bottom + square.side / 2
-    where: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 10}
-    sheet.text(square.left - 0.36, middle, ETA, **where)
+    where: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center"}
+    left = square.left - 0.36 * shrink()
+    sheet.text(left, middle, ETA, fontsize=points(10), **where)
 
 
 def label_places(

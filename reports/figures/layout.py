@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports.figures.style import MUTED
+from reports.figures.style import MUTED, points, shrink
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -93,8 +93,8 @@ class Frame:
 
 def _name_places(axes: Axes, width: float, height: float) -> None:
     """Fixed places for the names of axes: to find them is a third of matplotlib's drawing time."""
-    axes.xaxis.set_label_coords(0.5, -_NAME_BELOW / height)
-    axes.yaxis.set_label_coords(-_NAME_LEFT / width, 0.5)
+    axes.xaxis.set_label_coords(0.5, -_NAME_BELOW * shrink() / height)
+    axes.yaxis.set_label_coords(-_NAME_LEFT * shrink() / width, 0.5)
     axes.set_title("")  # takes the style's fixed place, also where no title follows
 
 
@@ -118,13 +118,13 @@ class Legend:
 
     @property
     def _columns(self) -> int:
-        widest = 0.75 + max(map(len, self.names)) / 16  # at about 16 characters to the inch
+        widest = (0.75 + max(map(len, self.names)) / 14) * shrink()  # 14 characters to the inch
         return max(1, min(int(self.width / widest), math.ceil(len(self.names) / 2)))
 
     @property
     def height(self) -> float:
         """The height in inches that it needs."""
-        return 0.1 + 0.19 * math.ceil(len(self.names) / self._columns)
+        return 0.1 + 0.19 * shrink() * math.ceil(len(self.names) / self._columns)
 
     def put_on(self, figure: Figure, axes: Axes) -> None:
         """Draw it, of what these axes have."""
@@ -134,7 +134,7 @@ class Legend:
             names,
             loc="lower left",
             ncols=self._columns,
-            fontsize=9,
+            fontsize=points(9),
             handlelength=self.handle,
             borderaxespad=0.2,
         )
@@ -148,27 +148,35 @@ class Heading:
         title: what the figure shows.
         facts: what it was made of.
         width: the figure's width in inches, to which both are wrapped.
+        shown: whether they are written; a paper says both in its caption.
     """
 
     title: str
     facts: str
     width: float
+    shown: bool = True
 
     @property
     def _wrapped(self) -> tuple[list[str], list[str]]:
-        return wrap(self.title, int(10.5 * self.width)), wrap(self.facts, int(13.5 * self.width))
+        wide = self.width / shrink()
+        return wrap(self.title, int(10.5 * wide)), wrap(self.facts, int(13.5 * wide))
 
     @property
     def band(self) -> float:
         """The height in inches that it needs."""
+        if not self.shown:
+            return 0.1
         title, facts = self._wrapped
-        return 0.14 + 0.22 * len(title) + 0.17 * len(facts)
+        return 0.14 + (0.22 * len(title) + 0.17 * len(facts)) * shrink()
 
     def put_on(self, figure: Figure) -> None:
-        """Write it."""
+        """Write it, where it is shown."""
+        if not self.shown:
+            return
         width, height = figure.get_size_inches()
         title, facts = self._wrapped
         left, top = 0.08 / width, 1 - 0.08 / height
-        below = top - 0.22 * len(title) / height
-        figure.text(left, top, "\n".join(title), va="top", fontsize=12.5, fontweight="bold")
+        below = top - 0.22 * shrink() * len(title) / height
+        size = points(12.5)
+        figure.text(left, top, "\n".join(title), va="top", fontsize=size, fontweight="bold")
         figure.text(left, below, "\n".join(facts), va="top", color=MUTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +14,18 @@ from matplotlib.figure import Figure
 
 from reports.answer import Answer
 from reports.figures.layout import Frame, Heading, Legend, new_figure
-from reports.figures.style import series_style, subtitle
+from reports.figures.look import PAGE, Look
+from reports.figures.style import series_style, shrink, subtitle
 from reports.results import Results, System
 from reports.sources import Sources
 from reports.tables.robustness import blocks_of
 from reports.tables.variants import variants
-from reports.views import SELECTIONS, view
+from reports.views import view
 
 _PANEL = (4.3, 3.0)
 """Width and height of a panel, in inches."""
+_LEAST = 2.2
+"""Inches: a panel with its names is no narrower."""
 
 
 @dataclass(frozen=True)
@@ -73,29 +77,39 @@ def _number(system: System, setting: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def sensitivity_figure(sources: Sources, sweep: Sweep, variant: tuple[str, ...]) -> Figure:
+def sensitivity_figure(
+    sources: Sources, sweep: Sweep, variant: tuple[str, ...], look: Look = PAGE
+) -> Figure:
     """A panel for each headline metric: clean and Protocol III over the setting's values.
 
     Args:
         sources: everything.
         sweep: what is varied.
         variant: (noise rule, missing rule, joint) of Protocol III; empty where no run has it.
+        look: what the figure looks like.
     """
     results = sources.results
-    metrics = SELECTIONS[results.task].grid
+    metrics = look.shown_metrics(results)
     systems = list(sweep.systems.values())
-    width = _PANEL[0] * max(2, len(metrics))
+    width = look.width or _PANEL[0] * max(2, len(metrics))
+    columns = max(1, min(len(metrics), int(width / _LEAST)))
+    rows = math.ceil(len(metrics) / columns)
     facts = (
         f"{sweep.plain.label}, otherwise unchanged · {subtitle(results, systems)} · "
         "bar: 95 % interval · points: seeds"
     )
-    head = Heading(f"Sensitivity to {_spoken(sweep)}", facts, width)
+    head = Heading(f"Sensitivity to {_spoken(sweep)}", facts, width, look.titles)
     blocks = blocks_of(results, variant)
     legend = Legend([block for block, _ in blocks], width, handle=3)
-    frame = Frame(0.65, legend.height + 0.5, 0.1, head.band + 0.25, (0.7, 0))
-    figure = new_figure(width, _PANEL[1] + 0.25 + head.band)
-    axes = frame.panels(figure, 1, len(metrics))[0]
-    for axis, metric in zip(axes, metrics, strict=True):
+    room = shrink()
+    below = legend.height + 0.5 * room
+    frame = Frame(0.65 * room, below, 0.1, head.band + 0.25 * room, (0.7 * room, 0.75 * room))
+    height = 1.9 * rows + 0.75 * room * (rows - 1) if look.width else _PANEL[1] - below
+    figure = new_figure(width, height + below + frame.above)
+    axes = frame.panels(figure, rows, columns).ravel()
+    for spare in axes[len(metrics) :]:
+        spare.set_axis_off()
+    for axis, metric in zip(axes, metrics, strict=False):
         for place, (block, point) in enumerate(blocks):
             found = [sources.answers.get(system, (point,), metric) for system in systems]
             _draw(axis, found, view(metric).scale, block, place)

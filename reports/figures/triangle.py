@@ -20,7 +20,8 @@ from matplotlib.tri import Triangulation
 
 from protocols.modalities import MODALITIES, Modality
 from reports.figures.layout import Frame, Heading, Legend, axes_at, new_figure
-from reports.figures.style import INK, colour_map, line_styles, subtitle
+from reports.figures.look import PAGE, Look
+from reports.figures.style import INK, colour_map, line_styles, points, shrink, subtitle
 from reports.results import Results, System
 from reports.statistics.inference import Array
 from reports.uneven import Rates, covered, means_at
@@ -28,7 +29,7 @@ from reports.views import View, view
 
 STEPS = 24
 """Exact values along an edge; between them the colour is interpolated."""
-_SIDE, _ACROSS, _DOWN, _COLUMNS = 2.5, 3.15, 3.35, 4
+_SIDE, _ACROSS, _DOWN, _COLUMNS, _LEAST, _ROOMY = 2.5, 3.15, 3.35, 4, 1.1, 1.15
 
 
 def rates_between(present: Sequence[Modality], steps: int = STEPS) -> list[Rates]:
@@ -43,16 +44,18 @@ def rates_between(present: Sequence[Modality], steps: int = STEPS) -> list[Rates
     return found
 
 
-def uneven_figure(results: Results, metric: str) -> Figure | None:
+def uneven_figure(
+    results: Results, metric: str, systems: Sequence[System] = (), look: Look = PAGE
+) -> Figure | None:
     """A triangle for each system, or a line; None where no run has every subset."""
-    systems = [system for system in results.systems if covered(system)]
+    systems = [system for system in systems or results.systems if covered(system)]
     if not systems or len(results.present) < 2:
         return None
     rates = rates_between(results.present)
     scale = view(metric).scale
     values = {system.key: scale * means_at(system, metric, rates) for system in systems}
     draw = _triangles if len(results.present) == 3 else _lines
-    return draw(results, systems, view(metric), np.array(rates), values)
+    return draw(results, systems, view(metric), np.array(rates), values, look)
 
 
 def _triangles(
@@ -61,25 +64,33 @@ def _triangles(
     shown: View,
     rates: Array,
     values: dict[str, Array],
+    look: Look,
 ) -> Figure:
     across = min(len(systems), _COLUMNS)
+    if look.width is not None:
+        across = max(1, min(across, int((look.width - 0.7) / _LEAST)))
     lines = math.ceil(len(systems) / across)
-    width = max(_ACROSS * across + 0.8, 6.5)
+    width = look.width or max(_ACROSS * across + 0.8, 6.5)
+    step = (width - 0.75) / across if look.width else _ACROSS
+    side = min(_SIDE, step - (0.22 if look.width else 0.5))
+    down = side * 0.94 + (_DOWN - _SIDE * 0.94) * shrink()
     facts = f"{subtitle(results, systems)} · corner: that modality is always missing"
-    head = Heading(f"One modality lost, unevenly: {shown.heading}", facts, width)
-    height = head.band + _DOWN * lines + 0.15
+    head = Heading(f"One modality lost, unevenly: {shown.heading}", facts, width, look.titles)
+    height = head.band + down * lines + 0.15
     figure = new_figure(width, height)
     everything = np.concatenate(list(values.values()))
     scale = Normalize(float(everything.min()), float(everything.max()))
     drawn = ScalarMappable(scale)
     for place, system in enumerate(systems):
         line, column = divmod(place, across)
-        left = 0.3 + _ACROSS * column
-        bottom = height - head.band - _DOWN * (line + 1) + 0.3
-        axis = axes_at(figure, left, bottom, _SIDE, _SIDE * 0.94)
+        left = (0.1 if look.width else 0.3) + step * column
+        bottom = height - head.band - down * (line + 1) + 0.3
+        axis = axes_at(figure, left, bottom, side, side * 0.94)
         drawn = _triangle(axis, shown, rates, values[system.key], scale)
-        axis.set_title("\n".join(wrap(system.label, 42)), fontsize=9, loc="left", y=1.1)
-    bar = axes_at(figure, width - 0.75, 0.45, 0.14, min(_DOWN * lines - 0.9, 2.4))
+        top = 1 + (0.25 if side > _ROOMY else 0.36) / (side * 0.94)  # clear of the corner's words
+        title = "\n".join(wrap(system.label, int(15 * step / shrink())))
+        axis.set_title(title, fontsize=points(9), loc="left", y=top)
+    bar = axes_at(figure, width - 0.75 * shrink(), 0.45, 0.12, min(down * lines - 0.7, 2.4))
     figure.colorbar(drawn, cax=bar).set_label(shown.unit)
     head.put_on(figure)
     return figure
@@ -101,12 +112,14 @@ def _triangle(
     halo = [withStroke(linewidth=2.2, foreground="white")]
     middle = np.abs(rates - 1 / 3).sum(axis=1).argmin()
     marks = [
-        ("no t", int(rates[:, 0].argmax()), (0, 9)),
-        ("no a", int(rates[:, 1].argmax()), (16, -16)),
+        ("no t", int(rates[:, 0].argmax()), (0, 6)),
+        ("no a", int(rates[:, 1].argmax()), (16 * shrink(), -6)),
+        ("no v", int(rates[:, 2].argmax()), (-16 * shrink(), -6)),
+        ("", int(middle), (0, 5)),
     ]
-    marks += [("no v", int(rates[:, 2].argmax()), (-16, -16)), ("", int(middle), (0, 6))]
+    between = "  " if axis.get_position().width * axis.figure.get_figwidth() > _ROOMY else "\n"
     for name, place, shift in marks:
-        text = f"{name}  {values[place]:.{shown.decimals}f}".strip()
+        text = f"{name}{between}{values[place]:.{shown.decimals}f}".strip()
         axis.plot(x[place], y[place], "o", color=INK, markersize=3.5, clip_on=False)
         axis.annotate(
             text,
@@ -114,7 +127,9 @@ def _triangle(
             shift,
             textcoords="offset points",
             ha="center",
-            fontsize=9,
+            va="top" if shift[1] < 0 else "bottom",
+            linespacing=1.0,
+            fontsize=points(9),
             path_effects=halo,
             annotation_clip=False,
         )
@@ -129,15 +144,15 @@ def _lines(
     shown: View,
     rates: Array,
     values: dict[str, Array],
+    look: Look,
 ) -> Figure:
     first, second = results.present
-    width = 6.5
-    head = Heading(
-        f"One modality lost, unevenly: {shown.heading}", subtitle(results, systems), width
-    )
+    width = look.width or 6.5
+    title = f"One modality lost, unevenly: {shown.heading}"
+    head = Heading(title, subtitle(results, systems), width, look.titles)
     legend = Legend([system.label for system in systems], width)
-    frame = Frame(0.7, legend.height + 0.5, 0.15, head.band, (0, 0))
-    figure = new_figure(width, frame.below + frame.above + 2.8)
+    frame = Frame(0.7 * shrink(), legend.height + 0.5 * shrink(), 0.15, head.band, (0, 0))
+    figure = new_figure(width, frame.below + frame.above + min(2.8, 0.6 * width))
     axis = frame.panels(figure, 1, 1)[0, 0]
     styles = line_styles(systems)
     share = rates[:, MODALITIES.index(second)]

@@ -22,7 +22,8 @@ from protocols.modalities import Modality
 from reports.answer import Answer
 from reports.figures.landscapes import ETA, LAMBDA
 from reports.figures.layout import Heading, new_figure, panel
-from reports.figures.style import COLOURS, INK, MUTED, subtitle
+from reports.figures.look import PAGE, Look
+from reports.figures.style import COLOURS, INK, MUTED, points, shrink, subtitle
 from reports.reliability.scores import by_subset, levels, scored
 from reports.reliability.uncertainty import Answered, answered, answered_questions, calibration
 from reports.results import Results, System
@@ -35,6 +36,8 @@ Panel = tuple[str, Callable[[Axes], None]]
 
 _SIDE = 2.6
 _ACROSS, _DOWN, _LEFT, _BELOW = _SIDE + 1.1, _SIDE + 0.85, 0.68, 0.5
+_LEAST = 1.4
+"""Inches: the side of a panel is no shorter."""
 _DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)))
 # No mathtext: its parser would be built anew in every process that writes a figure.
 _SCORE: Mapping[Modality, str] = {"text": "rₜ", "audio": "rₐ", "vision": "rᵥ"}
@@ -46,7 +49,9 @@ def has_panel(results: Results) -> list[System]:
     return [system for system in results.systems if scored(system)]
 
 
-def reliability_figure(sources: Sources, system: System, noise_rule: str) -> Figure | None:
+def reliability_figure(
+    sources: Sources, system: System, noise_rule: str, look: Look = PAGE
+) -> Figure | None:
     """The panels that a system's runs allow; None where they allow none."""
     results = sources.results
     panels = [
@@ -56,21 +61,26 @@ def reliability_figure(sources: Sources, system: System, noise_rule: str) -> Fig
     ]
     if not panels:
         return None
-    columns = 2 if len(panels) in (2, 4) else 3
+    columns, between, room = 2 if len(panels) in (2, 4) else 3, _ACROSS - _SIDE, shrink()
+    width, side = _LEFT + _ACROSS * columns, _SIDE
+    if look.width is not None:
+        width, between = look.width, between * room
+        columns = max(1, min(columns, int(width / (_LEAST + between))))
+        side = min(_SIDE, (width - _LEFT * room) / columns - between)
     lines = math.ceil(len(panels) / columns)
-    width = _LEFT + _ACROSS * columns
+    across, down, below = side + between, side + (_DOWN - _SIDE) * room, _BELOW * room
     facts = f"{subtitle(results, [system])} · noise {noise_rule}"
     if any(title.startswith(GATE) for title, _ in panels):
         facts += " · + gate helps, − gate hurts: 95 % band over all cells"
-    head = Heading(f"Reliability: {system.label}", facts, width)
-    height = _BELOW + _DOWN * lines + head.band - 0.35
+    head = Heading(f"Reliability: {system.label}", facts, width, look.titles)
+    height = below + down * lines + head.band - 0.35 * room
     figure = new_figure(width, height)
     for place, (title, draw) in enumerate(panels):
         line, column = divmod(place, columns)
-        left, bottom = _LEFT + _ACROSS * column, _BELOW + _DOWN * (lines - 1 - line)
-        axis = panel(figure, left, bottom, _SIDE, _SIDE)
+        left, bottom = _LEFT * room + across * column, below + down * (lines - 1 - line)
+        axis = panel(figure, left, bottom, side, side)
         draw(axis)
-        axis.set_title(title, loc="left", fontsize=10)
+        axis.set_title(title, loc="left", fontsize=points(10))
         axis.tick_params(length=3)
     head.put_on(figure)
     return figure
@@ -117,9 +127,10 @@ def _draw_curves(axis: Axes, curves: dict[Modality, np.ndarray]) -> None:
             markersize=4.5,
             label=f"{_SCORE[modality]}, {modality}",
         )
-    axis.set(xlabel=LAMBDA, ylabel="rₘ: mean, 10–90 %", ylim=(0, 1))
+    axis.set(xlabel=LAMBDA, ylabel="rₘ: mean, 10–90 %")
+    _scores_axis(axis)
     _plain(axis)
-    axis.legend(fontsize=8.5, handlelength=3)
+    axis.legend(fontsize=points(8.5), handlelength=3)
 
 
 def _draw_availability(axis: Axes, shares: dict[Modality, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -140,7 +151,8 @@ def _draw_availability(axis: Axes, shares: dict[Modality, tuple[np.ndarray, np.n
             )
     axis.set_xticks(range(len(shares)), [str(m) for m in shares])
     axis.set_xlim(-0.5, len(shares) - 0.5)
-    axis.set(xlabel="filled: available · open: missing", ylabel="rₘ: median, 10–90 %", ylim=(0, 1))
+    axis.set(xlabel="filled: available · open: missing", ylabel="rₘ: median, 10–90 %")
+    _scores_axis(axis)
     _plain(axis)
 
 
@@ -175,7 +187,7 @@ def _uncertainty_panels(results: Results, system: System) -> list[Panel]:
         axis.plot([], [], color=MUTED, linewidth=0.9, linestyle=(0, (6, 3)), label="random")
         _plain(axis)
         axis.set_ylim(0, 1.55 * axis.get_ylim()[1])  # room for the legend above the curves
-        axis.legend(fontsize=7.5, handlelength=3, loc="upper left")
+        axis.legend(fontsize=points(7.5), handlelength=3, loc="upper left")
 
     panels: list[Panel] = [("Risk–coverage", draw_risk)]
     if results.task == "regression":
@@ -208,7 +220,7 @@ def _draw_calibration(axis: Axes, said: dict[str, list[Answered]]) -> None:
     axis.set(xlim=(0, 1.04 * top), ylim=(0, 1.04 * top))
     axis.set(xlabel="predicted error (root mean σ²)", ylabel="observed error (RMSE)")
     _plain(axis)
-    axis.legend(fontsize=8, handlelength=3)
+    axis.legend(fontsize=points(8), handlelength=3)
 
 
 def _gate_panels(sources: Sources, system: System, noise_rule: str) -> list[Panel]:
@@ -235,14 +247,25 @@ def _gate_panel(found: Sequence[Answer], shown: View) -> Panel:
         for place, one in zip(product(LEVELS, LEVELS), found, strict=True):
             sign = {"better": "+", "worse": "−"}.get(one.verdict)
             if sign:
-                text = axis.text(*place, sign, ha="center", va="center", fontsize=12, color=INK)
+                text = axis.text(
+                    *place, sign, ha="center", va="center", fontsize=points(12), color=INK
+                )
                 text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
         axis.set(xlabel=LAMBDA, ylabel=ETA)
         bar = axis.figure.colorbar(drawn, cax=axis.inset_axes((1.03, 0, 0.04, 1)))
         bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=7.5)
+        bar.ax.tick_params(labelsize=points(7.5))
 
     return f"{GATE}: {shown.unit}", draw
+
+
+def _scores_axis(axis: Axes) -> None:
+    """Scores lie in [0, 1]; of that the axis shows where these lie, and a tenth at least."""
+    axis.margins(y=0.12)
+    low, high = axis.get_ylim()
+    wide = max(high - low, 0.1)
+    low = min(max(0.0, (low + high - wide) / 2), 1 - min(wide, 1.0))
+    axis.set_ylim(low, min(1.0, low + wide))
 
 
 def _plain(axis: Axes) -> None:

@@ -181,46 +181,67 @@ def _latex_row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def html_table(table: Table, anchors: Mapping[str, str] | None = None) -> str:
+def html_table(
+    table: Table,
+    anchors: Mapping[str, str] | None = None,
+    level: int = 3,
+    caption: str | None = None,
+) -> str:
     """A ``<section>`` with heading, table, caption and notes; styled by :data:`STYLE`.
 
-    What there is to say of a number beyond what is printed is in its cell's ``data-more``.
+    What there is to say of a number beyond what is printed is in its cell's ``data-more``. Where
+    the rows are ordered the headings say by what, and in ``data-best`` which direction is good.
 
     Args:
         table: the table.
-        anchors: row label -> the id of the element that tells where the row's numbers come from.
+        anchors: a system's key -> the id of the element that tells where its numbers come from.
+        level: the level of the heading.
+        caption: HTML in place of the table's own caption and notes.
     """
     printed = lines(table)
-    stub = 1 + table.has_seeds
-    out = [f'<section id="{html.escape(table.name)}"><h3>{html.escape(table.title)}</h3>']
-    out.append('<div class="scroll"><table><thead>')
-    if any(group for group, _ in table.groups):
-        groups = "".join(
-            f'<th class="group" colspan="{count}">{html.escape(group)}</th>'
-            for group, count in table.groups
-        )
-        out.append(f'<tr><th colspan="{stub}"></th>{groups}</tr>')
-    heads = [table.corner, *(["Seeds"] if stub > 1 else []), *(c.title for c in table.columns)]
-    out.append(
-        "<tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in heads) + "</tr></thead><tbody>"
-    )
+    width = 1 + table.has_seeds + len(table.columns)
+    name, title = html.escape(table.name), html.escape(table.title)
+    out = [f'<section id="{name}"><h{level}>{title}</h{level}>']
+    out.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>')
+    out.append(f"<thead>{_heads_html(table)}</thead><tbody>")
     for line, starts in zip(printed, section_starts(printed), strict=True):
         if starts:
-            width = stub + len(table.columns)
-            out.append(
-                f'<tr class="section"><th colspan="{width}">{html.escape(line.section)}</th></tr>'
-            )
+            section = html.escape(line.section)
+            out.append(f'<tr class="section"><th colspan="{width}">{section}</th></tr>')
         label = html.escape(line.label)
-        anchor = (anchors or {}).get(line.label, "") if line.kind == "measured" else ""
+        anchor = (anchors or {}).get(line.about, "")
         if anchor:
             label = f'<a href="#{html.escape(anchor)}">{label}</a>'
         label, *rest = _cells(table, line, label, map(_cell_html, line.texts))
         cells = "".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in rest)
-        out.append(f'<tr class="{line.kind}"><th>{label}</th>{cells}</tr>')
+        out.append(f'<tr class="{line.kind}"><th scope="row">{label}</th>{cells}</tr>')
     out.append("</tbody></table></div>")
-    out.append(f'<p class="caption">{html.escape(" ".join(table.caption))}</p>')
-    out += [f'<p class="caption">{html.escape(note)}</p>' for note in table.notes]
-    return "\n".join([*out, "</section>"]) + "\n"
+    if caption is None:
+        said = (" ".join(table.caption), *table.notes)
+        caption = "\n".join(f'<p class="caption">{html.escape(text)}</p>' for text in said)
+    return "\n".join([*out, caption, "</section>"]) + "\n"
+
+
+def _heads_html(table: Table) -> str:
+    stub = 1 + table.has_seeds
+    rows = ""
+    if any(group for group, _ in table.groups):
+        rows = f'<tr><td colspan="{stub}"></td>' + "".join(
+            f'<th scope="colgroup" class="group" colspan="{count}">{html.escape(group)}</th>'
+            if group
+            else f'<td colspan="{count}"></td>'
+            for group, count in table.groups
+        )
+        rows += "</tr>"
+    heads = [table.corner, *(["Seeds"] if stub > 1 else []), *(c.title for c in table.columns)]
+    by, higher = table.ordered or (-1, False)
+    direction = "descending" if higher else "ascending"
+    rows += "<tr>"
+    for place, head in enumerate(heads, start=-stub):
+        best = f' data-best="{direction}"' if table.ordered and place >= 0 else ""
+        best += f' aria-sort="{direction}"' if table.ordered and place == by else ""
+        rows += f'<th scope="col"{best}>{html.escape(head)}</th>'
+    return rows + "</tr>"
 
 
 def _cell_html(text: Text) -> str:
@@ -230,25 +251,27 @@ def _cell_html(text: Text) -> str:
 
 def _text_html(text: Text) -> str:
     tag = {"best": "strong", "second": "u"}.get(text.mark)
-    escaped = html.escape(text.text)
+    value, plus_minus, spread = map(html.escape, text.text.partition(" ± "))
+    escaped = f"{value}<small>{plus_minus}{spread}</small>" if plus_minus else value
     return f"<{tag}>{escaped}</{tag}>" if tag else escaped
 
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;margin:2rem auto;
 max-width:90rem;padding:0 1rem}
-h3{margin:2rem 0 .6rem;font-size:1.1rem}
+h1{margin:2rem 0 .6rem;font-size:1.1rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;border-top:2px solid #222;border-bottom:2px solid #222;
 font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.28rem .6rem;text-align:right;white-space:nowrap;font-weight:400}
 thead th{font-weight:600}thead tr:last-child th{border-bottom:1px solid #222}
 th.group{text-align:center;border-bottom:1px solid #999}
-tr>th:first-child{text-align:left}
+tr>:first-child{text-align:left}
 tr.section th{font-weight:600;padding-top:.7rem}
 tr.floor,tr.published,tr.beside{color:#595959;font-style:italic}
 tr.beside th:first-child{padding-left:1.6rem}
 strong{font-weight:700}
+small{font-size:.85em}
 .caption{color:#444;font-size:.85rem;max-width:60rem}
 """
 
@@ -286,6 +309,6 @@ RENDERERS: Mapping[str, Callable[[Table], str]] = {
     ".md": markdown,
     ".tex": latex,
     ".csv": csv_text,
-    ".html": lambda table: html_page(table.title, html_table(table)),
+    ".html": lambda table: html_page(table.title, html_table(table, level=1)),
 }
 """File suffix -> what writes it."""

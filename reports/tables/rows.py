@@ -71,9 +71,10 @@ def cell_of(found: Answer, shown: View, show: Show) -> Cell:
         p = found.p if show == "p" else found.holm
         return Cell(text=DASH) if math.isnan(p) else Cell(p, decimals=4)
     std = None if found.std is None else found.std * shown.scale
-    ends = (found.low * shown.scale, found.high * shown.scale) if show == "interval" else None
+    ends = (found.low * shown.scale, found.high * shown.scale)
     value, count = found.value * shown.scale, len(found.seeds)
-    return Cell(value, std, count, decimals=shown.decimals, interval=ends)
+    spread: Literal["interval", "std"] = "interval" if show == "interval" else "std"
+    return Cell(value, std, count, decimals=shown.decimals, interval=ends, spread=spread)
 
 
 def pivot(
@@ -88,7 +89,13 @@ def _rows(
     subjects: Sequence[Subject], columns: Sequence[Sequence[Cell]], section: str
 ) -> list[Row]:
     return [
-        Row(subject.label, tuple(cells), section=section, seeds=len(subject.seeds))
+        Row(
+            subject.label,
+            tuple(cells),
+            section=section,
+            seeds=len(subject.seeds),
+            about=subject.key,
+        )
         for subject, *cells in zip(subjects, *columns, strict=True)
     ]
 

@@ -36,7 +36,8 @@ class Cell:
         decimals: digits after the point.
         mark: "best", "second" or "".
         flag: a sign that refers to one of the table's notes.
-        interval: the 95 % interval; printed in place of the standard deviation.
+        interval: the 95 % interval.
+        spread: which of the two is printed; the other is told where the number is pointed at.
         text: words in place of a number.
     """
 
@@ -48,6 +49,7 @@ class Cell:
     mark: str = ""
     flag: str = ""
     interval: tuple[float, float] | None = None
+    spread: Literal["interval", "std"] = "interval"
     text: str = ""
 
     def __post_init__(self) -> None:
@@ -84,6 +86,7 @@ class Row:
         kind: what it is.
         section: the heading that it stands under, with its neighbours.
         seeds: the number of seeds; 0 for what has none.
+        about: the key of the system that it is about; "" for none.
     """
 
     label: str
@@ -91,6 +94,7 @@ class Row:
     kind: Kind = "measured"
     section: str = ""
     seeds: int = 0
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ class Table:
         rows: the rows.
         corner: the heading of the row labels.
         notes: what is to be known of its cells; what undefined ones are is added.
+        ordered: the place of the column that the rows are ordered by, and whether higher is better
+            in every column of numbers; None where the order says nothing.
     """
 
     name: str
@@ -114,6 +120,7 @@ class Table:
     rows: tuple[Row, ...]
     corner: str = "Model · training"
     notes: tuple[str, ...] = ()
+    ordered: tuple[int, bool] | None = None
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -165,6 +172,7 @@ class Line:
     texts: tuple[Text, ...]
     kind: Literal["measured", "floor", "published", "beside"]
     section: str
+    about: str = ""
 
 
 def lines(table: Table) -> list[Line]:
@@ -177,7 +185,7 @@ def lines(table: Table) -> list[Line]:
             found.append(Line(row.label, "", texts, "published", row.section))
             continue
         texts = tuple(Text(_measured(c, row.seeds), c.mark, _more(c)) for c in row.cells)
-        found.append(Line(row.label, seeds, texts, row.kind, row.section))
+        found.append(Line(row.label, seeds, texts, row.kind, row.section, row.about))
         if any(c.published is not None for c in row.cells):
             found += _beside(row)
     return found
@@ -198,7 +206,7 @@ def _measured(cell: Cell, seeds: int) -> str:
     if cell.value is None:
         return MISSING
     text = _number(cell.value, cell.decimals)
-    if cell.interval is not None:
+    if cell.interval is not None and cell.spread == "interval":
         low, high = (_number(end, cell.decimals) for end in cell.interval)
         text += f" [{low}, {high}]"
     elif cell.std is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
-from matplotlib.colors import Colormap
+from matplotlib.colors import to_hex
 
 from benchmark.questions import grid_questions
 from protocols.conditions import LEVELS
@@ -17,7 +17,12 @@ from reports.sources import Sources
 from reports.tables.robustness import table_name
 from reports.tables.rows import Average, cell
 from reports.tables.table import Cell
-from reports.views import SELECTIONS, View, view
+from reports.views import View, headlines, view
+
+PALETTE = tuple(
+    to_hex(colour) for colour in colour_map(higher_is_better=True)(np.linspace(0, 1, 64))
+)
+"""The colours of every board, from bad to good: defined once in the page's style."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,12 @@ class Square:
     """One cell of a landscape.
 
     Attributes:
-        colour: "#rrggbb" on the scale that all systems share.
-        more: what it says when it is pointed at.
+        shade: its place in :data:`PALETTE`, on the scale that all systems share.
+        more: its value as it is told when it is pointed at; where it is, its place says.
         star: whether the paper's figures put their star here.
     """
 
-    colour: str
+    shade: int
     more: str
     star: bool
 
@@ -41,11 +46,13 @@ class Heatmap:
 
     Attributes:
         label: the system.
+        alt: in words, what the squares show.
         anchor: the id of the element that tells where its numbers come from.
         rows: squares by missing rate, the highest first, and by noise intensity.
     """
 
     label: str
+    alt: str
     anchor: str
     rows: tuple[tuple[Square, ...], ...]
 
@@ -57,16 +64,16 @@ class Board:
     Attributes:
         name: its id.
         title: the metric, with the rules where there are several.
+        unit: the metric as it stands before a value.
         low, high: the ends of the scale as they are printed; high is good.
-        ramp: colours from low to high.
         maps: a landscape for each system.
     """
 
     name: str
     title: str
+    unit: str
     low: str
     high: str
-    ramp: tuple[str, ...]
     maps: tuple[Heatmap, ...]
 
 
@@ -78,7 +85,7 @@ def boards(everything: Sources) -> list[Board]:
     made = [
         _board(sources, metric, variant, len(variants) > 1)
         for variant in variants
-        for metric in SELECTIONS[results.task].grid
+        for metric in headlines(results.task)
     ]
     return [board for board in made if board is not None]
 
@@ -96,44 +103,38 @@ def _board(sources: Sources, metric: str, variant: tuple[str, ...], several: boo
         return None
     values = [one.value or 0.0 for _, cells in found for one in cells]
     low, high = min(values), max(values)
-    colours = colour_map(shown.higher_is_better)
+    bad, good = (low, high) if shown.higher_is_better else (high, low)
 
-    def scale(value: float) -> float:
-        return (value - low) / max(high - low, 1e-9)
+    def shade(value: float) -> int:
+        share = (value - bad) / (good - bad) if high - low > 1e-9 else 0.5
+        return round(share * (len(PALETTE) - 1))
 
     rules = f" ({', '.join(variant)})" if several else ""
-    bad, good = (low, high) if shown.higher_is_better else (high, low)
-    ramp = _hex(colours, [scale(bad + (good - bad) * step / 12) for step in range(13)])
     return Board(
         table_name("board", *variant, shown.title),
         shown.heading + rules,
+        shown.unit,
         f"{bad:.{shown.decimals}f}",
         f"{good:.{shown.decimals}f}",
-        tuple(ramp),
         tuple(
             Heatmap(
                 system.label,
+                _in_words(system.label, cells, shown),
                 anchor_of(results, system),
-                _squares(cells, shown, _hex(colours, [scale(c.value or 0.0) for c in cells])),
+                _squares(cells, shown, [shade(one.value or 0.0) for one in cells]),
             )
             for system, cells in found
         ),
     )
 
 
-def _hex(colours: Colormap, places: Sequence[float]) -> list[str]:
-    """Places on a colour map as "#rrggbb"; all at once, as one by one they take a second."""
-    levels = np.rint(255 * colours(np.array(places))[:, :3]).astype(int)
-    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in levels.tolist()]
-
-
-def _squares(cells: list[Cell], shown: View, colours: list[str]) -> tuple[tuple[Square, ...], ...]:
+def _squares(cells: list[Cell], shown: View, shades: list[int]) -> tuple[tuple[Square, ...], ...]:
     width = len(LEVELS)
     return tuple(
         tuple(
             Square(
-                colours[row * width + column],
-                _says(cells[row * width + column], shown, intensity, rate),
+                shades[row * width + column],
+                _says(cells[row * width + column], shown),
                 (intensity, rate) == STAR,
             )
             for row, intensity in enumerate(LEVELS)
@@ -142,10 +143,18 @@ def _squares(cells: list[Cell], shown: View, colours: list[str]) -> tuple[tuple[
     )
 
 
-def _says(cell: Cell, shown: View, intensity: float, rate: float) -> str:
+def _says(cell: Cell, shown: View) -> str:
     spread = "" if cell.std is None else f" ± {cell.std:.{shown.decimals}f}"
-    value = f"{cell.value:.{shown.decimals}f}{spread}"
-    return f"λ = {intensity:g}, η = {rate:g}: {shown.unit} {value}"
+    return f"{cell.value:.{shown.decimals}f}{spread}"
+
+
+def _in_words(label: str, cells: list[Cell], shown: View) -> str:
+    """A landscape for who cannot see it: its corners, and its value at the star."""
+    at = dict(zip(product(LEVELS, LEVELS), cells, strict=True))
+    top = LEVELS[-1]
+    said = ((0.0, 0.0), (top, 0.0), (0.0, top), (top, top), STAR)
+    values = ", ".join(f"{at[x].value:.{shown.decimals}f} at λ {x[0]:g}, η {x[1]:g}" for x in said)
+    return f"{label}, {shown.unit}: {values}"
 
 
 def anchor_of(results: Results, system: System) -> str:

@@ -8,15 +8,18 @@ file, so it can be mailed, archived, or opened without a network.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from benchmark.cards import card_facts, deviations
 from benchmark.table import PredictionTable
@@ -25,7 +28,8 @@ from reports.captions import data_sentence
 from reports.results import Results, System
 from reports.tables.render import html_table
 from reports.tables.table import Table
-from reports.web.heatmap import Board, anchor_of
+from reports.web.heatmap import PALETTE, Board, anchor_of
+from reports.web.notes import Notes
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,16 @@ class Picture:
     Attributes:
         name: its file name without the suffix.
         title: its heading.
-        caption: what is on it.
+        caption: sentences that say what is on it.
+        alt: what it shows, in words, for who cannot see it.
         headline: whether it is the report's first picture.
     """
 
     name: str
     title: str
-    caption: str
+    caption: tuple[str, ...]
+    alt: str
     headline: bool = False
-    suffixes: tuple[str, ...] = (".png", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,16 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
     Raises:
         OSError: where a figure's file cannot be read.
     """
-    anchors = {system.label: anchor_of(results, system) for system in results.systems}
-    shown = [
-        {"name": p.name, "title": p.title, "caption": p.caption, "data": _embedded(contents, p)}
-        for p in contents.pictures
-    ]
+    anchors = {system.key: anchor_of(results, system) for system in results.systems}
+    every = [*contents.leaderboards, *contents.tables, *contents.grids]
+    notes = Notes.of([*(_said(table) for table in every), *(p.caption for p in contents.pictures)])
+
+    def shown(table: Table) -> Markup:
+        html = html_table(table, anchors, caption=notes.caption(_said(table)))
+        return Markup(html)  # escaped by html_table
+
     return template("page.html").render(
-        style=Markup(source("page.css")),  # our own files, not a user's
+        style=style("page.css"),
         script=Markup(source("page.js")),
         dataset=results.dataset,
         synthetic=results.synthetic,
@@ -92,16 +100,21 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
         runs=len(results.records),
         systems=len(results.systems),
         problems=[(i, " ".join(why.split())) for i, why in sorted(results.problems.items())],
-        leaderboards=[_table(table, anchors) for table in contents.leaderboards],
+        leaderboards=[shown(table) for table in contents.leaderboards],
+        notes=notes.sentences,
         boards=contents.boards,
-        pictures=shown,
-        tables=[(t.name, t.title, _table(t, anchors)) for t in contents.tables],
-        grids=[(t.name, t.title, _table(t, anchors)) for t in contents.grids],
+        pictures=[
+            {"of": p, "caption": notes.caption(p.caption), "data": _embedded(contents, p)}
+            for p in contents.pictures
+        ],
+        tables=[(t.name, t.title, shown(t)) for t in contents.tables],
+        grids=[(t.name, t.title, shown(t)) for t in contents.grids],
         models=_models(results),
         provenance=[_origin(results, system, links) for system in results.systems],
         sha256=results.data_sha256,
         commits=sorted({_commit(r.environment) for r in results.records}),
         linked=bool(links),
+        elsewhere=any(map(is_elsewhere, links.values())),
     )
 
 
@@ -113,14 +126,25 @@ def _facts(results: Results) -> str:
     return f"{data_sentence(results)} {len(masks)} availability subsets instead of {MASK_COUNT}."
 
 
-def _table(table: Table, anchors: Mapping[str, str]) -> Markup:
-    return Markup(html_table(table, anchors))  # escaped by html_table
+def _said(table: Table) -> tuple[str, ...]:
+    return (*table.caption, *table.notes)
+
+
+def is_elsewhere(address: str) -> bool:
+    """Whether an address may open on another machine than the one that the page was made on."""
+    host = urlsplit(address).hostname or ""
+    return host not in ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")
 
 
 def _embedded(contents: Contents, picture: Picture) -> str:
-    """The PNG as a data address."""
-    content = (contents.folder / f"{picture.name}.png").read_bytes()
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    """The PNG as a data address, in 256 colours: a third of the file beside the page, or less."""
+    small = io.BytesIO()
+    with Image.open(contents.folder / f"{picture.name}.png") as image:
+        few = image.convert("RGB").quantize(
+            256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+        )
+        few.save(small, "png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[str, Any]:
@@ -176,8 +200,16 @@ def _commit(environment: Mapping[str, Any]) -> str:
 @cache
 def template(name: str) -> Any:
     """A template of this folder: what it is given is escaped, what it lacks is an error."""
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return made.from_string(source(name))
+    loader = FunctionLoader(source)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return made.get_template(name)
+
+
+def style(*names: str) -> Markup:
+    """Our own style sheets, and the palette of the landscapes."""
+    palette = "".join(f".k{place}{{background:{colour}}}" for place, colour in enumerate(PALETTE))
+    ramp = f":root{{--ramp:{','.join(PALETTE[::3])}}}"
+    return Markup("".join(map(source, names)) + ramp + palette)
 
 
 def source(name: str) -> str:

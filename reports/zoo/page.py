@@ -10,16 +10,15 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmark.cards import card_facts, deviations
-from benchmark.metrics import PRIMARY
 from benchmark.packs.card import decimals, stands
 from benchmark.packs.verify import CHECKED, NUMBERS, REEVALUATED
 from benchmark.questions import OVERVIEW_MEANING, Headline
 from reports import captions
 from reports.answer import Answer
 from reports.sources import Sources
-from reports.views import SELECTIONS, View, view
+from reports.views import View, headlines, view
 from reports.web.heatmap import boards
-from reports.web.page import source, template
+from reports.web.page import source, style, template
 from reports.zoo.entries import Entry, Listed, is_safe, sources_of
 from reports.zoo.ranking import Rank, ranks
 
@@ -77,7 +76,7 @@ def zoo_page(lists: Sequence[Listed], problems: Mapping[str, str]) -> str:
     """
     sections = [_section(one) for one in lists]
     return template("zoo.html").render(
-        style=Markup(source("page.css") + source("zoo.css")),  # our own files, not a user's
+        style=style("page.css", "zoo.css"),
         script=Markup(source("page.js") + source("zoo.js")),
         sections=sections,
         levels=LEVELS_MEAN,
@@ -104,8 +103,7 @@ def _section(listing: Listed) -> dict[str, Any]:
 def _boards(listing: Listed, everything: Sources | None) -> list[Board]:
     if everything is None:
         return [Board("Claims", "", (), tuple(_claims(e, 0) for e in listing.claimed))]
-    task = everything.results.task
-    metrics = [PRIMARY[task], *(m for m in SELECTIONS[task].grid if m != PRIMARY[task])]
+    metrics = headlines(everything.results.task)
     return [_board(listing, everything, view(metric)) for metric in metrics]
 
 

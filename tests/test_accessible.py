@@ -1,0 +1,177 @@
+"""The page in a browser: axe finds nothing serious, and keys and taps do what a pointer does.
+
+Skipped where Chromium or axe-core is not installed (``npm install axe-core``; ``AXE`` may name its
+``axe.min.js``).
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.records import RunStore
+from reports.build import ReportPaths, build
+from tests.report_records import LABEL, add, make_spec, make_table, off_by
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+
+
+def axe() -> Path | None:
+    """Where axe-core is: named, or installed in a folder above this one."""
+    above = (folder / "node_modules/axe-core/axe.min.js" for folder in Path(__file__).parents)
+    given = Path(os.environ["AXE"]) if "AXE" in os.environ else None
+    return given or next((path for path in above if path.is_file()), None)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+    store = RunStore(tmp_path_factory.mktemp("runs"))
+    store.prepare()
+    for place, model in enumerate(("alpha", "beta", "qamoe")):
+        for regime in ("clean", "spectrum"):
+            for seed in (1, 2):
+                table = make_table(LABEL, off_by(0.5 + 0.1 * place))
+                facts = {"floors": {"mean": 0.2, "median": 0.1}, "synthetic": True}
+                add(store, make_spec(model, regime, seed=seed), table, **facts)
+    (paths,) = build(store, None, tmp_path_factory.mktemp("out"))
+    return paths
+
+
+def told(built: ReportPaths, script: str, width: int = 1400, dark: bool = False) -> Any:
+    """What a script says on the page: the body of an async function that returns JSON."""
+    text = built.index.read_text()
+    run = (
+        "<script>addEventListener('load', async () => { let told; try { told = await (async () => {"
+        f"{script}}})(); }} catch (error) {{ told = String(error); }}"
+        "document.title = 'told'; document.body.textContent = JSON.stringify(told); });</script>"
+    )
+    page = built.folder / "tried.html"
+    page.write_text(text.replace("</body>", run + "</body>"))
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += [f"--window-size={width},1200", "--virtual-time-budget=20000"]
+    command += ["--blink-settings=preferredColorScheme=0"] if dark else []
+    done = subprocess.run(
+        [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=False
+    )
+    found = re.search(r"<body[^>]*>(.*)</body>", done.stdout, re.DOTALL)
+    assert found, done.stderr[-500:]
+    return json.loads(html.unescape(found[1]))
+
+
+@pytest.mark.skipif(axe() is None, reason="no axe-core here")
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (500, False)])
+def test_axe_finds_nothing_serious(built: ReportPaths, width: int, dark: bool) -> None:
+    path = axe()
+    assert path is not None
+    source = json.dumps(path.read_text()).replace("</", "<\\/")
+    script = (
+        "document.querySelectorAll('details').forEach((one) => { one.open = true; });"
+        f"eval({source});"
+        "const found = await axe.run(document, { resultTypes: ['violations'] });"
+        "return found.violations.map((one) => [one.impact, one.id, one.nodes.length, "
+        "one.nodes[0].html.slice(0, 200)]);"
+    )
+    found = told(built, script, width, dark)
+    assert isinstance(found, list), found
+    assert [one for one in found if one[0] in ("serious", "critical")] == []
+
+
+def test_headings_sort_best_first_and_floors_stay_below(built: ReportPaths) -> None:
+    script = """
+    const table = document.querySelector("#leaderboard-acc7 table");
+    const heads = [...table.tHead.rows[0].cells];
+    const head = heads.find((one) => one.textContent === "Clean test");
+    const column = () => [...table.tBodies[0].rows].map(
+      (row) => [row.className, parseFloat(row.cells[head.cellIndex].textContent)]);
+    const before = heads.filter((one) => one.hasAttribute("aria-sort")).map(
+      (one) => [one.textContent, one.getAttribute("aria-sort")]);
+    head.querySelector("button").click();
+    const first = column();
+    head.querySelector("button").click();
+    return [before, first, column()];
+    """
+    before, first, second = told(built, script)
+    assert before == [["Grid mean", "descending"]]
+    for shown, best_first in ((first, True), (second, False)):
+        kinds = [kind for kind, _ in shown]
+        assert kinds == ["measured"] * 6 + ["floor"] * 2
+        values = [value for _, value in shown[:6]]
+        assert values == sorted(values, reverse=best_first)
+
+
+def test_numbers_are_told_on_focus_tap_and_by_arrows(built: ReportPaths) -> None:
+    script = """
+    const tip = document.getElementById("tip");
+    const cell = document.querySelector("#leaderboard-mae td[data-more]");
+    const key = (where, name) => where.dispatchEvent(
+      new KeyboardEvent("keydown", { key: name, bubbles: true }));
+    const said = [];
+    cell.focus(); said.push(tip.hidden ? "" : tip.textContent);
+    key(cell, "Escape"); said.push(tip.hidden ? "" : tip.textContent);
+    key(cell, "ArrowRight"); said.push(tip.textContent);
+    said.push(String(document.activeElement === cell.nextElementSibling));
+    cell.click(); said.push(tip.textContent);
+    const map = document.querySelector(".board:not([hidden]) .map");
+    key(map, "ArrowRight"); said.push(tip.textContent);
+    key(map, "ArrowUp"); said.push(tip.textContent);
+    said.push([cell.dataset.more, cell.nextElementSibling.dataset.more]);
+    return said;
+    """
+    focused, escaped, right, moved, tapped, east, north, (first, second) = told(built, script)
+    assert focused == tapped == first
+    assert "95 % interval" in first
+    assert escaped == ""
+    assert (right, moved) == (second, "true")
+    assert east.startswith("λ = 0.4, η = 0.2: MAE ")
+    assert north.startswith("λ = 0.4, η = 0.3: MAE ")
+
+
+def test_the_filter_keeps_rows_and_landscapes(built: ReportPaths) -> None:
+    script = """
+    const filter = document.getElementById("filter");
+    filter.value = "alpha spec";
+    filter.dispatchEvent(new Event("input"));
+    const kept = (selector) => document.querySelectorAll(`${selector}:not([hidden])`).length;
+    return [kept("#leaderboard-mae tr.measured"), kept("#leaderboard-mae tr.floor"),
+      kept(".board:not([hidden]) .maps figure"), document.getElementById("kept").textContent];
+    """
+    assert told(built, script) == [1, 2, 1, "1 of 6 systems"]
+
+
+def test_a_table_and_a_figure_can_be_saved_without_the_folder(built: ReportPaths) -> None:
+    script = """
+    const saved = [];
+    HTMLAnchorElement.prototype.click = function () { saved.push([this.download, this.href]); };
+    document.querySelector("#leaderboard-mae .get").click();
+    document.querySelector("figure.picture .get").click();
+    const text = await (await fetch(saved[0][1])).text();
+    return [saved.map((one) => one[0]), text.split("\\n").slice(0, 2), saved[1][1].slice(0, 22)];
+    """
+    names, (head, first), image = told(built, script)
+    assert names[0] == "leaderboard-mae.csv"
+    assert names[1].endswith(".png")
+    assert head.lstrip("\ufeff").startswith('"Model","Seeds","Training","Parameters","Clean test"')
+    assert first.startswith('"Alpha","2","clean","–","0.50000 ± 0.00000; 95 % interval')
+    assert image == "data:image/png;base64,"
+
+
+def test_what_is_cut_off_says_so(built: ReportPaths) -> None:
+    script = """
+    await new Promise((done) => setTimeout(done, 300));
+    const boxes = [...document.querySelectorAll("section[id] > .scroll")].filter(
+      (box) => !box.closest("details:not([open])"));
+    return boxes.map((box) => [box.scrollWidth > box.clientWidth + 2,
+      box.nextElementSibling.className === "more-hint", box.tabIndex === 0]);
+    """
+    found = told(built, script, 500)
+    assert any(wide for wide, _, _ in found)
+    assert all(wide == hint == focusable for wide, hint, focusable in found)
