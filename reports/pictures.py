@@ -132,9 +132,10 @@ def degradation_figures(
     kept = look.best(part.systems, sources.answers, metrics[0], MOST_CURVES)
     caption = (*_few(len(kept), len(part.systems), sources), said.CURVES)
     words = alt.curves(sources.answers, kept, part, metrics, variant)
+    noise, missing = variant
     yield (
         Picture(name, title, caption, words),
-        curves_figure(sources.answers, part.only(kept), *variant, metrics, look),
+        curves_figure(sources.answers, part.only(kept), noise, missing, metrics, look),
     )
 
 

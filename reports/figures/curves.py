@@ -13,7 +13,7 @@ from benchmark.questions import Question
 from protocols.conditions import LEVELS
 from reports.answers import Answers
 from reports.figures.landscapes import ETA, LAMBDA
-from reports.figures.layout import Frame, Heading, Legend, new_figure
+from reports.figures.layout import Frame, Heading, Legend, new_figure, size_of
 from reports.figures.look import PAGE, Look
 from reports.figures.style import MUTED, line_styles, shrink, subtitle
 from reports.results import Results, System
@@ -109,7 +109,7 @@ def _panel(
         axis.axhline(value, color=MUTED, linewidth=1.1, linestyle=(0, (1, 2)), label=_FLOOR)
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)
-    width = axis.get_position().width * axis.figure.get_figwidth()
+    width, _ = size_of(axis)
     axis.set_xticks(
         np.array(LEVELS),
         [f"{x:g}" if width > 2 or i % 2 == 0 else "" for i, x in enumerate(LEVELS)],

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from benchmark.questions import Question
 from reports.answers import Answers
 from reports.figures.landscapes import Sheet, panels
-from reports.figures.layout import Heading, axes_at, new_figure
+from reports.figures.layout import Heading, axes_at, new_figure, size_of
 from reports.figures.look import Look
 from reports.figures.scale import common_scale, in_units
 from reports.figures.style import COLOURS, INK, MUTED, points, shrink, subtitle
@@ -191,8 +191,7 @@ def _names(axis: Axes, glance: Glance) -> None:
     order = glance.order(1)
     named = [s for s in order if s in order[:_NAMED] or s is glance.clean]
     bottom, top = axis.get_ylim()
-    high = axis.get_position().height * axis.figure.get_size_inches()[1]
-    step = 0.17 * shrink() / high
+    step = 0.17 * shrink() / size_of(axis)[1]
     places = [(glance.ends[system][1] - bottom) / (top - bottom) for system in named]
     names = ["\n".join(wrap(system.label, _LONG)) for system in named]
     tall = [step * (1 + name.count("\n")) for name in names]

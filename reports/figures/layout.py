@@ -42,6 +42,14 @@ def axes_at(figure: Figure, left: float, bottom: float, width: float, height: fl
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
+def size_of(axes: Axes) -> tuple[float, float]:
+    """Width and height of axes, in inches."""
+    figure, place = axes.figure, axes.get_position()
+    assert isinstance(figure, Figure)
+    across, up = figure.get_size_inches()
+    return float(place.width * across), float(place.height * up)
+
+
 def panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Axes in a fixed place, in inches, whose names have fixed places too."""
     axes = axes_at(figure, left, bottom, width, height)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from reports.figures.layout import Frame, Heading, new_figure
+from reports.figures.layout import Frame, Heading, new_figure, size_of
 from reports.figures.look import PAGE, Look
 from reports.figures.style import colour_map, points, shrink, subtitle
 from reports.results import System
@@ -62,16 +62,12 @@ def routing_figure(
                 axis.set_xlabel("expert")
         line[0].set_yticks(range(rows), names)
         line[0].set_ylabel(f"seed {seed}")
-        line[0].yaxis.set_label_coords(-(left - 0.22 * room) / _inches_wide(line[0]), 0.5)
+        line[0].yaxis.set_label_coords(-(left - 0.22 * room) / size_of(line[0])[0], 0.5)
     bar = figure.colorbar(image, cax=axes[0, -1].inset_axes((1.05, 0.0, 0.06, 1.0)))
     bar.set_label("weight")
     bar.outline.set_visible(False)
     head.put_on(figure)
     return figure
-
-
-def _inches_wide(axis: Axes) -> float:
-    return float(axis.get_position().width * axis.figure.get_size_inches()[0])
 
 
 def _heat(axis: Axes, weights: NDArray[np.float64], top: float, words: bool) -> AxesImage:

@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.tri import Triangulation
 
 from protocols.modalities import MODALITIES, Modality
-from reports.figures.layout import Frame, Heading, Legend, axes_at, new_figure
+from reports.figures.layout import Frame, Heading, Legend, axes_at, new_figure, size_of
 from reports.figures.look import PAGE, Look
 from reports.figures.style import INK, colour_map, line_styles, points, shrink, subtitle
 from reports.results import Results, System
@@ -117,7 +117,7 @@ def _triangle(
         ("no v", int(rates[:, 2].argmax()), (-16 * shrink(), -6)),
         ("", int(middle), (0, 5)),
     ]
-    between = "  " if axis.get_position().width * axis.figure.get_figwidth() > _ROOMY else "\n"
+    between = "  " if size_of(axis)[0] > _ROOMY else "\n"
     for name, place, shift in marks:
         text = f"{name}{between}{values[place]:.{shown.decimals}f}".strip()
         axis.plot(x[place], y[place], "o", color=INK, markersize=3.5, clip_on=False)
