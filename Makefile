@@ -1,4 +1,4 @@
-# make install | run | test: on a machine with Python >= 3.11 and nothing else.
+# make install | run | test | test-long: on a machine with Python >= 3.11 and nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ RUNS ?= runs
 REPORT ?= report
 TORCH := torch==2.13.0
 
-.PHONY: install run test lint lock
+.PHONY: install run test test-long lint lock
 
 install: $(VENV)/.installed
 
@@ -50,4 +50,7 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest --numprocesses auto
+	$(BIN)/pytest --numprocesses auto -m 'not long'
+
+test-long: install
+	$(BIN)/pytest -m long

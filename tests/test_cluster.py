@@ -96,7 +96,7 @@ def nothing_shared(monkeypatch) -> None:
     monkeypatch.setattr(RayWorkers, "_connect", connect)
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [pytest.param(True, marks=pytest.mark.long), False])
 def test_the_same_bytes_as_on_one_machine(
     nodes, tiny, data_dir, here, tmp_path, request, shared
 ) -> None:
@@ -148,6 +148,7 @@ def test_a_run_goes_on_where_its_node_is_killed(
     assert_same(plan, here, tmp_path)
 
 
+@pytest.mark.long
 def test_a_run_whose_worker_ends_is_done_again_alone_and_once(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:
@@ -238,6 +239,7 @@ def begin(nodes, data_dir: Path, runs_dir: Path, epochs: int) -> subprocess.Pope
     return process
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_or_interrupted_goes_on(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:

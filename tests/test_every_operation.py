@@ -12,7 +12,12 @@ import pytest
 from tests.every_operation import COMMANDS
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+QUICKER = ("run", "import", "sync")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICKER else pytest.mark.long) for n in COMMANDS]
+)
 def test_the_same_command_again_makes_good_what_a_fault_left(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.every_operation", "--sample", "2", name],

@@ -86,7 +86,10 @@ def column(values: Any, where: str) -> NDArray[Any]:
     """A one-dimensional array of numbers; (N, 1) is taken as (N,)."""
     if isinstance(values, list | tuple) and any(isinstance(v, CONTAINERS) for v in values):
         raise BenchmarkError(f"{where}: must be one number per sample, holds lists.")
-    column = np.asarray(values)
+    try:
+        column = np.asarray(values)
+    except (ValueError, OverflowError):  # bytes beside text, say
+        raise BenchmarkError(f"{where}: must be one number per sample.") from None
     if column.ndim > 1 and column.size == len(column):
         column = column.reshape(len(column))
     if column.dtype.kind not in "fiub" or column.ndim != 1:

@@ -70,7 +70,11 @@ class Client:
 
         path = sqlite_path(uri)
         if not uri.startswith("http"):  # takes seconds, which are not the store's
+            import mlflow.store.db.utils
             import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+            # MLflow knocks ten times, in 102 s, at a database that refuses at once
+            mlflow.store.db.utils.MAX_RETRY_COUNT = 1
         with self.contact():
             if path is not None:
                 settle(path)
