@@ -11,7 +11,6 @@ import pytest
 
 from tests.every_operation import COMMANDS
 
-
 QUICKER = ("run", "import", "sync")
 
 

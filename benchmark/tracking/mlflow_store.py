@@ -71,7 +71,7 @@ class Client:
         path = sqlite_path(uri)
         if not uri.startswith("http"):  # takes seconds, which are not the store's
             import mlflow.store.db.utils
-            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+            import mlflow.store.tracking.sqlalchemy_store
 
             # MLflow knocks ten times, in 102 s, at a database that refuses at once
             mlflow.store.db.utils.MAX_RETRY_COUNT = 1

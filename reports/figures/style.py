@@ -101,7 +101,11 @@ def subtitle(results: Results, systems: Sequence[System], seeds: bool = True) ->
 def _seeds(systems: Sequence[System]) -> str:
     seeds = sorted({seed for system in systems for seed in system.seeds})
     listed = ", ".join(map(str, seeds))
-    return f"mean of {len(seeds)} seeds ({listed})" if len(seeds) > 1 else f"seed {listed}"
+    if len(seeds) == 1:
+        return f"seed {listed}"
+    fewest, most = (bound(len(system.seeds) for system in systems) for bound in (min, max))
+    number = str(most) if fewest == most else f"{fewest} to {most}"
+    return f"mean of {number} seeds ({listed})"
 
 
 def series_style(place: int) -> dict[str, Any]:
