@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -13,6 +14,10 @@ from tests.tiny import tiny_data_dir
 
 # A test run in the background inherits that SIGINT is ignored, and what it starts would as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 QUICK = (
     *("command_line", "degradation", "glance", "house", "missing", "ranks"),

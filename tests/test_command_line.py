@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -25,7 +25,6 @@ def said(*words: str, columns: int = 100) -> str:
     return done.output
 
 
-@settings(deadline=None)  # the first example imports
 @given(st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 30)), min_size=1, max_size=5))
 def test_ranges_of_seeds_are_their_integers(parts) -> None:
     text = ",".join(f"{first}-{first + more}" if more else str(first) for first, more in parts)
