@@ -12,8 +12,10 @@ import torch
 from benchmark.records import RunStore
 from tests.tiny import tiny_data_dir
 
-# A test run in the background inherits that SIGINT is ignored, and what it starts would as well.
+# A test run in the background inherits that SIGINT is ignored, one under nohup that SIGHUP is, and
+# what it starts would as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("suite", deadline=None)
