@@ -123,6 +123,7 @@ def test_the_same_bytes_as_on_one_machine(
     assert set(again.values()) == {"kept"}
 
 
+@pytest.mark.long
 def test_a_run_goes_on_where_its_node_is_killed(
     nodes, tiny, data_dir, here, tmp_path, monkeypatch, nothing_shared
 ) -> None:

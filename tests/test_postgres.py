@@ -60,6 +60,7 @@ def trials_in(runs: Path, storage: str) -> list[Trial]:
     return study.trials()
 
 
+@pytest.mark.long
 def test_three_drivers_that_share_no_folder_share_a_study(database, data_dir, tmp_path) -> None:
     """As on three hosts. The one that is killed has its trial done by another."""
     storage = database("studies")

@@ -22,6 +22,7 @@ def test_a_script_is_sound_shell(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
 
 
+@pytest.mark.long
 def test_the_workers_of_an_array_share_a_plan_and_one_that_dies_costs_its_run_alone(
     data_dir, tmp_path
 ) -> None:
