@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark import completion
+
 RUNS = "What to run"
 SETTINGS = "With which settings"
 MACHINE = "On which machine"
@@ -30,6 +32,14 @@ class Task(StrEnum):
     classification = "classification"
 
 
+DATASET = Annotated[
+    str | None,
+    typer.Option(
+        help="Data set (default synthetic): benchmark list datasets.",
+        rich_help_panel=RUNS,
+        autocompletion=completion.listed(completion.datasets),
+    ),
+]
 DATA_DIR = Annotated[
     Path | None,
     typer.Option(

@@ -15,6 +15,7 @@ from benchmark.options import (
     ADDRESS,
     CPUS_PER_RUN,
     DATA_DIR,
+    DATASET,
     DEVICE,
     EPOCHS,
     EXECUTOR,
@@ -36,14 +37,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Data set (default synthetic): benchmark list datasets.",
-            rich_help_panel=RUNS,
-            autocompletion=completion.listed(completion.datasets),
-        ),
-    ] = None,
+    dataset: DATASET = None,
     models: Annotated[
         str | None,
         typer.Option(

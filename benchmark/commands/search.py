@@ -15,6 +15,7 @@ from benchmark.options import (
     ADDRESS,
     CPUS_PER_RUN,
     DATA_DIR,
+    DATASET,
     DEVICE,
     EPOCHS,
     EXECUTOR,
@@ -42,14 +43,7 @@ def search(
             autocompletion=completion.listed(completion.models),
         ),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Data set (default synthetic): benchmark list datasets.",
-            rich_help_panel=RUNS,
-            autocompletion=completion.listed(completion.datasets),
-        ),
-    ] = None,
+    dataset: DATASET = None,
     regime: Annotated[
         str | None,
         typer.Option(
