@@ -197,6 +197,7 @@ def evaluate(
     conditions = conditions_of(
         protocols_named(protocol), present, how.noise_rules, how.draws, how.joint
     )
+    data.require(conditions)
     with _evaluating(model):
         reads = check(model, data)
         started = time.perf_counter()

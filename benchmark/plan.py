@@ -153,16 +153,19 @@ def plan_conditions(product: Product, dataset: Dataset) -> tuple[Condition, ...]
     """The prediction-table rows that a product's protocols need.
 
     Raises:
-        BenchmarkError: for an unknown protocol or a setting of the evaluation that does not fit.
+        BenchmarkError: for an unknown protocol, a setting of the evaluation that does not fit, or a
+            noise rule that the data set was not made for.
     """
     evaluation = evaluation_of(product)
-    return conditions_of(
+    conditions = conditions_of(
         protocols_named(product.protocol),
         dataset.spec.present,
         evaluation.noise_rules,
         evaluation.draws,
         evaluation.joint,
     )
+    dataset.require(conditions)
+    return conditions
 
 
 def plan_objective(product: Product, dataset: Dataset) -> Objective | None:
@@ -174,7 +177,9 @@ def plan_objective(product: Product, dataset: Dataset) -> Objective | None:
     evaluation = evaluation_of(product)
     if evaluation.objective is None:
         return None
-    return objective_of(evaluation.objective, evaluation, dataset.spec)
+    objective = objective_of(evaluation.objective, evaluation, dataset.spec)
+    dataset.require(objective.conditions())
+    return objective
 
 
 def evaluation_of(product: Product) -> EvaluationConfig:

@@ -27,7 +27,7 @@ from protocols.degradation import StandIns, degrade, keyed_noise, lose, stand_in
 from protocols.draws import joint_levels
 from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities, Modality
-from protocols.rules import NoiseRule
+from protocols.rules import REWRITING, NoiseRule
 
 CPU_BATCH = 64
 CUDA_BATCH = 2048
@@ -93,10 +93,11 @@ def fill_table(
     model.eval()
 
     def rows_of(part: slice) -> dict[str, NDArray[np.floating]]:
-        samples, ids = split.part(part).without_label(), split.sample_ids[part]
         outputs = on_a_copy(
-            lambda own: _rows(model, spec, own, split_name, ids, sigma_ref, centre, conditions),
-            samples,
+            lambda own: _rows(
+                model, spec, own, split, part, split_name, sigma_ref, centre, conditions
+            ),
+            split.part(part).without_label(),
         )
         report(round(len(conditions) * min(1.0, part.stop / len(split))))
         return outputs
@@ -171,14 +172,20 @@ def _rows(
     model: MultimodalModel,
     spec: DataSpec,
     samples: Modalities,
-    split: str,
-    sample_ids: Sequence[str],
+    split: Split,
+    part: slice,
+    split_name: str,
     sigma_ref: SigmaRef,
     centre: SigmaRef | None,
     conditions: Sequence[Condition],
 ) -> dict[str, NDArray[np.floating]]:
-    """Every condition for one chunk of samples: name -> (R, B, ...), routing summed over B."""
-    device, levels = samples.device, sorted({c.intensity for c in conditions})
+    """Every condition for one chunk of a split's samples: name -> (R, B, ...), routing summed
+    over B."""
+    sample_ids, device, levels = (
+        split.sample_ids[part],
+        samples.device,
+        sorted({c.intensity for c in conditions}),
+    )
     answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model, device)
     level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
@@ -189,13 +196,15 @@ def _rows(
             noisy = samples
         else:
             if (rule, draw) not in noise:  # drawn and moved once, scaled for every level
-                drawn = keyed_noise(rule, draw, split, sample_ids, samples).to(device)
+                drawn = keyed_noise(rule, draw, split_name, sample_ids, samples).to(device)
                 noise = {(rule, draw): drawn}
             level = level_of[intensity]
             if intensity == JOINT_LEVEL:
-                level = joint_levels(joint, draw, split, sample_ids)[0].to(device)
+                level = joint_levels(joint, draw, split_name, sample_ids)[0].to(device)
             drawn = noise[rule, draw]
             noisy = degrade(samples, level, samples.available, drawn, sigma_ref, centre)
+            if rule in REWRITING:
+                noisy = split.with_rewritten(noisy, part, rule, draw, intensity, joint)
             stand_ins = stand_ins_of(samples, level, drawn, sigma_ref, centre)
         asked = list(group)
         outputs = answer(noisy, stand_ins, [c.mask for c in asked])

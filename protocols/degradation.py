@@ -3,7 +3,8 @@
 ũ_m = (1 - I_miss) · (u_m + ε_m): noise of intensity λ on the valid steps, then whole modalities
 lost. What noise is, a rule says: the seed paper's in several readings, and other families
 (:data:`protocols.rules.FAMILIES`, their formulas in :mod:`protocols.effects`). A lost modality is
-zeros, unless the rule is about what stands in its place.
+zeros, unless the rule is about what stands in its place. A rule that acts on transcripts leaves the
+text of a batch alone here: whoever evaluates puts the states of the rewritten transcript there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from protocols.draws import NoiseDraw, drawn
 from protocols.effects import EFFECTS
 from protocols.modalities import MODALITIES, Modalities, Modality
-from protocols.rules import FAMILIES, NoiseRule
+from protocols.rules import FAMILIES, REWRITING, NoiseRule
 
 StandIns = Mapping[Modality, Tensor]
 """Modality -> (B, T_m, d_m): what a sample has where the modality is missing; {} for zeros."""
@@ -40,7 +41,16 @@ def keyed_noise(
 
 
 def fresh_noise(rule: NoiseRule, batch: Modalities, generator: torch.Generator) -> NoiseDraw:
-    """New noise for a training batch, drawn on the batch's device."""
+    """New noise for a training batch, drawn on the batch's device.
+
+    Raises:
+        ValueError: for a rule that acts on transcripts: a batch holds none.
+    """
+    if rule in REWRITING:
+        raise ValueError(
+            f"the noise rule '{rule}' acts on transcripts before their encoder, not on a batch of "
+            "features"
+        )
     found = {}
     for m, effect in EFFECTS[rule].items():
         if effect.purpose:

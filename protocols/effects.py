@@ -159,8 +159,12 @@ EFFECTS: Mapping[NoiseRule, Mapping[Modality, Effect]] = {
     "impulse": {"audio": IMPULSE, "vision": IMPULSE},
     "gain": {"audio": GAIN, "vision": GAIN},
     "quantise": {"audio": QUANTISE, "vision": QUANTISE},
+    "unk": {"audio": DROP, "vision": DROP},
+    "words": {},
+    "characters": {},
     "fill_mean": {},
     "fill_noise": {"text": NOISE_INSTEAD, "audio": NOISE_INSTEAD, "vision": NOISE_INSTEAD},
 }
 """Noise rule -> what it does to each modality that it touches, in the order of the draws. The
-effect of a rule that fills makes what stands in a missing modality's place."""
+effect of a rule that fills makes what stands in a missing modality's place; what a rule does to
+transcripts is in :mod:`protocols.rewriting`."""

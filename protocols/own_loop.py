@@ -60,7 +60,8 @@ def degrade(
         The same kind of batch; ``batch`` is left as it is.
 
     Raises:
-        ValueError: for a batch without modalities, sizes that differ, or a rate outside [0, 1].
+        ValueError: for a batch without modalities, sizes that differ, a rate outside [0, 1], or a
+            rule that acts on transcripts.
     """
     samples = batch if isinstance(batch, Modalities) else _modalities(batch)
     present = tuple(m for m in MODALITIES if isinstance(batch, Modalities) or m in batch)

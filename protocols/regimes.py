@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from protocols.rules import FAMILIES, MissingRule, NoiseRule, family_version
+from protocols.rules import FAMILIES, REWRITING, MissingRule, NoiseRule, family_version
 from protocols.settings import Settings
 
 RegimeKind = Literal["clean", "spectrum", "missing", "noise", "released", "elsewhere"]
@@ -73,9 +73,14 @@ class Regime(Settings):
 
     @field_validator("noise_rule", "noise_rules")
     @classmethod
-    def _a_mean_is_for_evaluation(cls, value: Any) -> Any:
-        if "fill_mean" in ((value,) if isinstance(value, str) else value):
-            raise ValueError("fill_mean is for evaluation only: training has no train mean yet")
+    def _some_are_for_evaluation(cls, value: Any) -> Any:
+        for rule in (value,) if isinstance(value, str) else value:
+            if rule == "fill_mean":
+                raise ValueError("fill_mean is for evaluation only: training has no train mean yet")
+            if rule in REWRITING:
+                raise ValueError(
+                    f"{rule} is for evaluation only: it acts on transcripts before their encoder"
+                )
         return value
 
     @property

@@ -19,6 +19,9 @@ NoiseRule = Literal[
     "impulse",
     "gain",
     "quantise",
+    "unk",
+    "words",
+    "characters",
     "fill_mean",
     "fill_noise",
 ]
@@ -47,6 +50,8 @@ class Family:
         random: whether draws differ; what is not random has one.
         fills: whether it is about what stands in the place of a missing modality. Such a rule does
             something with nothing available too.
+        rewrites: whether it acts on transcripts before their encoder (:mod:`protocols.rewriting`);
+            a data set must have been rewritten for it, and nothing is trained under it.
     """
 
     version: int | None
@@ -55,6 +60,7 @@ class Family:
     omits: str
     random: bool = True
     fills: bool = False
+    rewrites: bool = False
 
 
 _OURS = "this project"
@@ -118,6 +124,29 @@ FAMILIES: dict[NoiseRule, Family] = {
         "artefacts of codecs, which act before the features",
         random=False,
     ),
+    "unk": Family(
+        1,
+        "each token of the transcript is [UNK] with chance λ before the encoder; audio, vision: "
+        "each step zeroed with chance λ",
+        "LNLN (Zhang et al., NeurIPS 2024), its random missing rate",
+        "a recogniser that writes another word where it heard none; bursts",
+        rewrites=True,
+    ),
+    "words": Family(
+        1,
+        "each word of the transcript is lost with chance λ before the encoder; one always stays",
+        f"{_OURS}: what a recogniser did not hear",
+        "words that are hard to hear being lost more often; audio and vision stay clean",
+        rewrites=True,
+    ),
+    "characters": Family(
+        1,
+        "each letter or digit of the transcript is left out, doubled or replaced with chance λ/5 "
+        "before the encoder",
+        f"{_OURS}: what is typed in haste, or read from a picture",
+        "which letters lie side by side or look alike; audio and vision stay clean",
+        rewrites=True,
+    ),
     "fill_mean": Family(
         1,
         "a missing modality is λ times the train mean of its real steps instead of zeros",
@@ -135,6 +164,9 @@ FAMILIES: dict[NoiseRule, Family] = {
     ),
 }
 """Noise rule -> what it is: ``benchmark list degradations`` and docs/degradations.md say it."""
+
+REWRITING: tuple[NoiseRule, ...] = tuple(r for r, family in FAMILIES.items() if family.rewrites)
+"""The rules that act on transcripts."""
 
 
 def family_version(rule: NoiseRule) -> dict[str, int]:

@@ -40,6 +40,8 @@ class Counting:
         self.fail_at = fail_at
         self.batches: list[int] = []
         self.unknown = 2 + len("zzz") + ord("z")
+        self.special = frozenset({1, self.unknown})
+        self.limit = 512
 
     def tokenize(self, texts: Sequence[str], limit: int) -> list[Tokens]:
         return [[1, *(2 + len(word) + ord(word[0]) for word in t.split())][:limit] for t in texts]
@@ -94,7 +96,7 @@ def test_a_csv_becomes_a_text_only_data_set(tmp_path: Path) -> None:
 
 def test_batches_are_of_like_length_and_cover_each_text_once() -> None:
     lengths = np.random.default_rng(0).integers(0, 60, 5000)
-    batches = list(encode._batches(lengths))
+    batches = list(encode.batches_of(lengths))
     rows = np.concatenate(batches)
     assert sorted(rows) == sorted(np.flatnonzero(lengths))
     assert all(len(b) * lengths[b].max() <= encode.TOKENS_PER_BATCH for b in batches)

@@ -1,4 +1,4 @@
-"""``benchmark data``: import, encode, align, check, show, list. Heavy imports are inside."""
+"""``benchmark data``: its subcommands. Heavy imports are inside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from benchmark.data.align_command import align
 from benchmark.data.encode_command import encode
 from benchmark.data.import_command import import_
 from benchmark.data.registry import imported_names, need_data_dir, registered
+from benchmark.data.rewrite_command import rewrite
 from benchmark.errors import BenchmarkError
 from benchmark.options import DATA_DIR
 
@@ -17,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Import features, encode transcript
 app.command("import")(import_)
 app.command()(encode)
 app.command()(align)
+app.command()(rewrite)
 
 
 @app.command("check")

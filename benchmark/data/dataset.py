@@ -16,9 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.data.rewritten import Rewritten, require_rewritten
 from benchmark.data.standardise import Scale
 from benchmark.data.transfer import to_device, used_here
+from benchmark.errors import BenchmarkError
 from benchmark.interface import DataSpec
+from protocols.conditions import Condition
 from protocols.modalities import MODALITIES, Modalities, Modality
 
 SPLITS = ("train", "valid", "test")
@@ -39,11 +42,13 @@ class Split:
             is in half precision where its source was; ``part`` and ``batches`` give float32.
         streams_to: the device that uses the samples where they stay on the host; None where they
             are resident.
+        rewritten: the states of its rewritten transcripts, where the data set has them.
     """
 
     sample_ids: tuple[str, ...]
     samples: Modalities
     streams_to: torch.device | None = None
+    rewritten: Rewritten | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -53,9 +58,33 @@ class Split:
         """The device that uses the samples."""
         return self.streams_to or self.samples.device
 
+    def select(self, rows: Tensor) -> Split:
+        """Some of the samples, as a split of the same name: (n,) long, on the CPU."""
+        return Split(
+            tuple(self.sample_ids[row] for row in rows.tolist()),
+            self.samples.select(rows.to(self.samples.device)),
+            self.streams_to,
+            self.rewritten.select(rows) if self.rewritten else None,
+        )
+
     def part(self, rows: slice) -> Modalities:
         """Consecutive samples, on the device."""
         return self.samples.select(rows).to(self.device).as_float32()
+
+    def with_rewritten(
+        self,
+        samples: Modalities,
+        part: slice,
+        rule: str,
+        draw: int,
+        intensity: float,
+        joint: str = "",
+    ) -> Modalities:
+        """The samples of ``part`` with the text of rewritten transcripts; see
+        :meth:`benchmark.data.rewritten.Rewritten.put`. Raises BenchmarkError without any."""
+        if self.rewritten is None:
+            raise BenchmarkError(f"the noise rule '{rule}' needs transcripts: there are none here")
+        return self.rewritten.put(samples, part, rule, draw, intensity, joint)
 
     def batches(self, order: Tensor, size: int) -> Iterator[Modalities]:
         """Batches of ``size`` samples on the device, along ``order``: (N,) long, on the CPU."""
@@ -127,6 +156,11 @@ class Dataset:
         """:attr:`centre` where a rule fills what is missing with it."""
         return self.centre if "fill_mean" in noise_rules else None
 
+    def require(self, conditions: Iterable[Condition]) -> None:
+        """Raise BenchmarkError where conditions need what the data set does not hold."""
+        test = self.splits.get("test", self.splits["valid"]).rewritten
+        require_rewritten(self.name, test.facts if test else None, conditions)
+
     def training_data(self) -> TrainingData:
         """The splits that training may see."""
         return TrainingData(
@@ -169,8 +203,8 @@ class Dataset:
 
         def place(split: Split) -> Split:
             if resident:
-                return Split(split.sample_ids, split.samples.to(target))
-            return Split(split.sample_ids, split.samples, target)
+                return replace(split, samples=split.samples.to(target), streams_to=None)
+            return replace(split, streams_to=target)
 
         return replace(
             self,

@@ -153,20 +153,20 @@ def _encode_all(
     texts: Sequence[str], encoder: Encoder, max_tokens: int, work: Path, report: Report
 ) -> tuple[NDArray[np.float16], NDArray[np.int64], tuple[str, ...]]:
     """(N, T, d) states on disk, (N,) numbers of tokens, and what to know of the tokens."""
-    tokens = _tokenize(texts, encoder, max_tokens)
+    tokens = tokenize(texts, encoder, max_tokens)
     lengths = np.array([len(t) for t in tokens], np.int64)
     if not lengths.any():
         raise BenchmarkError("every text is empty: there is nothing to encode.")
     shape = (len(texts), int(lengths.max()), encoder.facts.width)
     key = hashlib.sha256(json.dumps([asdict(encoder.facts), tokens]).encode()).hexdigest()
     states, done = _open(work, key, shape)
-    batches = list(_batches(lengths))
+    batches = list(batches_of(lengths))
     total, finished = int(lengths.sum()), sum(int(lengths[b].sum()) for b in batches[:done])
     report(finished, total)
     marked = time.monotonic()
     for k, rows in enumerate(batches[done:], done + 1):
         for row, values in zip(rows, encoder.states([tokens[r] for r in rows]), strict=True):
-            states[row, : lengths[row]] = _half(values, encoder.facts.name)
+            states[row, : lengths[row]] = half(values, encoder.facts.name)
         finished += int(lengths[rows].sum())
         report(finished, total)
         if time.monotonic() >= marked + MARK_SECONDS:
@@ -176,7 +176,7 @@ def _encode_all(
     return states, lengths, tuple(_token_notes(texts, tokens, encoder, max_tokens))
 
 
-def _tokenize(texts: Sequence[str], encoder: Encoder, max_tokens: int) -> list[Tokens]:
+def tokenize(texts: Sequence[str], encoder: Encoder, max_tokens: int) -> list[Tokens]:
     """The tokens of each text, none for an empty one."""
     tokens: list[Tokens] = []
     for start in range(0, len(texts), TOKENIZED_AT_ONCE):
@@ -206,7 +206,7 @@ def _token_notes(
         )
 
 
-def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def batches_of(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Row numbers of texts of like length, longest first, about TOKENS_PER_BATCH a batch."""
     order = np.argsort(-lengths, kind="stable")[: int((lengths > 0).sum())]
     start = 0
@@ -216,7 +216,8 @@ def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         start += size
 
 
-def _half(values: NDArray[np.float32], name: str) -> NDArray[np.float16]:
+def half(values: NDArray[np.float32], name: str) -> NDArray[np.float16]:
+    """States as they are kept. Raises BenchmarkError where half precision cannot hold them."""
     if not np.abs(values).max(initial=0) <= np.finfo(np.float16).max:  # true for NaN as well
         raise BenchmarkError(
             f"encoder {name} gives states that float16 cannot hold, or that are no numbers"

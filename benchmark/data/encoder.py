@@ -48,12 +48,20 @@ class Encoder(Protocol):
     def facts(self) -> EncoderFacts:
         """Which encoder it is."""
 
+    @property
+    def limit(self) -> int:
+        """The most tokens that it takes."""
+
     def tokenize(self, texts: Sequence[str], limit: int) -> list[Tokens]:
         """The token ids of each text, special tokens included, at most ``limit``."""
 
     @property
     def unknown(self) -> int | None:
         """The token that stands for what the encoder does not know; None if it knows all."""
+
+    @property
+    def special(self) -> frozenset[int]:
+        """The tokens that stand for no part of a text, the unknown one among them."""
 
     def full_lengths(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, uncut."""
@@ -80,6 +88,7 @@ class HuggingFaceEncoder:
         self.tokenizer = tokenizer
         self.padding = tokenizer.pad_token_id or 0
         self.unknown: int | None = tokenizer.unk_token_id
+        self.special = frozenset(tokenizer.all_special_ids)
         revision = getattr(model.config, "_commit_hash", None)
         if model.config.is_encoder_decoder:
             model = model.get_encoder()

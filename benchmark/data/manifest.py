@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.data.cards import Card
 from benchmark.data.tensorfile import file_sha256
@@ -90,6 +90,31 @@ class Encoding(BaseModel):
     inputs_sha256: str
 
 
+class Rewriting(BaseModel):
+    """Which text states of rewritten transcripts lie beside the features.
+
+    Attributes:
+        content: SHA-256 of their file.
+        families: noise rule -> its version.
+        draws: corruption draws, seeded 0, 1, ...
+        encoder: its name.
+        weights: SHA-256 over its weights.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    content: str = Field(pattern="^[0-9a-f]{64}$")
+    families: dict[str, int]
+    draws: int
+    encoder: str
+    weights: str
+
+    @property
+    def file(self) -> str:
+        """The file's name: made anew, it does not take the place of what a manifest promises."""
+        return f"rewritten-{self.content[:12]}.safetensors"
+
+
 class Manifest(BaseModel):
     """The manifest of an imported data set.
 
@@ -115,6 +140,7 @@ class Manifest(BaseModel):
         encoding: what made the text features, where transcripts were encoded here.
         options: option -> value of what the user had changed on the way.
         card: the user's own data card.
+        rewriting: what else was made of the transcripts; no part of the identity.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -142,11 +168,17 @@ class Manifest(BaseModel):
     encoding: Encoding | None = None
     options: dict[str, str] = {}
     card: Card | None = None
+    rewriting: Rewriting | None = None
+
+    def stored(self) -> dict[str, str]:
+        """The files with the data: name -> SHA-256."""
+        found = {name: self.files.get(name, "") for name in (FEATURES, SAMPLES)}
+        return found | ({self.rewriting.file: self.rewriting.content} if self.rewriting else {})
 
     def write(self, folder: Path) -> None:
-        """Write the manifest into ``folder``."""
+        """Write the manifest into ``folder``, in one step."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        replace_file(folder / MANIFEST, f"{text}\n".encode())
 
 
 def changed_files(folder: Path, manifest: Manifest, remembered: bool = False) -> list[str]:
@@ -160,11 +192,11 @@ def changed_files(folder: Path, manifest: Manifest, remembered: bool = False) ->
     """
     known = _remembered(folder) if remembered else {}
     sound, wrong = {}, []
-    for name in (FEATURES, SAMPLES):
+    for name, wanted in manifest.stored().items():
         try:
             status = (folder / name).stat()
-            mark = [manifest.files.get(name), status.st_size, status.st_mtime_ns, status.st_ino]
-            if known.get(name) != mark and file_sha256(folder / name) != mark[0]:
+            mark = [wanted, status.st_size, status.st_mtime_ns, status.st_ino]
+            if known.get(name) != mark and file_sha256(folder / name) != wanted:
                 wrong.append(name)
             else:
                 sound[name] = mark
@@ -189,6 +221,13 @@ def import_again(folder: Path) -> str:
     name, place = shlex.quote(folder.name), shlex.quote(str(folder.parent))
     command = f"benchmark data import PATH --name {name} --data-dir {place} --replace"
     return f"Import the data set again: {command}"
+
+
+def rewrite_again(folder: Path) -> str:
+    """What to do about damaged states of rewritten transcripts."""
+    name, place = shlex.quote(folder.name), shlex.quote(str(folder.parent))
+    command = f"benchmark data rewrite {name} --encoder NAME --data-dir {place}"
+    return f"Rewrite the transcripts again: {command}"
 
 
 def read_manifest(folder: Path) -> Manifest:

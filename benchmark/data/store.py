@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from benchmark.data.manifest import (
     content_sha256,
     import_again,
     read_manifest,
+    rewrite_again,
 )
+from benchmark.data.rewritten import Rewritten
 from benchmark.data.standardise import Scale, channel_sigma, constant_channels
 from benchmark.errors import BenchmarkError
 from benchmark.interface import DataSpec
@@ -79,9 +82,10 @@ def verify(folder: Path, manifest: Manifest, dataset: Dataset, remembered: bool 
     if not wrong and content_sha256(*facts, rows) != manifest.sha256:
         wrong = [MANIFEST]
     if wrong:
+        only = manifest.rewriting is not None and wrong == [manifest.rewriting.file]
+        again = rewrite_again(folder) if only else import_again(folder)
         raise BenchmarkError(
-            f"{folder}: {' and '.join(wrong)} changed since the import (SHA-256 differs)."
-            f" {import_again(folder)}"
+            f"{folder}: {' and '.join(wrong)} changed since it was made (SHA-256 differs). {again}"
         )
 
 
@@ -98,7 +102,8 @@ def _load(folder: Path, manifest: Manifest) -> Dataset:
     try:
         with safe_open(folder / FEATURES, framework="pt") as tensors:
             for split in SPLITS:
-                splits[split] = _split(tensors, samples.get_group(split), split, manifest)
+                found = _split(tensors, samples.get_group(split), split, manifest)
+                splits[split] = replace(found, rewritten=_rewritten(folder, split, manifest))
     except SafetensorError as error:
         raise _damaged(folder, error) from None
     widths: dict[Modality, int] = {m: manifest.widths.get(m, 1) for m in MODALITIES}
@@ -112,6 +117,11 @@ def _load(folder: Path, manifest: Manifest) -> Dataset:
     sigma = {m: _sigma(m, manifest, scales, splits["train"].samples) for m in MODALITIES}
     names = manifest.class_names
     return Dataset(manifest.name, manifest.sha256, spec, splits, sigma, False, scales, names)
+
+
+def _rewritten(folder: Path, split: str, manifest: Manifest) -> Rewritten | None:
+    facts = manifest.rewriting
+    return Rewritten(folder, split, facts) if facts and split != "train" else None
 
 
 def _sigma(

@@ -26,6 +26,7 @@ from protocols.degradation import degrade, keyed_noise, stand_ins_of
 from protocols.draws import NO_NOISE
 from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities, Modality
+from protocols.rules import REWRITING
 
 PERMUTATIONS = 5
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -71,6 +72,8 @@ class _Side:
             sigma = self.dataset.sigma_ref
             centre = self.dataset.centre if rule == "fill_mean" else None
             noisy = degrade(samples, intensity, samples.available, noise, sigma, centre)
+            if rule in REWRITING:
+                noisy = self.split.with_rewritten(noisy, rows, rule, draw, intensity)
             stand_ins = stand_ins_of(samples, intensity, noise, sigma, centre)
             nothing = {m: torch.zeros_like(x) for m, x in noisy.features.items()}
             missing = {m: stand_ins.get(m, nothing[m]) for m in MODALITIES}

@@ -7,6 +7,7 @@ record goes back as bytes: only the driver needs the folder.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -23,7 +24,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from benchmark.data.dataset import Dataset
-from benchmark.data.manifest import FEATURES, MANIFEST, SAMPLES
+from benchmark.data.manifest import MANIFEST, read_manifest
 from benchmark.data.registry import load_dataset, need_data_dir, registered
 from benchmark.environment import compute_with
 from benchmark.errors import BenchmarkError
@@ -182,14 +183,15 @@ def arrived(how: Execution, sha256: str, files: Files | None) -> Dataset:
     """
     data_dir = how.data_dir
     if files is not None:
-        data_dir = Path(tempfile.gettempdir()) / f"robust-msa-data-{os.getuid()}" / sha256
+        data_dir = Path(tempfile.gettempdir()) / f"robust-msa-data-{os.getuid()}"
+        data_dir /= hashlib.sha256(files[MANIFEST].data).hexdigest()
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(data_dir / ".lock"):
             folder = data_dir / how.dataset
             if not (folder / MANIFEST).is_file():
                 folder.mkdir(exist_ok=True)
-                for name in _DATA_FILES:
-                    replace_file(folder / name, files[name].data)
+                for name, content in files.items():
+                    replace_file(folder / name, content.data)
     try:
         dataset = load_dataset(how.dataset, data_dir)  # compares the files with their hashes
     except BenchmarkError:
@@ -204,13 +206,13 @@ def arrived(how: Execution, sha256: str, files: Files | None) -> Dataset:
     return dataset
 
 
-_DATA_FILES = (FEATURES, SAMPLES, MANIFEST)
-"""In the order to write them in: the manifest says that the others are there."""
-
-
 def data_files(how: Execution) -> Files | None:
-    """The files of an imported data set; None where every host makes the data set itself."""
+    """The files of an imported data set; None where every host makes the data set itself.
+
+    In the order to write them in: the manifest says that the others are there.
+    """
     if how.dataset in registered():
         return None
     folder = need_data_dir(how.data_dir) / how.dataset
-    return {name: np.fromfile(folder / name, dtype=np.uint8) for name in _DATA_FILES}
+    names = (*read_manifest(folder).stored(), MANIFEST)
+    return {name: np.fromfile(folder / name, dtype=np.uint8) for name in names}

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.checkpoint import load_checkpoint
-from benchmark.data.dataset import Dataset, Split
+from benchmark.data.dataset import Dataset
 from benchmark.data.manifest import read_manifest
 from benchmark.data.registry import find_data_dir, imported_names, load_dataset, registered
 from benchmark.errors import BenchmarkError
@@ -289,9 +289,9 @@ def _differences(record: RunRecord, data: Dataset, asked: Sequence[int]) -> Iter
         )
     checkpoint = load_checkpoint(record.path)
     test = data.splits["test"]
-    rows = torch.tensor(asked)
-    part = Split(tuple(test.sample_ids[i] for i in asked), test.samples.select(rows))
     table = record.table
+    data.require(table.conditions)
+    part = test.select(torch.tensor(asked))
     again = fill_table(
         checkpoint.model,
         part,

@@ -105,6 +105,7 @@ def plan_search(
             raise BenchmarkError(f"{name} is both set and searched: leave out one of them")
     dataset = load_dataset(data.dataset, data.data_dir).without_test()
     asked = objective_of(objective, evaluation_of(request), dataset.spec)
+    dataset.require(asked.conditions())
     check_missing_rule(plan_runs(request, dataset), dataset)
     plan = SearchRequest(request, parsed, asked, dataset)
     _check_some_point(plan)

@@ -15,12 +15,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from protocols.modalities import MODALITIES, Modality
-from protocols.rules import FAMILIES, NOISE_RULES, NoiseRule
+from protocols.rewriting import rewrite, with_unknown
+from protocols.rules import FAMILIES, NOISE_RULES, REWRITING, NoiseRule
 from reports.figures.layout import axes_at, new_figure
 from reports.figures.style import DPI, MUTED, drawing
 
 LEVELS = (0.3, 0.7)
 DATASET = "synthetic"
+TRANSCRIPT = "The story was slow at first, but the ending really made up for all of it."
+"""What families that act on words are shown on; synthetic data have none."""
 _CHANNELS = 20
 """Of a modality's channels as many are shown."""
 _LEFT, _TOP, _WIDTH, _HEIGHT = 2.75, 0.95, 1.5, 0.62
@@ -77,14 +80,18 @@ def degradations_figure(found: dict[tuple[str, float], dict[Modality, Picture]])
             for place, level in enumerate(LEVELS if rule else (0.0,)):
                 left = _LEFT + _ACROSS * (len(LEVELS) * column + place)
                 axis = axes_at(figure, left, bottom, _WIDTH, _HEIGHT)
-                axis.imshow(
-                    found[rule, level][m],
-                    aspect="auto",
-                    cmap="RdBu_r",
-                    vmin=-reach[m],
-                    vmax=reach[m],
-                    interpolation="nearest",
-                )
+                if m == "text" and rule in REWRITING:
+                    words = "\n".join(wrap(_rewritten(rule, level), 29))
+                    axis.text(0.03, 0.5, words, va="center", fontsize=6.5)
+                else:
+                    axis.imshow(
+                        found[rule, level][m],
+                        aspect="auto",
+                        cmap="RdBu_r",
+                        vmin=-reach[m],
+                        vmax=reach[m],
+                        interpolation="nearest",
+                    )
                 axis.set_xticks([])
                 axis.set_yticks([])
                 if line == 1:
@@ -96,10 +103,21 @@ def degradations_figure(found: dict[tuple[str, float], dict[Modality, Picture]])
     figure.text(0.1 / width, up / height, title, va="top", fontsize=13, fontweight="bold")
     facts = (
         f"Each panel: real steps across, the first {_CHANNELS} channels down; red above, blue "
-        "below, white zero. What fills a missing modality is shown with all three missing."
+        "below, white zero. What fills a missing modality is shown with all three missing, what "
+        "acts on words on words."
     )
     figure.text(0.1 / width, (up - 0.27) / height, facts, va="top", color=MUTED)
     return figure
+
+
+def _rewritten(rule: NoiseRule, level: float) -> str:
+    """The transcript under a family that acts on it; a word stands for a token."""
+    key = (0, "test", "")
+    words = rewrite(rule, TRANSCRIPT, level, key).split()
+    if rule == "unk":
+        kept = with_unknown(range(1, len(words) + 1), 0, (), level, key)
+        words = [words[place - 1] if place else "[UNK]" for place in kept]
+    return " ".join(words)
 
 
 def _name(figure: Figure, rule: NoiseRule | str, bottom: float) -> None:
