@@ -79,7 +79,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
     "negative length": (at("test", "text_lengths", 0, -1), ("test: text_lengths: row 0", "-1")),
     "two dimensions": (change("train", "text", np.ones((20, 5))), ("train: text", "(N, T, d)")),
     "no steps": (change("train", "text", np.ones((20, 0, 5))), ("no steps or no channels",)),
-    "ragged": (change("train", "audio", [[1.0], [2.0]]), ("train: audio", "list")),
+    "ragged": (change("train", "audio", [[1.0], [2.0]]), ("train: audio", "shape")),
     "features as text": (change("train", "audio", np.full((20, 8, 3), "x")), ("dtype",)),
     "other width in a split": (change("test", "audio", np.ones((9, 8, 4))), ("test", "(8, 4)")),
     "label out of range": (

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.data.columns import formula_of
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.hygiene import one_line
 from protocols.modalities import MODALITIES, Modality
@@ -103,7 +104,7 @@ def label_formula(text: str, scale: float | None, centre: float | None) -> str:
     if scale is not None or centre is not None:
         if text:
             raise BenchmarkError("give --label-map, or --label-scale and --label-center, not both.")
-        text = f"(x - {centre or 0:g}) * {1 if scale is None else scale:g}"
+        text = formula_of(centre or 0, 1 if scale is None else scale)
     if text:
         map_labels(text, np.zeros(1))
     return text
@@ -164,6 +165,28 @@ def renamed(content: Mapping[Any, Any], names: Mapping[str, str], where: str) ->
     for old in names:
         del result[old]
     return result | {new: content[old] for old, new in names.items()}
+
+
+def rename_columns(
+    splits: Mapping[str, Mapping[Any, Any]], names: Mapping[str, str], source: str
+) -> dict[str, dict[Any, Any]]:
+    """:func:`renamed` for each split; a key that only some splits have is renamed there."""
+    for old in names:
+        if not any(old in split for split in splits.values()):
+            raise unknown(
+                f"key in {source}", old, {k for x in splits.values() for k in x if _is_text(k)}
+            )
+    return {
+        name: renamed(split, {o: n for o, n in names.items() if o in split}, f"{source}: {name}")
+        for name, split in splits.items()
+    }
+
+
+def text_keys(content: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A mapping whose keys that are bytes, as of Python 2, are texts."""
+    return {
+        k.decode("utf-8", "replace") if isinstance(k, bytes) else k: v for k, v in content.items()
+    }
 
 
 def _is_text(value: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -38,7 +39,11 @@ def printable(names: Iterable[object]) -> str:
 
 def shown(name: object) -> str:
     """A key of a file in a message; one that is no text could have no end."""
-    return one_line(name, 60) if isinstance(name, str) else f"a {type(name).__name__}"
+    if isinstance(name, str | bytes | bool | float | None) or (
+        isinstance(name, int) and name.bit_length() < 64
+    ):
+        return one_line(name, 60)
+    return f"a {type(name).__name__}"
 
 
 def _text(value: Any) -> str:
@@ -60,43 +65,95 @@ def array_of(values: Any) -> NDArray[Any] | None:
         return None
 
 
-def features(values: Any, where: str, option: str = "") -> NDArray[Any]:
-    """A (N, T, d) array of real numbers; ``option`` is what to do about one vector per sample."""
-    if not isinstance(values, np.ndarray):
+def features(values: Any, where: str, vectors: str = "", absent: str = "") -> NDArray[Any]:
+    """A (N, T, d) array of real numbers.
+
+    Args:
+        values: what is to be one.
+        where: what it is, for messages.
+        vectors: what to do about one vector per sample.
+        absent: what to do about a modality that is there in name only.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        array = isinstance(values, np.ndarray)
+        kind = f"has dtype {values.dtype}" if array else f"is a {type(values).__name__}"
         raise BenchmarkError(
-            f"{where}: must be one array (N, T, d), or a list of (T, d) arrays, is"
-            f" {type(values).__name__}."
+            f"{where}: {kind}; it must be one (N, T, d) array of numbers, or a list of one (T, d)"
+            " array of numbers per sample, all with as many channels."
+            f"{_texts_in(values, where.rpartition(': ')[2])}"
         )
-    if values.dtype.kind not in "fiub":
+    if values.ndim == 2:
         raise BenchmarkError(
-            f"{where}: has dtype {values.dtype}; it must be one (N, T, d) array of numbers, or a"
-            " list of one (T, d) array of numbers per sample, all with as many channels."
+            f"{where}: has shape {values.shape}, must be (N, T, d); one vector per sample is"
+            f" (N, 1, d){vectors}."
         )
     if values.ndim != 3:
         raise BenchmarkError(
-            f"{where}: has shape {values.shape}, must be (N, T, d); one vector per sample is"
-            f" (N, 1, d){option}."
+            f"{where}: has shape {values.shape}, must be (N, T, d): one vector per step."
+            f"{' Are they raw images? Extract features first.' if values.ndim > 3 else ''}"
         )
     if 0 in values.shape[1:]:
-        raise BenchmarkError(f"{where}: has shape {values.shape}: no steps or no channels.")
+        raise BenchmarkError(f"{where}: has shape {values.shape}: no steps or no channels{absent}.")
     return values
+
+
+def _texts_in(values: Any, key: str) -> str:
+    """What to do where words are in place of features."""
+    while isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim):
+        if not len(values):
+            return ""
+        values = values[0]
+    if not isinstance(values, str | bytes):
+        return ""
+    return (
+        " These are texts: 'benchmark data encode' makes features of transcripts; --rename"
+        f" {key}=raw_text keeps them beside the features."
+    )
 
 
 def column(values: Any, where: str) -> NDArray[Any]:
     """A one-dimensional array of numbers; (N, 1) is taken as (N,)."""
     if isinstance(values, list | tuple) and any(isinstance(v, CONTAINERS) for v in values):
         raise BenchmarkError(f"{where}: must be one number per sample, holds lists.")
+    if isinstance(values, dict):
+        keys = printable(values)
+        raise BenchmarkError(f"{where}: must be one number per sample, is a dict of {keys}.")
     try:
         column = np.asarray(values)
     except (ValueError, OverflowError):  # bytes beside text, say
         raise BenchmarkError(f"{where}: must be one number per sample.") from None
     if column.ndim > 1 and column.size == len(column):
         column = column.reshape(len(column))
+    if column.ndim == 1 and column.dtype.kind in "OSU":
+        rows = column.tolist()
+        numbers = [as_number(row) for row in rows]
+        odd = [k for k, number in enumerate(numbers) if number is None]
+        if odd:
+            raise BenchmarkError(
+                f"{where}: must be one number per sample; row {odd[0]} is"
+                f" {one_line(rows[odd[0]], 60)!r} ({len(odd)} such rows of {len(rows)})."
+            )
+        return np.array(numbers, np.float64)
     if column.dtype.kind not in "fiub" or column.ndim != 1:
         raise BenchmarkError(
             f"{where}: must be one number per sample, is {column.dtype} of shape {column.shape}."
         )
     return column
+
+
+def as_number(value: Any) -> float | None:
+    """A number, or a text that is one; else None. No number at all (None, "") is NaN."""
+    if value is None:
+        return float("nan")
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    try:
+        text = str(value).strip()
+        if "_" in text:  # Python's own 1_000
+            return None
+        return float(text) if text else float("nan")
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _row(where: str, ids: tuple[str, ...], row: int) -> str:
@@ -113,7 +170,8 @@ def lengths(values: Any, ids: tuple[str, ...], steps: int, where: str) -> NDArra
         row = int(wrong.argmax())
         raise BenchmarkError(
             f"{_row(where, ids, row)} is {stated[row]}, the array has {steps} steps"
-            f" ({int(wrong.sum())} such rows)."
+            f" ({int(wrong.sum())} such rows). Are its axes (N, d, T)? If the lengths are wrong:"
+            f" --rename {where.rpartition(': ')[2]}=unused takes padding for what is zero."
         )
     return stated.astype(np.int64)
 
@@ -123,10 +181,7 @@ def sentiment(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[
     values = label.astype(np.float32)
     wrong = ~(np.abs(values) <= LABEL_LIMIT)  # also true for NaN
     if np.isnan(values).all():
-        raise BenchmarkError(
-            f"{where}: no labels here: all {len(values)} are NaN. A set without labels cannot be"
-            " evaluated; for the answers of a trained model: 'benchmark predict'."
-        )
+        raise BenchmarkError(f"{where}: no labels here: all {len(values)} are NaN. {UNLABELLED}")
     if wrong.any():
         row = int(wrong.argmax())
         raise BenchmarkError(
@@ -136,25 +191,38 @@ def sentiment(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[
     return values
 
 
+UNLABELLED = (
+    "A set without labels cannot be evaluated; for the answers of a trained model: 'benchmark"
+    " predict'."
+)
 FEW = 0.05
 """A share of labels beyond the scale that is an accident, and no other scale."""
 
 
 def _remedy(values: NDArray[np.float32], wrong: NDArray[np.bool_]) -> str:
     """The option that helps against labels that are no number in [-3, 3]."""
-    if np.isnan(values[wrong]).all():
-        return "--drop-unlabelled leaves out the samples without a label."
     finite = values[np.isfinite(values)]
+    if not np.isfinite(values[wrong]).any():
+        return "--drop-unlabelled leaves out the samples without a label."
     if wrong.mean() <= FEW and np.abs(finite).max() <= 2 * LABEL_LIMIT:
         return "--clip-labels sets what lies beyond to -3 or 3."
-    low, high = float(finite.min()), float(finite.max())
+    low, high = math.floor(finite.min()), math.ceil(finite.max())
     if not low < high:
         return "Is it the right column?"
-    formula = f"(x - {(low + high) / 2:g}) * {2 * LABEL_LIMIT / (high - low):g}"
+    factor = 2 * LABEL_LIMIT / (high - low)
+    formula = formula_of((low + high) / 2, factor)
     return (
-        "ACC7 is defined on that scale: map your labels to it, 1..5 with --label-map 'x - 3';"
-        f" these run from {low:g} to {high:g}, which --label-map '{formula}' spreads over it."
+        "ACC7 is defined on that scale: map your labels to it, 1..5 with --label-map 'x - 3'."
+        f" If the scale of these is {low} to {high}: --label-map '{formula}'."
     )
+
+
+def formula_of(centre: float, factor: float) -> str:
+    """(x - centre) * factor, as short as it can be written."""
+    shifted = f"x - {centre:g}" if centre > 0 else f"x + {-centre:g}" if centre else "x"
+    if factor == 1:
+        return shifted
+    return f"({shifted}) * {factor:g}" if centre else f"x * {factor:g}"
 
 
 def classes(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[np.int64]:
@@ -164,6 +232,29 @@ def classes(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[np
         row = int(wrong.argmax())
         raise BenchmarkError(
             f"{_row(where, ids, row)} is {label[row]}, must be a whole number from 0"
-            f" ({int(wrong.sum())} such rows)."
+            f" ({int(wrong.sum())} such rows). {_remedy_of_classes(label, where)}"
         )
     return label.astype(np.int64)
+
+
+def _remedy_of_classes(label: NDArray[Any], where: str) -> str:
+    finite = label[np.isfinite(label)]
+    if len(finite) and (finite != np.floor(finite)).any():
+        key = where.rpartition(": ")[2]
+        rename = "" if key == "labels" else f" --rename {key}=labels"
+        return f"Sentiment is taken with{rename} --task regression."
+    drop = "--drop-unlabelled leaves out the samples without a label"
+    if len(finite) and finite.min() >= 0:
+        return f"{drop}."
+    seen = np.unique(finite).tolist()
+    if seen[:2] == [-1, 0]:
+        return f"If -1 means no label, {drop}; if it is a class: --label-map 'x + 1'."
+    return f"{renumbering(seen)} {drop[0].upper()}{drop[1:]}.".strip()
+
+
+def renumbering(seen: Sequence[float]) -> str:
+    """The option that numbers evenly spaced classes from 0; empty for others."""
+    steps = set(np.diff(seen).tolist())
+    if len(steps) != 1:
+        return ""
+    return f"--label-map '{formula_of(seen[0], 1 / steps.pop())}' numbers them from 0."

@@ -18,7 +18,7 @@ from benchmark.data import columns
 from benchmark.data.dataset import Dataset
 from benchmark.data.package import RawSplit
 from benchmark.data.scan import Scan, as_float32, fill_missing_spans, scan_modality
-from benchmark.data.schema import KNOWN_KEYS, LENGTH_KEYS, OTHER_NAMES, PLAIN_LABELS
+from benchmark.data.schema import KNOWN_KEYS, LENGTH_KEYS, PLAIN_LABELS, meant_by
 from benchmark.data.standardise import Scale, fill_nonfinite
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.hygiene import one_line
@@ -123,7 +123,7 @@ class InputForm:
         for key in features:
             if key in INPUT_KEYS:
                 continue
-            other = OTHER_NAMES.get(str(key).lower()) if isinstance(key, str) else None
+            other = meant_by(key)
             if other:
                 raise BenchmarkError(f"{where}: unknown key '{key}'. Did you mean {other}?")
             raise unknown(f"key in {where}", columns.shown(key), self.spec.present, UNKNOWN_HINT)

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data import columns
-from benchmark.data.adjust import Adjustments, renamed
+from benchmark.data.adjust import Adjustments, rename_columns, renamed, text_keys
 from benchmark.data.archive import ARCHIVES, read_archive
 from benchmark.data.cards import Card
 from benchmark.data.dataset import SPLITS
-from benchmark.data.ids import joined_ids
-from benchmark.data.labels import settle_labels, shape_of_sentiment
+from benchmark.data.ids import distinct_ids, joined_ids, number_nameless
+from benchmark.data.labels import Settled, settle_labels, shape_of_sentiment
 from benchmark.data.manifest import Encoding
-from benchmark.data.recognise import HEAD_BYTES, layout_of, what_it_is
-from benchmark.data.schema import KNOWN_KEYS, LABEL_KEYS, LENGTH_KEYS, PLAIN_LABELS
+from benchmark.data.recognise import HEAD_BYTES, by_id, layout_of, what_it_is
+from benchmark.data.schema import KNOWN_KEYS, LABEL_KEYS, LENGTH_KEYS
 from benchmark.data.sequences import lost_modalities, pad, refuse_token_ids
 from benchmark.data.unpickle import read_pickle
 from benchmark.errors import BenchmarkError
@@ -30,8 +30,7 @@ from protocols.modalities import MODALITIES, Modality, Task
 TaskChoice = Literal["auto", "regression", "classification"]
 
 SUFFIXES = (".pkl", ".pickle", *ARCHIVES)
-SHOWN = 3
-"""How many of a kind an error names."""
+SEVERAL = " All splits must come from one extraction."
 
 
 @dataclass
@@ -112,6 +111,11 @@ def check_is_package(path: Path) -> None:
     if path.is_dir():
         inside = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
         hint = f" Did you mean one of {', '.join(inside[:5])} in it?" if inside else ""
+        if not inside and any(path.glob("*.npy")):
+            hint = (
+                " One .npy file per sample goes beside a CSV of transcripts: 'benchmark data encode"
+                " --audio-folder'."
+            )
         raise BenchmarkError(f"{path}: is a folder; give the feature package (.pkl).{hint}")
     check_regular(path)
     try:
@@ -140,41 +144,46 @@ def parse_package(
 ) -> Package:
     """Check the plain data of a package; see :func:`read_package`."""
     if isinstance(data, dict):
-        data = renamed(data, asked.split_names, source)
-    if not isinstance(data, dict) or not all(isinstance(data.get(s), dict) for s in SPLITS):
+        data = renamed(text_keys(data), asked.split_names, source)
+    sound = isinstance(data, dict) and all(isinstance(data.get(s), dict) for s in SPLITS)
+    if not sound or any(by_id(data[s]) for s in SPLITS):
         raise BenchmarkError(f"{source}: {layout_of(data)}.")
     notes: list[str] = []
-    splits = {s: renamed(data[s], asked.rename, f"{source}: {s}") for s in SPLITS}
-    _number_nameless(splits, notes)
-    splits, chosen = settle_labels(splits, source, None if task == "auto" else task, asked, notes)
+    splits = rename_columns({s: text_keys(data[s]) for s in SPLITS}, asked.rename, source)
+    number_nameless(splits, source, notes)
+    settled = settle_labels(splits, source, None if task == "auto" else task, asked, notes)
+    splits, chosen = settled.splits, settled.task
     for name in SPLITS:
         refuse_token_ids(splits[name], f"{source}: {name}")
+    lost = lost_modalities(splits, asked.rename.values())
     for m in MODALITIES:
         pad(splits, m, asked.pad_to.get(m), source, notes)
     class_names = _name_classes(splits, source) if chosen == "classification" else ()
-    unused = sorted({columns.shown(k) for s in SPLITS for k in splits[s]} - KNOWN_KEYS)
-    notes += lost_modalities(splits)
-    if unused:
-        notes.append(f"not used: {columns.printable(unused)}")
+    notes += lost.values()
+    notes += _unused(data, splits, {*lost, *asked.rename.values()})
     place = {name: k for k, name in enumerate(class_names)}
-    raw = {s: _split(splits[s], f"{source}: {s}", chosen, place) for s in SPLITS}
+    raw = {s: _split(splits[s], f"{source}: {s}", settled, place) for s in SPLITS}
     _check_agreement(raw, source)
-    notes += [note for s in SPLITS for note in _number_repeats(raw[s], s)]
-    _check_ids(raw, source)
+    for name, ids in distinct_ids({s: x.ids for s, x in raw.items()}, source, notes).items():
+        raw[name].ids = ids
     classes = 1 if chosen == "regression" else _count_classes(raw, source)
     if chosen == "regression":
-        notes += shape_of_sentiment(np.concatenate([x.label for x in raw.values()]))
+        label = np.concatenate([x.label for x in raw.values()])
+        notes += shape_of_sentiment(label, settled.key, said=task != "auto")
     options = asked.recorded()
     return Package(source, raw, chosen, classes, tuple(notes), class_names, options=options)
 
 
-def _number_nameless(splits: Mapping[str, dict[str, Any]], notes: list[str]) -> None:
-    """MulT's packages may have no ids."""
-    for name, split in splits.items():
-        labels = columns.array_of(split.get(PLAIN_LABELS))
-        if split.get("id") is None and labels is not None and labels.ndim:
-            split["id"] = [f"{name}{row}" for row in range(len(labels))]
-            notes.append(f"{name}: no ids: the samples are numbered")
+def _unused(
+    data: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]], known: set[str]
+) -> Iterator[str]:
+    """What of the file is not read, and not spoken of elsewhere."""
+    others = [columns.shown(name) for name in data if name not in SPLITS]
+    if others:
+        yield f"not used: {columns.printable(others)} beside {', '.join(SPLITS)}"
+    unused = {columns.shown(k) for s in SPLITS for k in splits[s]} - KNOWN_KEYS - known
+    if unused:
+        yield f"not used: {columns.printable(sorted(unused))}"
 
 
 def _name_classes(data: Mapping[str, Any], source: str) -> tuple[str, ...]:
@@ -201,19 +210,27 @@ def _need(split: Mapping[str, Any], key: str, where: str) -> Any:
     return split[key]
 
 
-def _split(split: Mapping[str, Any], where: str, task: Task, place: Mapping[str, int]) -> RawSplit:
+def _split(
+    split: Mapping[str, Any], where: str, settled: Settled, place: Mapping[str, int]
+) -> RawSplit:
     """``place`` numbers the classes, where the file names them."""
+    task = settled.task
     ids = joined_ids(_need(split, "id", where), f"{where}: id")
     if not ids:
-        raise BenchmarkError(f"{where}: has no samples.")
+        raise BenchmarkError(f"{where}: has no samples; a package needs some in all three splits.")
     count = len(ids)
     features = {
-        m: columns.features(split[m], f"{where}: {m}", f": --pad-to {m}=1 takes it so")
+        m: columns.features(
+            split[m],
+            f"{where}: {m}",
+            f": --pad-to {m}=1 takes it so",
+            f"; --rename {m}=unused leaves it out",
+        )
         for m in MODALITIES
         if m in split and split[m] is not None
     }
     if not features:
-        lost = next(lost_modalities(dict.fromkeys(SPLITS, split)), "")
+        lost = "; ".join(lost_modalities(dict.fromkeys(SPLITS, split)).values())
         raise BenchmarkError(
             f"{where}: has none of {', '.join(MODALITIES)} (found: {columns.printable(split)})."
             f" {lost or 'Say which key is which: --rename KEY=vision'}"
@@ -221,8 +238,8 @@ def _split(split: Mapping[str, Any], where: str, task: Task, place: Mapping[str,
     texts = ("",) * count
     if split.get("raw_text") is not None:
         texts = columns.texts(split["raw_text"], f"{where}: raw_text")
-    key = LABEL_KEYS[task]
-    found = _need(split, key, where)
+    key = settled.key
+    found = split[LABEL_KEYS[task]]
     if place:
         found = [place[name] for name in columns.texts(found, f"{where}: {key}")]
     label = columns.column(found, f"{where}: {key}")
@@ -235,7 +252,9 @@ def _split(split: Mapping[str, Any], where: str, task: Task, place: Mapping[str,
             lengths[m] = columns.lengths(stated, ids, values.shape[1], f"{where}: {LENGTH_KEYS[m]}")
     for name, size in sizes.items():
         if size != count:
-            raise BenchmarkError(f"{where}: {name} has {size} rows, id has {count}.")
+            shape = features[name].shape if name in features else ()
+            turned = f" Its shape is {shape}: in another order?" if count in shape else ""
+            raise BenchmarkError(f"{where}: {name} has {size} rows, id has {count}.{turned}")
     check: Callable[..., NDArray[Any]] = (
         columns.sentiment if task == "regression" else columns.classes
     )
@@ -244,15 +263,14 @@ def _split(split: Mapping[str, Any], where: str, task: Task, place: Mapping[str,
 
 def _count_classes(splits: Mapping[str, RawSplit], source: str) -> int:
     seen = np.unique(np.concatenate([s.label for s in splits.values()]))
+    if len(seen) == 1:
+        raise BenchmarkError(f"{source}: every sample is of class {seen[0]}: nothing to learn.")
     if seen[-1] != len(seen) - 1:
         absent = next(k for k in range(len(seen) + 1) if k not in seen)
-        shifted = seen[0] > 0 and seen[-1] - seen[0] == len(seen) - 1
-        remedy = (
-            f"--label-map 'x - {seen[0]}' numbers them from 0" if shifted else "Number them anew"
-        )
+        remedy = columns.renumbering(seen.tolist()) or "Number them anew."
         raise BenchmarkError(
             f"{source}: classes must be numbered 0..C-1, each used; the largest is {seen[-1]} and"
-            f" {absent} never occurs. {remedy}. If they are sentiment: --task regression."
+            f" {absent} never occurs. {remedy} If they are sentiment: --task regression."
         )
     return len(seen)
 
@@ -265,51 +283,14 @@ def _check_agreement(splits: Mapping[str, RawSplit], source: str) -> None:
             one, other = first.get(m), split.features.get(m)
             if (one is None) != (other is None):
                 has, lacks = ("train", name) if other is None else (name, "train")
-                raise BenchmarkError(f"{source}: {m} is in {has} but not in {lacks}.")
+                raise BenchmarkError(
+                    f"{source}: {m} is in {has} but not in {lacks}; --rename {m}=unused leaves it"
+                    " out of all."
+                )
             hint = f" --pad-to {m}=STEPS gives all splits as many steps."
             if one is not None and other is not None and one.shape[1:] != other.shape[1:]:
                 raise BenchmarkError(
                     f"{source}: {m} is {one.shape[1:]} (steps, channels) in train but"
                     f" {other.shape[1:]} in {name}."
-                    f"{hint if one.shape[2] == other.shape[2] else ''}"
+                    f"{hint if one.shape[2] == other.shape[2] else SEVERAL}"
                 )
-
-
-def _number_repeats(split: RawSplit, name: str) -> Iterator[str]:
-    """Number an id's second and later occurrence within a split: ids key the corruption draws."""
-    seen: set[str] = set()
-    taken = set(split.ids)
-    ids, repeats = [], []
-    for sample in split.ids:
-        fresh, k = sample, 1
-        while fresh in seen or (k > 1 and fresh in taken):
-            k += 1
-            fresh = f"{sample}#{k}"
-        if k > 1:
-            repeats.append(sample)
-        seen.add(fresh)
-        ids.append(fresh)
-    if repeats:
-        split.ids = tuple(ids)
-        yield (
-            f"{name}: {len(repeats)} samples repeat an id ({repeats[0]!r}, for one); they are kept,"
-            " numbered '#2' and on"
-        )
-
-
-def _check_ids(splits: Mapping[str, RawSplit], source: str) -> None:
-    """An id in two splits is leakage: refused."""
-    place: dict[str, str] = {}
-    twice: list[str] = []
-    for name, split in splits.items():
-        for row, sample in enumerate(split.ids):
-            here = f"{name} row {row}"
-            if sample in place:
-                twice.append(f"{sample!r} ({place[sample]}, {here})")
-            place[sample] = here
-    if twice:
-        more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
-        raise BenchmarkError(
-            f"{source}: ids occur in two splits: {', '.join(twice[:SHOWN])}{more}. Is a sample"
-            " trained and tested on? Remove it from one, or give different samples different ids."
-        )

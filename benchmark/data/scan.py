@@ -151,8 +151,8 @@ def _refuse_lost(
 def _refuse_empty(moments: Moments, where: str, modality: Modality) -> None:
     if not moments.count.any():
         raise BenchmarkError(
-            f"{where}: is zero in every train sample: there is nothing to learn from. Remove the"
-            f" key '{modality}' from all splits if the data set does not have it."
+            f"{where}: is zero in every train sample: there is nothing to learn from. If the data"
+            f" set does not have it: --rename {modality}=unused leaves it out."
         )
 
 

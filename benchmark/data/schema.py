@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
+
 from protocols.modalities import MODALITIES, Modality, Task
 
 LABEL_KEYS: dict[Task, str] = {
@@ -13,16 +16,32 @@ PLAIN_LABELS = "labels"
 LENGTH_KEYS: dict[Modality, str] = {m: f"{m}_lengths" for m in MODALITIES}
 KNOWN_KEYS = {"id", "raw_text", *MODALITIES, *LABEL_KEYS.values(), *LENGTH_KEYS.values()}
 
+_AUDIO = ("speech", "acoustic", "sound", "voice", "wav", "covarep", "wav2vec", "hubert", "mfcc")
+_VISION = ("video", "visual", "image", "images", "img", "frames", "face", "facial", "facet")
+_TEXT = ("language", "words", "transcript", "linguistic", "texts", "glove", "bert", "roberta")
 OTHER_NAMES: dict[str, Modality] = {
-    **dict.fromkeys(("speech", "acoustic", "sound", "voice", "wav", "covarep"), "audio"),
-    **dict.fromkeys(("video", "visual", "image", "images", "face", "facial", "facet"), "vision"),
-    **dict.fromkeys(("language", "words", "transcript", "linguistic", "texts", "glove"), "text"),
+    **dict.fromkeys(_AUDIO, "audio"),
+    **dict.fromkeys((*_VISION, "openface"), "vision"),
+    **dict.fromkeys(_TEXT, "text"),
 }
 """What else people call the modalities -> ours."""
+LETTERS: dict[str, Modality] = {"t": "text", "l": "text", "a": "audio", "v": "vision"}
 
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("valid", "val", "dev", "devel", "validation"), "valid"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 """What else people call the splits -> ours."""
+
+
+def meant_by(key: object) -> Modality | None:
+    """The modality that a key names in other words: "video", "audio_feats", "feature_T"."""
+    if not isinstance(key, str) or key in KNOWN_KEYS or "len" in key or key == "text_bert":
+        return None
+    names = {**OTHER_NAMES, **{m: m for m in MODALITIES}}
+    words = re.findall(r"[a-z0-9]+", key.lower())
+    if words and (len(words) == 1 or words[0].startswith("feat")) and words[-1] in LETTERS:
+        return LETTERS[words[-1]]
+    near = get_close_matches(key.lower(), names, 1, 0.8) if key.isalpha() else []
+    return next((names[word] for word in [*words, *near] if word in names), None)

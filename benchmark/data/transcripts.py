@@ -15,8 +15,8 @@ from benchmark.data.columns import LABEL_LIMIT
 from benchmark.data.csvfile import UTF8, Row, at, read_rows
 from benchmark.data.dataset import SPLITS
 from benchmark.data.grouping import split_by_group
-from benchmark.data.ids import JOINT
-from benchmark.data.package import SHOWN, TaskChoice
+from benchmark.data.ids import JOINT, SHOWN
+from benchmark.data.package import TaskChoice
 from benchmark.data.schema import SPLIT_NAMES
 from benchmark.errors import BenchmarkError
 from protocols.modalities import Task

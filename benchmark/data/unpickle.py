@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.data.arrays import BROKEN, KINDS, build_array, check_shape, is_plain
 from benchmark.data.opcodes import check_opcodes
-from benchmark.data.recognise import pickled_with
+from benchmark.data.recognise import pickled_with, text_in_place
 from benchmark.errors import BenchmarkError
 from benchmark.hygiene import one_line
 
@@ -176,6 +176,15 @@ class _Set(_Call):
         return set(items)
 
 
+class _Dict(_Call):
+    """OrderedDict and defaultdict: the file fills a plain dict instead."""
+
+    __slots__ = ()
+
+    def __call__(self, pairs: object = ()) -> dict[Any, Any]:
+        return dict(pairs) if isinstance(pairs, list | tuple) else {}
+
+
 ALLOWED: dict[tuple[str, str], _Shell | _Call] = {
     ("numpy", "ndarray"): _NdarrayType(),
     ("numpy", "dtype"): _DtypeType(),
@@ -190,6 +199,10 @@ ALLOWED: dict[tuple[str, str], _Shell | _Call] = {
     ("__builtin__", "bytes"): _Bytes(),
     ("builtins", "set"): _Set(),
     ("__builtin__", "set"): _Set(),
+    ("collections", "OrderedDict"): _Dict(),
+    ("collections", "defaultdict"): _Dict(),
+    ("builtins", "list"): _Shell(),
+    ("builtins", "dict"): _Shell(),
 }
 """(module, name) as the file states them -> what it gets. numpy 1 and numpy 2 module names."""
 
@@ -259,6 +272,9 @@ def read_pickle(path: Path) -> Any:
         made_by = pickled_with(path, "")
         if made_by is not None:
             raise BenchmarkError(f"{path}: is no plain pickle: {made_by}") from None
+        text = text_in_place(path)
+        if text is not None:
+            raise BenchmarkError(f"{path}: {text}") from None
         raise BenchmarkError(
             f"{path}: truncated or damaged pickle ({type(error).__name__}: {one_line(error)})."
             " Compare its size and checksum with the source and fetch it again."
