@@ -25,7 +25,7 @@ from benchmark.data.archive import read_archive
 from benchmark.data.csvfile import read_rows
 from benchmark.data.manifest import MANIFEST, read_manifest
 from benchmark.data.package import parse_package, read_package
-from benchmark.data.unpickle import read_pickle
+from benchmark.data.picklefile import read_pickle
 from benchmark.errors import BenchmarkError
 from tests.packages import make_package
 from tests.test_layouts import write_npz, write_safetensors

@@ -19,10 +19,10 @@ from benchmark.data.dataset import SPLITS
 from benchmark.data.ids import distinct_ids, joined_ids, number_nameless
 from benchmark.data.labels import Settled, settle_labels, shape_of_sentiment
 from benchmark.data.manifest import Encoding
+from benchmark.data.picklefile import read_pickle
 from benchmark.data.recognise import HEAD_BYTES, by_id, layout_of, what_it_is
 from benchmark.data.schema import KNOWN_KEYS, LABEL_KEYS, LENGTH_KEYS
 from benchmark.data.sequences import lost_modalities, pad, refuse_token_ids
-from benchmark.data.unpickle import read_pickle
 from benchmark.errors import BenchmarkError
 from benchmark.files import check_regular
 from protocols.modalities import MODALITIES, Modality, Task

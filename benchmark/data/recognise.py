@@ -19,8 +19,8 @@ HEAD_BYTES = 512
 
 _UNPACKED = "Unpack it first"
 _JOBLIB = (
-    "Load it with joblib.load where you trust it, and save the result with pickle.dump: its arrays"
-    " lie between the pickle's own bytes"
+    "Load it with joblib.load where you trust it, and save the result with joblib.dump without"
+    " compression, or with pickle.dump"
 )
 _COMPRESSED = f"{_UNPACKED}; if joblib wrote it: {_JOBLIB[0].lower()}{_JOBLIB[1:]}"
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
@@ -109,7 +109,8 @@ def text_in_place(path: Path) -> str | None:
             head = stream.read(HEAD_BYTES)
     except OSError:
         return None
-    if not head or not all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+    printable = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
+    if not printable or not re.search(rb"[A-Za-z]{3}", head):
         return None
     return (
         f"is text: it begins with {_beginning(head)}. A message instead of the file? Then fetch it"
@@ -142,16 +143,16 @@ def pickled_with(path: Path, error: object) -> str | None:
         return "it holds torch tensors. Turn them into numpy arrays (.numpy()) and save it again."
     if "pandas" in said:
         return "it holds pandas tables. Save their columns as lists and numpy arrays (.to_numpy())."
-    if "joblib" in said or _mentions(path, b"joblib.numpy_pickle"):
+    if "joblib" in said or mentions_joblib(path):
         return f"joblib wrote it. {_JOBLIB}."
     return None
 
 
-def _mentions(path: Path, word: bytes) -> bool:
-    """Whether the beginning of a file has a word: a first array is named before its bytes."""
+def mentions_joblib(path: Path) -> bool:
+    """Whether the beginning of a file names joblib, as it does before the bytes of an array."""
     try:
         with path.open("rb") as stream:
-            return word in stream.read(64 * 2**20)
+            return b"joblib.numpy_pickle" in stream.read(64 * 2**20)
     except OSError:
         return False
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import math
 import pickle
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from benchmark.data.arrays import BROKEN, KINDS, build_array, check_shape, is_plain
+from benchmark.data.arrays import KINDS, build_array, check_shape, is_plain
 from benchmark.data.opcodes import check_opcodes
-from benchmark.data.recognise import pickled_with, text_in_place
-from benchmark.errors import BenchmarkError
-from benchmark.hygiene import one_line
 
 MAX_DEPTH = 8
+KEYS = (str, bytes, int, float, type(None))
+"""What may be a key where it is we who hash it."""
 PLAIN = (str, bytes, int, float, np.generic, np.ndarray)
 """What an object array may hold: text, numbers, and the sequences of a ragged column."""
 
@@ -40,7 +38,7 @@ class _NdarrayType(_Shell):
     __slots__ = ()
 
 
-class _Dtype:
+class Dtype:
     """A dtype under construction: made from a code, then told its byte order."""
 
     __slots__ = ("value",)
@@ -80,7 +78,7 @@ class _Array:
 
 def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any]:
     """An array that shares the memory of ``content``; every size is checked first."""
-    if not isinstance(dtype, _Dtype):
+    if not isinstance(dtype, Dtype):
         raise ValueError("an array without a dtype")
     if dtype.value.kind == "O":
         return _text_array(content, check_shape(shape), order)
@@ -133,7 +131,7 @@ class _Scalar(_Call):
     __slots__ = ()
 
     def __call__(self, dtype: object, content: object) -> Any:
-        if isinstance(dtype, _Dtype) and dtype.value.kind == "O":
+        if isinstance(dtype, Dtype) and dtype.value.kind == "O":
             raise RefusedError("a scalar of dtype 'object'")
         return _array(content, dtype, (), "C")[()]
 
@@ -141,8 +139,8 @@ class _Scalar(_Call):
 class _DtypeType(_Call):
     __slots__ = ()
 
-    def __call__(self, code: object, align: object = False, copy: object = True) -> _Dtype:
-        return _Dtype(code)
+    def __call__(self, code: object, align: object = False, copy: object = True) -> Dtype:
+        return Dtype(code)
 
 
 class _Encode(_Call):
@@ -171,8 +169,8 @@ class _Set(_Call):
     __slots__ = ()
 
     def __call__(self, items: object = ()) -> set[Any]:
-        if not isinstance(items, list | tuple):
-            raise RefusedError(f"set of {type(items).__name__}")
+        if not isinstance(items, list | tuple) or not all(isinstance(x, KEYS) for x in items):
+            raise RefusedError("a set of other than texts and numbers")
         return set(items)
 
 
@@ -182,7 +180,12 @@ class _Dict(_Call):
     __slots__ = ()
 
     def __call__(self, pairs: object = ()) -> dict[Any, Any]:
-        return dict(pairs) if isinstance(pairs, list | tuple) else {}
+        if not isinstance(pairs, list | tuple | _Shell):
+            raise RefusedError(f"a dict of {type(pairs).__name__}")
+        found = () if isinstance(pairs, _Shell) else pairs
+        if not all(len(pair) == 2 and isinstance(pair[0], KEYS) for pair in found):
+            raise RefusedError("a dict whose keys are other than texts and numbers")
+        return dict(found)
 
 
 ALLOWED: dict[tuple[str, str], _Shell | _Call] = {
@@ -223,7 +226,7 @@ def unwrap(value: Any, depth: int = 0, done: dict[int, Any] | None = None) -> An
 
     ``done`` holds the containers already unwrapped: what the file shares stays shared.
     """
-    if isinstance(value, _Array | _Dtype):
+    if isinstance(value, _Array | Dtype):
         return value.value
     if not isinstance(value, dict | list | tuple):
         return value
@@ -243,50 +246,3 @@ def read(stream: BinaryIO) -> Any:
     """The data in an open pickle; raises an UnpicklingError or one of BROKEN."""
     check_opcodes(stream)
     return unwrap(_Reader(stream, encoding="latin1").load())
-
-
-def read_pickle(path: Path) -> Any:
-    """The data of a pickle file: dicts, lists, tuples, text, numbers and numpy arrays.
-
-    Arrays may be read-only. Nothing of the file is executed.
-
-    Raises:
-        BenchmarkError: the file names anything but numpy arrays and plain data, is truncated or
-            damaged, or cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return read(stream)
-    except RefusedError as error:
-        raise BenchmarkError(
-            f"{path}: refused, nothing was executed: the pickle asks for {one_line(error)}."
-            f" {_instead(path, error)}"
-        ) from None
-    except OSError as error:
-        raise BenchmarkError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except MemoryError:
-        raise BenchmarkError(
-            f"{path}: asks for more memory than there is; it is damaged or too large."
-        ) from None
-    except (pickle.UnpicklingError, *BROKEN) as error:
-        made_by = pickled_with(path, "")
-        if made_by is not None:
-            raise BenchmarkError(f"{path}: is no plain pickle: {made_by}") from None
-        text = text_in_place(path)
-        if text is not None:
-            raise BenchmarkError(f"{path}: {text}") from None
-        raise BenchmarkError(
-            f"{path}: truncated or damaged pickle ({type(error).__name__}: {one_line(error)})."
-            " Compare its size and checksum with the source and fetch it again."
-        ) from None
-
-
-def _instead(path: Path, error: RefusedError) -> str:
-    """What to do about a file that names other objects."""
-    made_by = pickled_with(path, error)
-    if made_by is not None:
-        return made_by[0].upper() + made_by[1:]
-    return (
-        "A feature package may hold numpy arrays, lists, text and numbers only. If you trust the"
-        " file, save it again with numpy arrays in place of those objects."
-    )
