@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from benchmark.data.commands import app
 from benchmark.data.csd import EPSILON, Track, at_words, overlapping, read_csd
+from benchmark.data.folds import folds_of, standard_folds
 from benchmark.data.store import load
 from benchmark.errors import BenchmarkError
 
@@ -176,5 +177,74 @@ def test_what_is_no_sequence(tmp_path: Path, case: str) -> None:
         path.write_bytes(path.read_bytes()[:-999])
     else:
         broken(path, case)
-    with pytest.raises(BenchmarkError, match="damaged, or no computational sequence"):
+    with pytest.raises(BenchmarkError, match=r"damaged, or no computational sequence|holds words"):
         read_csd(path)
+
+
+def named_as(names: list[str], sequences: dict[str, Contents]) -> dict[str, Contents]:
+    """The same sequences, of other videos."""
+    return {
+        kind: dict(zip(names, [contents[v] for v in VIDEOS], strict=True))
+        for kind, contents in sequences.items()
+    }
+
+
+@pytest.mark.parametrize(("name", "counts"), [("mosi", (52, 10, 31)), ("pom", (600, 100, 203))])
+def test_standard_folds_are_the_published_ones(name: str, counts: tuple[int, ...]) -> None:
+    found = list(standard_folds(name).values())
+    assert tuple(found.count(split) for split in ("train", "valid", "test")) == counts
+    assert folds_of(list(standard_folds(name))) == (name, standard_folds(name))
+
+
+def test_moseis_folds() -> None:
+    found = list(standard_folds("mosei").values())
+    assert tuple(found.count(s) for s in ("train", "valid", "test")) == (2250, 300, 678)
+    videos = list(standard_folds("mosei"))
+    assert folds_of([*videos, *(f"unknown{k}" for k in range(100))]) is not None
+    assert folds_of([*videos[:50], *(f"unknown{k}" for k in range(50))]) is None
+
+
+def test_the_videos_of_a_known_set_have_its_folds(
+    tmp_path: Path, sequences: dict[str, Contents]
+) -> None:
+    folds = standard_folds("mosi")
+    chosen = [
+        video
+        for split, count in (("train", 7), ("valid", 3), ("test", 4))
+        for video in [v for v, s in folds.items() if s == split][:count]
+    ]
+    arguments = written(tmp_path, named_as([*chosen, "another"], sequences))
+    result = run(tmp_path, *arguments, "--label-column", "0")
+    assert result.exit_code == 0, result.exception
+    assert "split by the list of CMU-MOSI's standard folds" in result.output
+    assert "left out: 1 videos that the list of CMU-MOSI's standard folds does not" in result.output
+    data = load(tmp_path / "data", "mine")
+    for split, rows in data.splits.items():
+        assert {folds[i.split("[")[0]] for i in rows.sample_ids} == {split}
+
+
+def test_sequences_that_the_sdk_has_cut_are_joined_again(
+    tmp_path: Path, sequences: dict[str, Contents]
+) -> None:
+    """After its align the SDK writes "video[k]"; one step may have lost its first axis."""
+    plain = run(tmp_path, *written(tmp_path, sequences), "--label-column", "0")
+    assert plain.exit_code == 0, plain.exception
+    expected = load(tmp_path / "data", "mine").sha256
+    cut: Contents = {}
+    for video, (intervals, features) in sequences["text"].items():
+        for k in range(len(intervals)):
+            cut[f"{video}[{k}]"] = intervals[k], features[k]
+    arguments = written(tmp_path, {**sequences, "text": cut})
+    again = run(tmp_path, *arguments, "--label-column", "0")
+    assert "identical content" in again.output
+    assert load(tmp_path / "data", "mine").sha256 == expected
+
+
+def test_what_is_no_sequence_is_called_what_it_is(
+    tmp_path: Path, sequences: dict[str, Contents]
+) -> None:
+    words = {v: (i, np.array([[b"word"]] * len(i))) for v, (i, _) in sequences["text"].items()}
+    arguments = written(tmp_path, {**sequences, "text": words})
+    assert "holds words, no features" in str(run(tmp_path, *arguments).exception)
+    (tmp_path / "text.csd").write_bytes(b"<!DOCTYPE html><html>gone")
+    assert "is a web page (HTML)" in str(run(tmp_path, *arguments).exception)

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from benchmark.data.import_command import (
-    CLIP_LABELS,
-    DROP_UNLABELLED,
-    LABEL_CENTER,
-    LABEL_COLUMN,
-    LABEL_MAP,
-    LABEL_SCALE,
-    PAD_TO,
-    adjustments,
-    conclude,
-)
+from benchmark.data.import_command import LABELS, adjusting, conclude
 from benchmark.data.registry import need_data_dir
 from benchmark.options import CARD, DATA_DIR, Task
 from protocols.modalities import Modality
 
 
+@adjusting(*LABELS, "pad_to", "drop_unlabelled")
 def align(
     text: Annotated[Path, typer.Option(help="Word features (.csd): the words to align to.")],
     labels: Annotated[Path, typer.Option(help="Labels (.csd): their intervals are the samples.")],
@@ -31,18 +22,15 @@ def align(
     vision: Annotated[Path | None, typer.Option(help="Vision features (.csd).")] = None,
     splits: Annotated[
         Path | None,
-        typer.Option(help="CSV of video and split (default: a fifth of the videos is test)."),
+        typer.Option(
+            help="CSV of video and split (default: the standard folds of MOSI, MOSEI and POM; of"
+            " other sets a fifth of the videos is test)."
+        ),
     ] = None,
     task: Annotated[Task, typer.Option(help="auto: sentiment, but whole numbers are classes.")] = (
         Task.auto
     ),
-    label_column: LABEL_COLUMN = None,
-    label_map: LABEL_MAP = "",
-    label_scale: LABEL_SCALE = None,
-    label_center: LABEL_CENTER = None,
-    clip_labels: CLIP_LABELS = False,
-    pad_to: PAD_TO = None,
-    drop_unlabelled: DROP_UNLABELLED = False,
+    asked: Any = None,
     card: CARD = None,
     replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
     data_dir: DATA_DIR = None,
@@ -62,15 +50,6 @@ def align(
 
         check_name(name)
         check_folder(folder)
-        asked = adjustments(
-            label_column=label_column,
-            label_map=label_map,
-            label_scale=label_scale,
-            label_center=label_center,
-            clip_labels=clip_labels,
-            pad_to=pad_to,
-            drop_unlabelled=drop_unlabelled,
-        )
         own = read_card(card) if card is not None else None
         given: dict[Modality, Path | None] = {"text": text, "audio": audio, "vision": vision}
         found = aligned({m: path for m, path in given.items() if path}, labels, splits)

@@ -186,7 +186,7 @@ def sentiment(label: NDArray[Any], ids: tuple[str, ...], where: str) -> NDArray[
         row = int(wrong.argmax())
         raise BenchmarkError(
             f"{_row(where, ids, row)} is {values[row]:g}, must be a number in [-3, 3]"
-            f" ({int(wrong.sum())} such rows). {_remedy(values, wrong)}"
+            f" ({int(wrong.sum())} such rows). {remedy(values, wrong)}"
         )
     return values
 
@@ -199,9 +199,11 @@ FEW = 0.05
 """A share of labels beyond the scale that is an accident, and no other scale."""
 
 
-def _remedy(values: NDArray[np.float32], wrong: NDArray[np.bool_]) -> str:
+def remedy(values: NDArray[np.float32], wrong: NDArray[np.bool_]) -> str:
     """The option that helps against labels that are no number in [-3, 3]."""
     finite = values[np.isfinite(values)]
+    if not len(finite):
+        return "Is it the right column?"
     if not np.isfinite(values[wrong]).any():
         return "--drop-unlabelled leaves out the samples without a label."
     if wrong.mean() <= FEW and np.abs(finite).max() <= 2 * LABEL_LIMIT:

@@ -11,6 +11,7 @@ The only module that imports ``h5py`` (the extra ``[csd]``).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.archive import FREE_BYTES, MAX_RATIO
+from benchmark.data.cards import known_card
 from benchmark.data.csvfile import at, read_rows
+from benchmark.data.folds import folds_of
 from benchmark.data.grouping import split_by_group
 from benchmark.data.manifest import Source
+from benchmark.data.recognise import HEAD_BYTES, what_it_is
 from benchmark.data.schema import PLAIN_LABELS, SPLIT_NAMES
 from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
@@ -49,6 +53,7 @@ def read_csd(path: Path) -> Videos:
     """The videos of a .csd file. Raises BenchmarkError: no such file, or damaged."""
     h5py = _library()
     check_regular(path)
+    _refuse_others(path)
     try:
         with h5py.File(path, "r") as file:
             roots = [file[name] for name in file if "data" in file[name]]
@@ -56,7 +61,11 @@ def read_csd(path: Path) -> Videos:
                 raise ValueError(f"{len(roots)} groups with 'data' in it, must be one")
             room = [FREE_BYTES + MAX_RATIO * path.stat().st_size]
             data = roots[0]["data"]
-            return {str(name): _video(data[name], room, h5py) for name in data}
+            entries: dict[str, list[Track]] = {}
+            for name in data:  # "video", or "video[3]" as the SDK leaves it when it has aligned
+                video = re.sub(r"\[\d+\]$", "", str(name))
+                entries.setdefault(video, []).append(_video(data[name], room, h5py))
+            return {video: _joined(tracks) for video, tracks in entries.items()}
     except BenchmarkError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
@@ -64,6 +73,28 @@ def read_csd(path: Path) -> Videos:
             f"{path}: damaged, or no computational sequence ({one_line(error, 200)}). It must be"
             " an HDF5 file with features and intervals per video, as the CMU SDK writes it."
         ) from None
+
+
+def _refuse_others(path: Path) -> None:
+    """Say what a file is that is no HDF5, by its first bytes."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}.") from None
+    known = None if head.startswith(b"\x89HDF") else what_it_is(path, head)
+    if known is not None:
+        raise BenchmarkError(f"{path}: is no computational sequence (.csd): it {known}")
+
+
+def _joined(tracks: Sequence[Track]) -> Track:
+    """The parts of one video as one track, sorted by start."""
+    if len(tracks) == 1:
+        return tracks[0]
+    intervals = np.concatenate([track.intervals for track in tracks])
+    features = np.concatenate([track.features for track in tracks])
+    order = np.argsort(intervals[:, 0], kind="stable")
+    return Track(intervals[order], features[order])
 
 
 def _library() -> Any:
@@ -80,6 +111,8 @@ def _library() -> Any:
 def _video(group: Any, room: list[int], h5py: Any) -> Track:
     intervals = _array(group, "intervals", room, h5py).astype(np.float64)
     features = _array(group, "features", room, h5py)
+    if intervals.shape == (2,):  # of one step
+        intervals, features = intervals[None], features.reshape(1, -1)
     features = features.reshape(len(features), -1)
     if intervals.ndim != 2 or intervals.shape[1] != 2 or len(intervals) != len(features):
         raise ValueError(f"{group.name}: {features.shape} features at {intervals.shape} intervals")
@@ -92,6 +125,11 @@ def _array(group: Any, name: str, room: list[int], h5py: Any) -> NDArray[Any]:
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{group.name}/{name} is kept elsewhere")
     values = group[name]
+    if values.dtype.kind in "SUO":
+        raise BenchmarkError(
+            f"{values.file.filename}: holds words, no features: give the sequence of word vectors"
+            " (TimestampedWordVectors) instead of the words."
+        )
     if values.external or values.is_virtual or values.dtype.kind not in "fiu":
         raise ValueError(f"{group.name}/{name} holds no plain numbers")
     room[0] -= values.nbytes
@@ -143,21 +181,20 @@ def align(paths: Mapping[Modality, Path], labels: Path, splits: Path | None) -> 
     Raises:
         BenchmarkError: a file that is none, or nothing in common.
     """
-    place = None if splits is None else _read_splits(splits)
+    place: Mapping[str, str] | None = None if splits is None else _read_splits(splits)
     parts = {m: read_csd(path) for m, path in paths.items()}
     segments = read_csd(labels)
     known = set(segments).intersection(*parts.values())
+    if not known:
+        raise BenchmarkError(f"{labels.name}: no video is in all of the files.")
     notes = [f"left out: {name}" for name in _left_out(parts, segments, known)]
+    by = splits.name if splits else ""
     if place is None:
-        ordered = sorted(known)
-        if not ordered:
-            raise BenchmarkError(f"{labels.name}: no video is in all of the files.")
-        found, note = split_by_group(ordered, "video")
-        place = dict(zip(ordered, found, strict=True))
+        place, by, note = _made_here(sorted(known))
         notes.append(note)
     lost = len(known - set(place))
     if lost:
-        notes.append(f"left out: {lost} videos that {splits and splits.name} does not name")
+        notes.append(f"left out: {lost} videos that {by} does not name")
     columns: dict[str, dict[str, list[Any]]] = {
         split: {"id": [], PLAIN_LABELS: [], **{m: [] for m in paths}}
         for split in ("train", "valid", "test")
@@ -175,6 +212,17 @@ def align(paths: Mapping[Modality, Path], labels: Path, splits: Path | None) -> 
         _source(files),
         (*notes, "aligned to words: the mean of what overlaps a word's interval"),
     )
+
+
+def _made_here(videos: Sequence[str]) -> tuple[Mapping[str, str], str, str]:
+    """Video -> split, by whom, and a sentence: the standard folds, or else our own."""
+    standard = folds_of(videos)
+    if standard is not None:
+        name, folds = standard
+        by = f"the list of {known_card(name).title}'s standard folds"
+        return folds, by, f"split by {by}, as the CMU SDK has it"
+    found, note = split_by_group(videos, "video")
+    return dict(zip(videos, found, strict=True)), "", note
 
 
 def _cut(

@@ -5,8 +5,10 @@ Rows are counted as a spreadsheet counts them: the header is row 1.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,18 +58,19 @@ def read_rows(path: Path, asked: Asked, encoding: str = UTF8) -> list[Row]:
         BenchmarkError: it cannot be read or parsed, or lacks a column; names the row.
     """
     text = _text(path, encoding)
-    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    header = re.sub(r'"[^"]*"', "", text.partition("\n")[0])  # a name in quotes may hold them
+    delimiter = max(DELIMITERS, key=header.count)
     cells = _cells(
         path, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     )
-    header = next(cells, (0, [""]))[1]
-    if not any(header):
+    names = next(cells, (0, [""]))[1]
+    if not any(names):
         raise BenchmarkError(f"{path}: is empty; the first row must name the columns.")
-    _check_header(path, header, asked)
+    _check_header(path, names, asked)
     rows = [
-        Row(number, dict(zip(header, row, strict=True)))
+        Row(number, dict(zip(names, row, strict=True)))
         for number, row in cells
-        if _sound(path, number, row, len(header))
+        if _sound(path, number, row, len(names))
     ]
     if not rows:
         raise BenchmarkError(f"{path}: has a header and no rows.")
@@ -80,6 +83,8 @@ def _text(path: Path, encoding: str) -> str:
     try:
         content = path.read_bytes()
         known = what_it_is(path, content[:HEAD_BYTES])
+        if known is None and content[:1] == b"\x80":
+            known = "is a pickle. A feature package goes to 'benchmark data import'."
         if known is not None:
             raise BenchmarkError(f"{path}: is no CSV: it {known}")
         return content.decode(encoding)
@@ -96,9 +101,11 @@ def _text(path: Path, encoding: str) -> str:
             row = error.object[: error.start].count(b"\n") + 1
             what = f" (byte 0x{error.object[error.start]:02x})"
         name = "UTF-8" if encoding == UTF8 else encoding
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        usual = "utf-16, as its first bytes say" if marked else "gbk or cp1252, for instance"
         raise BenchmarkError(
-            f"{path}: row {row} is not {name}{what}. Say the encoding with --csv-encoding (gbk or"
-            " cp1252, for instance), or save the file as UTF-8; spreadsheets call it 'CSV UTF-8'."
+            f"{path}: row {row} is not {name}{what}. Say the encoding with --csv-encoding"
+            f" ({usual}), or save the file as UTF-8; spreadsheets call it 'CSV UTF-8'."
         ) from None
 
 

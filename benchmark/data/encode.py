@@ -103,7 +103,12 @@ def encode_transcripts(
             extracted["text"] = Segments(states, lengths, "", notes)
             package = _package(transcripts, path.name, extracted, encoding)
             manifest = store_package(
-                replace(package, card=card), source, name, data_dir, overwrite, say
+                replace(package, card=card, options=columns.scale.recorded()),
+                source,
+                name,
+                data_dir,
+                overwrite,
+                say,
             )
             shutil.rmtree(work)
     except Timeout:

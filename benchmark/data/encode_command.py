@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from benchmark.data.import_command import conclude
+from benchmark.data.import_command import SCALE, adjusting, conclude
 from benchmark.data.registry import need_data_dir
 from benchmark.errors import BenchmarkError
 from benchmark.options import CARD, DATA_DIR, Task
 from protocols.modalities import Modality
 
 
+@adjusting(*SCALE)
 def encode(
     path: Annotated[Path, typer.Argument(help="CSV with one transcript a row.")],
     encoder: Annotated[str, typer.Option(help="Hugging Face encoder: its name, or a folder.")],
@@ -40,6 +41,7 @@ def encode(
     task: Annotated[
         Task, typer.Option(help="auto: names and whole numbers from 0 are classes.")
     ] = Task.auto,
+    asked: Any = None,
     csv_encoding: Annotated[
         str, typer.Option(help="Of the file's text: gbk, cp1252, ...")
     ] = "utf-8-sig",
@@ -80,6 +82,7 @@ def encode(
         group=group_column,
         test_group=test_group,
         encoding=csv_encoding,
+        scale=asked,
         ids=tuple(part.strip() for part in id_columns.split(",") if part.strip()),
     )
     folders: dict[Modality, Path | None] = {"audio": audio_folder, "vision": vision_folder}

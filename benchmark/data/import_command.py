@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,51 +16,91 @@ from benchmark.options import CARD, DATA_DIR, Task
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.data.adjust import Adjustments
     from benchmark.data.manifest import Manifest
 
 
-LABEL_COLUMN = Annotated[
-    int | None, typer.Option(min=0, help="Of several numbers per sample the label, from 0.")
-]
-LABEL_MAP = Annotated[
-    str, typer.Option(help='Formula in x to [-3, 3]: "(x - 4) / 1.5".', show_default=False)
-]
-LABEL_SCALE = Annotated[
-    float | None, typer.Option(help="Multiply the labels, after --label-center: 3.")
-]
-LABEL_CENTER = Annotated[
-    float | None, typer.Option(help="Subtract from the labels: 3 for ratings of 1 to 5.")
-]
-CLIP_LABELS = Annotated[
-    bool, typer.Option("--clip-labels", help="Set labels beyond [-3, 3] to its ends.")
-]
-PAD_TO = Annotated[
-    list[str] | None,
-    typer.Option(help="Steps to pad or cut sequences to: 50, or text=50,audio=375."),
-]
-DROP_UNLABELLED = Annotated[
-    bool, typer.Option("--drop-unlabelled", help="Leave out samples without a label.")
-]
-
-
-def import_(
-    path: Annotated[Path, typer.Argument(help="Feature package: pickle, .npz, .safetensors.")],
-    name: Annotated[str, typer.Option(help="Name for the data set.")],
-    task: Annotated[Task, typer.Option(help="Labels to take; auto: sentiment if any.")] = Task.auto,
+def adjustments(
+    *,
     rename: Annotated[
         list[str] | None, typer.Option(help="OLD=NEW: read a key as another: video=vision.")
     ] = None,
     split_names: Annotated[
         list[str] | None, typer.Option(help="OLD=NEW: read a split as another: dev=valid.")
     ] = None,
-    label_column: LABEL_COLUMN = None,
-    label_map: LABEL_MAP = "",
-    label_scale: LABEL_SCALE = None,
-    label_center: LABEL_CENTER = None,
-    clip_labels: CLIP_LABELS = False,
-    pad_to: PAD_TO = None,
-    drop_unlabelled: DROP_UNLABELLED = False,
+    label_column: Annotated[
+        int | None, typer.Option(min=0, help="Of several numbers per sample the label, from 0.")
+    ] = None,
+    label_map: Annotated[
+        str, typer.Option(help='Formula in x to [-3, 3]: "(x - 4) / 1.5".', show_default=False)
+    ] = "",
+    label_scale: Annotated[
+        float | None, typer.Option(help="Multiply the labels, after --label-center: 3.")
+    ] = None,
+    label_center: Annotated[
+        float | None, typer.Option(help="Subtract from the labels: 3 for ratings of 1 to 5.")
+    ] = None,
+    clip_labels: Annotated[
+        bool, typer.Option("--clip-labels", help="Set labels beyond [-3, 3] to its ends.")
+    ] = False,
+    pad_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Steps to pad or cut sequences to: 50, or text=50,audio=375."),
+    ] = None,
+    drop_unlabelled: Annotated[
+        bool, typer.Option("--drop-unlabelled", help="Leave out samples without a label.")
+    ] = False,
+) -> Any:
+    """What the options ask for, an Adjustments; the options of :func:`adjusting` are these.
+
+    Raises:
+        BenchmarkError: one is in no form that is read.
+    """
+    from benchmark.data.adjust import Adjustments, label_formula, parse_pairs, parse_steps
+
+    return Adjustments(
+        rename=parse_pairs(rename or [], "--rename"),
+        split_names=parse_pairs(split_names or [], "--split-names"),
+        label_column=label_column,
+        label_map=label_formula(label_map, label_scale, label_center),
+        clip_labels=clip_labels,
+        pad_to=parse_steps(pad_to or []),
+        drop_unlabelled=drop_unlabelled,
+    )
+
+
+SCALE = ("label_map", "label_scale", "label_center", "clip_labels")
+LABELS = ("label_column", *SCALE)
+Command = Callable[..., None]
+
+
+def adjusting(*names: str) -> Callable[[Command], Command]:
+    """Give a command these options of :func:`adjustments`, in the place of its ``asked``."""
+    shared = inspect.signature(adjustments, eval_str=True).parameters
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def adjusted(**values: Any) -> None:
+            asked = adjustments(**{name: values.pop(name) for name in names})
+            command(**values, asked=asked)
+
+        found: list[inspect.Parameter] = []
+        for name, own in inspect.signature(command, eval_str=True).parameters.items():
+            found += [shared[name] for name in names] if name == "asked" else [own]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in found]
+        del adjusted.__wrapped__
+        adjusted.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        adjusted.__annotations__ = {p.name: p.annotation for p in parameters}
+        return adjusted
+
+    return decorate
+
+
+@adjusting("rename", "split_names", *LABELS, "pad_to", "drop_unlabelled")
+def import_(
+    path: Annotated[Path, typer.Argument(help="Feature package: pickle, .npz, .safetensors.")],
+    name: Annotated[str, typer.Option(help="Name for the data set.")],
+    task: Annotated[Task, typer.Option(help="Labels to take; auto: sentiment if any.")] = Task.auto,
+    asked: Any = None,
     card: CARD = None,
     replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
     data_dir: DATA_DIR = None,
@@ -72,47 +114,10 @@ def import_(
         from benchmark.data.cards import read_card
         from benchmark.data.importer import import_package
 
-        asked = adjustments(
-            label_column=label_column,
-            label_map=label_map,
-            label_scale=label_scale,
-            label_center=label_center,
-            clip_labels=clip_labels,
-            pad_to=pad_to,
-            drop_unlabelled=drop_unlabelled,
-            rename=rename,
-            split_names=split_names,
-        )
         own = read_card(card) if card is not None else None
         said: list[str] = []
         manifest = import_package(path, name, folder, task.value, replace, said.append, asked, own)
     conclude(console, said, manifest, folder)
-
-
-def adjustments(
-    *,
-    label_column: int | None,
-    label_map: str,
-    label_scale: float | None,
-    label_center: float | None,
-    clip_labels: bool,
-    pad_to: list[str] | None,
-    drop_unlabelled: bool,
-    rename: list[str] | None = None,
-    split_names: list[str] | None = None,
-) -> Adjustments:
-    """What the options ask for. Raises BenchmarkError where one is in no form that is read."""
-    from benchmark.data.adjust import Adjustments, label_formula, parse_pairs, parse_steps
-
-    return Adjustments(
-        rename=parse_pairs(rename or [], "--rename"),
-        split_names=parse_pairs(split_names or [], "--split-names"),
-        label_column=label_column,
-        label_map=label_formula(label_map, label_scale, label_center),
-        clip_labels=clip_labels,
-        pad_to=parse_steps(pad_to or []),
-        drop_unlabelled=drop_unlabelled,
-    )
 
 
 def conclude(console: Console, said: Sequence[str], manifest: Manifest, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.columns import LABEL_LIMIT
+from benchmark.data.adjust import Adjustments
+from benchmark.data.columns import LABEL_LIMIT, remedy
 from benchmark.data.csvfile import UTF8, Row, at, read_rows
 from benchmark.data.dataset import SPLITS
 from benchmark.data.grouping import split_by_group
 from benchmark.data.ids import JOINT, SHOWN
-from benchmark.data.package import TaskChoice
+from benchmark.data.labels import on_the_scale
+from benchmark.data.package import UNCHANGED, TaskChoice
 from benchmark.data.schema import SPLIT_NAMES
 from benchmark.errors import BenchmarkError
 from protocols.modalities import Task
@@ -34,6 +37,7 @@ class Columns:
         group: the speaker, video or session that no split may share; None where the file splits.
         test_group: the group that is the test split; None for the default.
         encoding: of the file's text.
+        scale: how to bring sentiment to [-3, 3].
         ids: columns whose joined values are the sample ids; empty: "id" if there is one, else
             the row numbers.
     """
@@ -45,6 +49,7 @@ class Columns:
     test_group: str | None = None
     encoding: str = UTF8
     ids: tuple[str, ...] = ()
+    scale: Adjustments = UNCHANGED
 
     def asked(self) -> list[tuple[str, str]]:
         """(what it is, its name) of each column that must be there."""
@@ -91,8 +96,8 @@ def read_transcripts(path: Path, columns: Columns, task: TaskChoice = "auto") ->
         BenchmarkError: anything else than such a file; the message names the file and the row.
     """
     rows = read_rows(path, columns.asked(), columns.encoding)
-    labelled = [row for row in rows if row.cells[columns.label]]
-    notes = []
+    labelled = _labelled(rows, columns.label)
+    notes: list[str] = []
     if len(labelled) < len(rows):
         notes.append(
             f"{len(rows) - len(labelled)} of {len(rows)} rows have no '{columns.label}' and were"
@@ -102,7 +107,7 @@ def read_transcripts(path: Path, columns: Columns, task: TaskChoice = "auto") ->
         raise BenchmarkError(f"{path}: column '{columns.label}' is empty in every row.")
     ids = _ids(path, labelled, columns, notes)
     notes += _empty_texts(labelled, ids, columns.text)
-    chosen, label, names = _labels(path, labelled, columns.label, task)
+    chosen, label, names = _labels(path, labelled, columns, task, notes)
     splits = _splits(path, labelled, columns, notes)
     notes += _unseen_classes(label, names, splits)
     texts = tuple(row.cells[columns.text] for row in labelled)
@@ -144,20 +149,34 @@ def _empty_texts(rows: Sequence[Row], ids: Sequence[str], column: str) -> Iterat
         )
 
 
+ABSENT = {"", "nan", "na", "n/a", "null", "-"}
+"""What stands in a cell that has no label, where the others are numbers."""
+
+
+def _labelled(rows: Sequence[Row], column: str) -> list[Row]:
+    """The rows that have a label."""
+    texts = [row.cells[column].lower() for row in rows]
+    numeric = all(text in ABSENT or _number(text) is not None for text in texts)
+    absent = ABSENT if numeric else {""}
+    return [row for row, text in zip(rows, texts, strict=True) if text not in absent]
+
+
 def _labels(
-    path: Path, rows: Sequence[Row], column: str, task: TaskChoice
+    path: Path, rows: Sequence[Row], columns: Columns, task: TaskChoice, notes: list[str]
 ) -> tuple[Task, NDArray[Any], tuple[str, ...]]:
     """The task, the labels and the classes' names."""
+    column = columns.label
     texts = [row.cells[column] for row in rows]
     numbers = [_number(text) for text in texts]
     numeric = [x is not None for x in numbers]
     if task == "auto":
         if any(numeric) and not all(numeric):
             _refuse_mixed(path, rows, column, numeric)
-        whole = all(x is not None and x >= 0 and x == int(x) for x in numbers)
+        mapped = bool(columns.scale.label_map or columns.scale.clip_labels)
+        whole = not mapped and all(x is not None and x >= 0 and x == int(x) for x in numbers)
         task = "classification" if whole or not any(numeric) else "regression"
     if task == "regression":
-        return task, _sentiment(path, rows, column, numbers), ()
+        return task, _sentiment(path, rows, columns, numbers, notes), ()
     classes = _class_order(texts, numbers if all(numeric) else None)
     if len(classes) > MAX_CLASSES:
         raise BenchmarkError(
@@ -170,9 +189,9 @@ def _labels(
 
 
 def _number(text: str) -> float | None:
-    """A finite number, or None."""
+    """A finite number, or None; "0,5" is one too."""
     try:
-        value = float(text)
+        value = float(re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", text))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -190,16 +209,26 @@ def _refuse_mixed(path: Path, rows: Sequence[Row], column: str, numeric: Sequenc
 
 
 def _sentiment(
-    path: Path, rows: Sequence[Row], column: str, numbers: Sequence[float | None]
+    path: Path,
+    rows: Sequence[Row],
+    columns: Columns,
+    numbers: Sequence[float | None],
+    notes: list[str],
 ) -> NDArray[np.float32]:
-    wrong = [k for k, x in enumerate(numbers) if x is None or abs(x) > LABEL_LIMIT]
-    if wrong:
-        row = rows[wrong[0]]
+    given = np.array([math.nan if x is None else x for x in numbers])
+    mapped, clipped = on_the_scale(given, columns.scale)
+    notes += [f"{clipped} labels clipped"] if clipped else []
+    label = mapped.astype(np.float32)
+    wrong = ~(np.abs(label) <= LABEL_LIMIT)  # also true for NaN
+    if wrong.any():
+        row = rows[int(wrong.argmax())]
+        names = not np.isfinite(label[wrong]).any()
+        hint = "Names are taken with --task classification." if names else remedy(label, wrong)
         raise BenchmarkError(
-            f"{at(path, row)}: '{column}' is {row.cells[column]!r}, must be a number in [-3, 3]"
-            f" ({len(wrong)} such rows). Map your scale to it first (1..5 becomes -2..2)."
+            f"{at(path, row)}: '{columns.label}' is {row.cells[columns.label]!r}, must be a number"
+            f" in [-3, 3] ({int(wrong.sum())} such rows). {hint}"
         )
-    return np.array(numbers, np.float32)
+    return label
 
 
 def _class_order(
