@@ -20,7 +20,7 @@ from benchmark.data.opcodes import check_opcodes
 MAX_DEPTH = 8
 KEYS = (str, bytes, int, float, type(None))
 """What may be a key where it is we who hash it."""
-PLAIN = (str, bytes, int, float, np.generic, np.ndarray)
+PLAIN = (str, bytes, int, float, list, tuple, np.generic, np.ndarray)
 """What an object array may hold: text, numbers, and the sequences of a ragged column."""
 
 
