@@ -171,7 +171,7 @@ def test_constructors_cannot_be_altered(tmp_path: Path) -> None:
     ("value", "reason"),
     [
         (np.array([object], dtype=object), "builtins.object"),
-        (np.array([[1], None], dtype=object), "list"),
+        (np.array([{1: 2}, None], dtype=object), "dict"),
         (np.zeros(2, dtype=[("a", "f4")]), "dtype"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), "dtype"),
         (np.array([1j]), "dtype"),
