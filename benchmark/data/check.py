@@ -134,7 +134,7 @@ def check(data_dir: Path | None, name: str) -> Check:
         class_names=manifest.class_names if manifest is not None else (),
         encoding=encoding,
         options=manifest.options if manifest is not None else {},
-        videos=f"videos: {rule.words}, {rule.of(ids[0])!r} of {ids[0]!r}" if rule else "",
+        videos=f"an id's video is {rule.words}: {rule.of(ids[0])!r} of {ids[0]!r}" if rule else "",
     )
 
 
@@ -249,7 +249,7 @@ def _against_card(
         usual = ", ".join(str(c) for c in card.totals)
         yield f"{spec.classes} classes; usual for {card.title}: {usual}"
     total, usual_total = sum(s.count for s in splits), card.totals.get(spec.classes)
-    if usual_total not in (None, total):
+    if usual_total not in (None, total) and not card.splits:
         yield f"{total} samples; {card.title} has {usual_total}"
     if encoded_here or not card.packages:
         return
@@ -274,8 +274,8 @@ def _label_oddities(dataset: Dataset, splits: tuple[SplitFacts, ...]) -> Iterato
         low, high = min(s.label[0] for s in splits), max(s.label[3] for s in splits)
         if max(-low, high) <= 1:
             yield (
-                f"labels lie in [{low:g}, {high:g}]: if their scale is [-1, 1], multiply by 3"
-                " first, for ACC7 and ACC5 are defined on [-3, 3]"
+                f"labels lie in [{low:g}, {high:g}]; ACC7 and ACC5 are defined on [-3, 3]: if their"
+                " scale is [-1, 1], multiply by 3 (--label-scale 3 --replace at the import)"
             )
         return
     for split in splits:
@@ -301,4 +301,7 @@ def _modality_oddities(facts: ModalityFacts, total: int) -> Iterator[str]:
         more = ", ..." if len(facts.constant) > 8 else ""
         yield f"{m}: {len(facts.constant)} channels never change in train ({listing}{more})"
     if facts.largest > OUTLIER:
-        yield f"{m}: the largest value lies {facts.largest:.0f} standard deviations out"
+        yield (
+            f"{m}: the largest value lies {facts.largest:.0f} standard deviations out:"
+            " an outlier, or a fault of the extraction"
+        )

@@ -24,7 +24,7 @@ def render(found: Check) -> RenderableType:
     title = f" ({escape(found.card.title)})" if found.card else ""
     head = [
         f"[bold]{escape(found.dataset)}[/bold]{title}: {kind}{found.task} data",
-        f"from {escape(found.source)}; sha256 {found.sha256[:12]}",
+        f"from {escape(found.source)}; sha256 of the content {found.sha256[:12]}",
     ]
     if found.known:
         head.append(f"known as {escape(found.known.card.title)} by {found.known.by}")
@@ -36,14 +36,33 @@ def render(found: Check) -> RenderableType:
         head.append(f"classes: {escape(', '.join(found.class_names))}")
     if found.videos:
         head.append(escape(found.videos))
-    parts: list[RenderableType] = [*map(Text.from_markup, head), _splits(found), _modalities(found)]
-    parts += _listing("Worth knowing", found.oddities) or [Text("Nothing odd was found.")]
+    parts: list[RenderableType] = [
+        *map(Text.from_markup, head),
+        _splits(found),
+        Text(OF_SPLITS[found.task], style="dim"),
+        _modalities(found),
+        Text(OF_MODALITIES, style="dim"),
+    ]
+    nothing = [] if found.notes else [Text("Nothing odd was found.")]
+    parts += _listing("Worth knowing", found.oddities) or nothing
     parts += _listing("Notes of the import", found.notes)
     if found.card:
         parts += _terms(found.card)
     if found.known:
         parts.append(Text(f"All of its card: benchmark data show {found.known.key}"))
     return Group(*parts)
+
+
+OF_SPLITS = {
+    "regression": "standard: samples of the published split. min to max: of the labels; label 0: how"
+    " many are exactly 0.",
+    "classification": "standard: samples of the published split.",
+}
+OF_MODALITIES = (
+    "real steps: fewest–most (mean) without padding. missing: samples without the modality; NaN/inf:"
+    " values replaced (train/valid/test). constant: channels that never change in training. max |z|:"
+    " the largest value, in standard deviations."
+)
 
 
 def _terms(card: Card) -> list[RenderableType]:
@@ -102,7 +121,7 @@ def _splits(found: Check) -> Rows:
     shown = (
         _numbers("min", "mean", "std", "max", "label 0")
         if regression
-        else [Column("per class 0, 1, ...")]
+        else [Column("samples per class, in order")]
     )
     table = Rows("split", *_numbers("samples", "standard", "videos"), *shown)
     for split in found.splits:

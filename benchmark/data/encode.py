@@ -199,7 +199,7 @@ def _token_notes(
     if cut:
         yield (
             f"{cut} of {len(texts)} texts are longer than {max_tokens} tokens (up to"
-            f" {max(lengths)}) and were cut there: --max-tokens"
+            f" {max(lengths)}) and were cut there (--max-tokens sets where)"
         )
     total = sum(map(len, tokens))
     unknown = sum(t.count(encoder.unknown) for t in tokens) if encoder.unknown is not None else 0
