@@ -54,14 +54,14 @@ def render(found: Check) -> RenderableType:
 
 
 OF_SPLITS = {
-    "regression": "standard: samples of the published split. min to max: of the labels; label 0: how"
-    " many are exactly 0.",
+    "regression": "standard: samples of the published split. min to max: of the labels; label 0:"
+    " how many are exactly 0.",
     "classification": "standard: samples of the published split.",
 }
 OF_MODALITIES = (
-    "real steps: fewest–most (mean) without padding. missing: samples without the modality; NaN/inf:"
-    " values replaced (train/valid/test). constant: channels that never change in training. max |z|:"
-    " the largest value, in standard deviations."
+    "real steps: fewest–most (mean) without padding. missing: samples without the modality;"
+    " NaN/inf: values replaced (train/valid/test). constant: channels that never change in"
+    " training. max |z|: the largest value, in standard deviations."
 )
 
 

@@ -49,14 +49,18 @@ class _Leashed:
         """Fill ``buffer``. Raises EOFError where it cannot be."""
         if len(buffer) > self.size - self.stream.tell():
             raise EOFError(f"a length of {len(buffer)}, past the end")
-        return self.stream.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+        return self.stream.readinto(buffer)  # type: ignore[attr-defined]
 
     def readline(self) -> bytes:
         return self.stream.readline()
 
 
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+_Python: Any = pickle._Unpickler
+"""The unpickler that is written in Python: each opcode is a method of it."""
+
+
+class _Reader(_Python):
+    dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
 
     def __init__(self, file: _Leashed) -> None:
         super().__init__(file, encoding="latin1")
@@ -89,7 +93,7 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
         step = 1 if opcode in (pickle.ADDITEMS[0], pickle.FROZENSET[0]) else 2
         if not all(isinstance(key, KEYS) for key in found[::step]):
             raise ValueError("a key that is no text or number")
-        pickle._Unpickler.dispatch[opcode](self)  # type: ignore[attr-defined]
+        _Python.dispatch[opcode](self)
 
 
 _Reader.dispatch[pickle.BUILD[0]] = _Reader.build

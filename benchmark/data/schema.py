@@ -19,12 +19,12 @@ KNOWN_KEYS = {"id", "raw_text", *MODALITIES, *LABEL_KEYS.values(), *LENGTH_KEYS.
 _AUDIO = ("speech", "acoustic", "sound", "voice", "wav", "covarep", "wav2vec", "hubert", "mfcc")
 _VISION = ("video", "visual", "image", "images", "img", "frames", "face", "facial", "facet")
 _TEXT = ("language", "words", "transcript", "linguistic", "texts", "glove", "bert", "roberta")
-OTHER_NAMES: dict[str, Modality] = {
-    **dict.fromkeys(_AUDIO, "audio"),
-    **dict.fromkeys((*_VISION, "openface"), "vision"),
-    **dict.fromkeys(_TEXT, "text"),
+NAMES: dict[str, Modality] = {
+    **dict.fromkeys(("audio", *_AUDIO), "audio"),
+    **dict.fromkeys(("vision", "openface", *_VISION), "vision"),
+    **dict.fromkeys(("text", *_TEXT), "text"),
 }
-"""What else people call the modalities -> ours."""
+"""What people call the modalities -> ours."""
 LETTERS: dict[str, Modality] = {"t": "text", "l": "text", "a": "audio", "v": "vision"}
 
 SPLIT_NAMES = {
@@ -39,9 +39,8 @@ def meant_by(key: object) -> Modality | None:
     """The modality that a key names in other words: "video", "audio_feats", "feature_T"."""
     if not isinstance(key, str) or key in KNOWN_KEYS or "len" in key or key == "text_bert":
         return None
-    names = {**OTHER_NAMES, **{m: m for m in MODALITIES}}
     words = re.findall(r"[a-z0-9]+", key.lower())
     if words and (len(words) == 1 or words[0].startswith("feat")) and words[-1] in LETTERS:
         return LETTERS[words[-1]]
-    near = get_close_matches(key.lower(), names, 1, 0.8) if key.isalpha() else []
-    return next((names[word] for word in [*words, *near] if word in names), None)
+    near = get_close_matches(key.lower(), NAMES, 1, 0.8) if key.isalpha() else []
+    return next((NAMES[word] for word in [*words, *near] if word in NAMES), None)
