@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,42 @@ def test_an_id_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     save(tmp_path / "audio", "b", np.ones((2, 3)))
     found = read_segments(tmp_path / "audio", "audio", ["../secret", str(tmp_path / "secret"), "b"])
     assert found.lengths.tolist() == [0, 0, 2]
+
+
+def test_a_dict_by_id_is_the_same_as_a_folder(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    ids = [f"S05$_$E1{k}$_${k}" for k in range(5)]
+    arrays = {i: draw.normal(size=(1 + k, 3)) for k, i in enumerate(ids) if k != 2}
+    for i, array in arrays.items():
+        save(tmp_path / "audio", i.replace("$_$", "_"), array)
+    expected = read_segments(tmp_path / "audio", "audio", ids)
+    for joint in ("$_$", "_", "/"):
+        named = {i.replace("$_$", joint): x for i, x in arrays.items()}
+        named["another"] = np.ones((2, 3))
+        (tmp_path / "audio.pkl").write_bytes(pickle.dumps(named))
+        found = read_segments(tmp_path / "audio.pkl", "audio", ids)
+        assert found.sha256 == expected.sha256
+        assert found.notes == expected.notes
+        np.testing.assert_array_equal(found.values, expected.values)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([1, 2], "holds a list, no dict of arrays by id"),
+        ({"other": np.ones((2, 3))}, r"looked for a, say \(there are: other\)"),
+        ({"a": "text"}, "a: is a str, no array"),
+        ({"a": np.ones((2, 2, 2))}, r"a: must be one array \(T, d\)"),
+        ({"a": np.ones((2, 3)), "b": np.ones((2, 4))}, "b: has 4 channels, a has 3"),
+    ],
+)
+def test_dicts_that_do_not_fit(tmp_path: Path, content: Any, words: str) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(BenchmarkError, match=words):
+        read_segments(tmp_path / "a.pkl", "audio", ["a", "b"])
+
+
+def test_numbers_and_brackets_are_ids_too(tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({7: [[1.0, 2.0]], "v[3]": np.ones((1, 2))}))
+    found = read_segments(tmp_path / "a.pkl", "audio", ["7", "v$_$3", "8"])
+    assert found.values[:, 0].tolist() == [[1, 2], [1, 1], [0, 0]]

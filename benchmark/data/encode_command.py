@@ -46,7 +46,10 @@ def encode(
         str, typer.Option(help="Of the file's text: gbk, cp1252, ...")
     ] = "utf-8-sig",
     audio_folder: Annotated[
-        Path | None, typer.Option(help="Folder of audio features: ID.npy, (T, d), per sample.")
+        Path | None,
+        typer.Option(
+            help="Audio features: a folder of ID.npy, (T, d), or a pickle of a dict by id."
+        ),
     ] = None,
     vision_folder: Annotated[Path | None, typer.Option(help="The same for vision.")] = None,
     pad_to: Annotated[

@@ -160,7 +160,8 @@ def parse_package(
         pad(splits, m, asked.pad_to.get(m), source, notes)
     class_names = _name_classes(splits, source) if chosen == "classification" else ()
     notes += lost.values()
-    notes += _unused(data, splits, {*lost, *asked.rename.values()})
+    told = {*lost, *(f"{key}_lengths" for key in lost), *asked.rename.values()}
+    notes += _unused(data, splits, told)
     place = {name: k for k, name in enumerate(class_names)}
     raw = {s: _split(splits[s], f"{source}: {s}", settled, place) for s in SPLITS}
     _check_agreement(raw, source)

@@ -246,8 +246,8 @@ def _by_id(data: Mapping[Any, Any]) -> str:
     kinds = {type(value) for value in data.values()}
     if by_id(data) and np.ndarray in kinds:
         return (
-            f": a dictionary of {len(data)} arrays by id. Saved as one .npy file per id they go"
-            " beside a CSV of transcripts: 'benchmark data encode --audio-folder'"
+            f": a dictionary of {len(data)} arrays by id. It goes beside a CSV of transcripts:"
+            " 'benchmark data encode --audio-folder FILE'"
         )
     if by_id(data) or (len(data) > len(SPLITS) and len(kinds) == 1):
         return f": a dictionary of {len(data)} samples by id. {GATHER}"
