@@ -128,6 +128,19 @@ def test_odd_things(tmp_path: Path) -> None:
     assert "standard deviations out" in said
 
 
+def test_what_the_import_noted_is_odd_enough(tmp_path: Path) -> None:
+    data = make_package()
+    _, plain = checked(tmp_path, data)
+    assert "Nothing odd was found." in plain
+    assert "label 0: how many are exactly 0" in plain
+    assert "max |z|: the largest value" in plain
+    for split, count in SIZES.items():
+        data[split]["regression_labels"] = np.full(count, 1.5)
+    _, shown = checked(tmp_path, data, "constant")
+    assert "every label is 1.5: a constant" in shown
+    assert "Nothing odd" not in shown
+
+
 def test_classes(tmp_path: Path) -> None:
     data = make_package(task="classification")
     data["test"]["classification_labels"][:] = 1
