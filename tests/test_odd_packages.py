@@ -307,6 +307,7 @@ def test_a_row_without_an_id(nothing: Any) -> None:
 
 MORE_IDS: dict[str, Callable[[str, int, str], str]] = {
     "video_3.mp4": lambda video, k, split: f"{video}_{k}.mp4",
+    "b'video[3]'": lambda video, k, split: f"b'{video}[{k}]'",
     "video(3)": lambda video, k, split: f"{video}({k})",
     "another form in test": lambda video, k, split: (
         f"{video}[{k}]" if split == "test" else f"{video}$_${k}"
@@ -348,7 +349,10 @@ ODD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "MMGCN": (dialogues(), ("a tuple of 5 with dictionaries by dialogue", "MMGCN")),
     "UR-FUNNY": ({k: {"a": 1} for k in range(9)}, ("found: 0, 1", "9 samples by id", "Gather")),
     "values by id": ({f"v{k}": 1 for k in range(9)}, ("9 samples by id",)),
-    "arrays by id": ({f"v{k}": np.ones((3, 2)) for k in range(9)}, ("9 arrays by id", ".npy")),
+    "arrays by id": (
+        {f"v{k}": np.ones((3, 2)) for k in range(9)},
+        ("9 arrays by id", "--audio-folder FILE"),
+    ),
     "ids in splits": (
         {s: {f"{s}{k}": {"text": np.ones((3, 2))} for k in range(5)} for s in SIZES},
         ("split 'train' is a dictionary of 5 samples by id",),

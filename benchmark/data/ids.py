@@ -212,12 +212,13 @@ def video_rule(ids: Sequence[str]) -> VideoRule | None:
 
 
 def _bare(sample: str) -> str:
-    """An id without the number that the import gives to one that repeats, and a file's ending.
+    """An id without what is put around it: quotes of bytes, a repeat's number, a file's ending.
 
     A plain number ("17.0") names no video, so nothing of it is left.
     """
-    bare = re.sub(r"#\d+$", "", sample)
-    bare = re.sub(
-        r"\.(mp4|avi|mkv|mov|webm|flv|wav|mp3|npy|txt|csv|json|pkl)$", "", bare, flags=re.I
-    )
+    bare = re.sub(r"^b'(.*)'$", r"\1", re.sub(r"#\d+$", "", sample))
+    bare = re.sub(rf"\.({_ENDINGS})$", "", bare, flags=re.IGNORECASE)
     return "" if re.fullmatch(r"\d+(\.\d*)?", bare) else bare
+
+
+_ENDINGS = "mp4|avi|mkv|mov|webm|flv|wav|mp3|npy|txt|csv|json|pkl"

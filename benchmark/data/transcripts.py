@@ -96,7 +96,7 @@ def read_transcripts(path: Path, columns: Columns, task: TaskChoice = "auto") ->
         BenchmarkError: anything else than such a file; the message names the file and the row.
     """
     rows = read_rows(path, columns.asked(), columns.encoding)
-    labelled = _labelled(rows, columns.label)
+    labelled = [row for row in rows if row.cells[columns.label]]
     notes: list[str] = []
     if len(labelled) < len(rows):
         notes.append(
@@ -149,16 +149,8 @@ def _empty_texts(rows: Sequence[Row], ids: Sequence[str], column: str) -> Iterat
         )
 
 
-ABSENT = {"", "nan", "na", "n/a", "null", "-"}
-"""What stands in a cell that has no label, where the others are numbers."""
-
-
-def _labelled(rows: Sequence[Row], column: str) -> list[Row]:
-    """The rows that have a label."""
-    texts = [row.cells[column].lower() for row in rows]
-    numeric = all(text in ABSENT or _number(text) is not None for text in texts)
-    absent = ABSENT if numeric else {""}
-    return [row for row, text in zip(rows, texts, strict=True) if text not in absent]
+ABSENT = {"nan", "na", "n/a", "null", "none", "-"}
+"""What stands in a cell that was meant to be empty."""
 
 
 def _labels(
@@ -201,10 +193,12 @@ def _refuse_mixed(path: Path, rows: Sequence[Row], column: str, numeric: Sequenc
     rare = sum(numeric) * 2 < len(numeric)
     odd, usual = rows[numeric.index(rare)], rows[numeric.index(not rare)]
     count = sum(is_number is rare for is_number in numeric)
+    hint = "Labels are all numbers or all names; --task classification takes each as a name."
+    if odd.cells[column].lower() in ABSENT:
+        hint = "A row without a label has an empty cell, and is left out."
     raise BenchmarkError(
         f"{at(path, odd)}: '{column}' is {odd.cells[column]!r}, {'a' if rare else 'no'} number,"
-        f" while row {usual.number} has {usual.cells[column]!r} ({count} such rows). Labels are all"
-        " numbers or all names; --task classification takes each as a name."
+        f" while row {usual.number} has {usual.cells[column]!r} ({count} such rows). {hint}"
     )
 
 
