@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from benchmark.data.adjust import Adjustments
 from benchmark.data.check import check
@@ -264,7 +266,7 @@ def test_other_axes_are_suspected() -> None:
     first = each(lambda c, s, n: c.update(vision=np.swapaxes(c["vision"], 0, 1)))
     assert "(4, 20, 2): in another order?" in refusal(first)
     images = each(lambda c, s, n: c.update(vision=np.zeros((n, 4, 3, 8, 8))))
-    assert "raw images" in refusal(images)
+    assert "Are they images" in refusal(images)
     assert "pad-to" not in refusal(images)
 
 
@@ -433,3 +435,26 @@ def test_a_folder_of_arrays(tmp_path: Path) -> None:
     write_package(tmp_path / "p.pkl", make_package())
     with pytest.raises(BenchmarkError, match=r"Did you mean one of p\.pkl"):
         read_package(tmp_path)
+
+
+def test_transcripts_in_other_forms() -> None:
+    words = each(lambda c, s, n: c.update(raw_text=[["two", b"words"]] * n))
+    assert read(words).splits["test"].raw_text[0] == "two words"
+    nested = each(lambda c, s, n: c.update(raw_text=np.array([["one text"]] * n)))
+    assert read(nested).splits["test"].raw_text[0] == "one text"
+    nothing = each(lambda c, s, n: c.update(raw_text=[None, float("nan")] + ["a"] * (n - 2)))
+    assert read(nothing).splits["test"].raw_text[:3] == ("", "", "a")
+
+
+def test_ids_and_labels_that_are_something_else() -> None:
+    no_number = each(lambda c, s, n: c.update(id=[float("nan")] * n))
+    assert "row 0 has no id" in refusal(no_number)
+    dicts = each(lambda c, s, n: c.update(regression_labels=[{"M": 1.0}] * n))
+    assert "regression_labels: must be one number per sample" in refusal(dicts)
+
+
+def test_bfloat16_is_no_damage(tmp_path: Path) -> None:
+    content = {"train.text": torch.ones(2, 1, 3, dtype=torch.bfloat16)}
+    save_file(content, tmp_path / "p.safetensors")
+    with pytest.raises(BenchmarkError, match="Save its tensors as float16 or float32"):
+        read_package(tmp_path / "p.safetensors")

@@ -188,6 +188,11 @@ def _safetensors(path: Path) -> dict[str, Any]:
             found = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118
             texts = tensors.metadata() or {}
     except (SafetensorError, *_UNREADABLE) as error:
+        if "bfloat16" in str(error) or "float8" in str(error):
+            raise BenchmarkError(
+                f"{path}: holds numbers that numpy does not have ({one_line(error, 100)}). Save its"
+                " tensors as float16 or float32."
+            ) from None
         raise _damaged(path, error) from None
     for key, text in texts.items():
         if "." not in key:

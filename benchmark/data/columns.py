@@ -31,6 +31,23 @@ def texts(values: Any, where: str) -> tuple[str, ...]:
         raise BenchmarkError(f"{where}: must be one text per sample ({error}).") from None
 
 
+def sentences(values: Any, where: str) -> tuple[str, ...]:
+    """A column of transcripts: a list of words is one, and what is not there is an empty one."""
+    rows = values.tolist() if isinstance(values, np.ndarray) else values
+    if isinstance(rows, list | tuple):
+        rows = [
+            " ".join(texts(row, where)) if isinstance(row, list | tuple | np.ndarray) else row
+            for row in rows
+        ]
+        rows = ["" if is_nothing(row) else row for row in rows]
+    return texts(rows, where)
+
+
+def is_nothing(value: Any) -> bool:
+    """None, NaN or an empty text."""
+    return value is None or value in ("", b"") or (isinstance(value, float) and math.isnan(value))
+
+
 def printable(names: Iterable[object]) -> str:
     """Names out of a file, for a message."""
     found = [shown(name) for name in islice(names, SHOWN)]
@@ -88,9 +105,9 @@ def features(values: Any, where: str, vectors: str = "", absent: str = "") -> ND
             f" (N, 1, d){vectors}."
         )
     if values.ndim != 3:
+        hint = " Are they images, or layers? Extract, or choose, first." if values.ndim > 3 else ""
         raise BenchmarkError(
-            f"{where}: has shape {values.shape}, must be (N, T, d): one vector per step."
-            f"{' Are they raw images? Extract features first.' if values.ndim > 3 else ''}"
+            f"{where}: has shape {values.shape}, must be (N, T, d): one vector per step.{hint}"
         )
     if 0 in values.shape[1:]:
         raise BenchmarkError(f"{where}: has shape {values.shape}: no steps or no channels{absent}.")

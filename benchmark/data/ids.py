@@ -90,7 +90,7 @@ def joined_ids(values: Any, where: str) -> tuple[str, ...]:
     if isinstance(rows, np.ndarray) and rows.ndim == 1:
         rows = rows.tolist()
     parts = [_parts(row, where) for row in rows]
-    empty = [k for k, part in enumerate(parts) if all(x in (None, "", b"") for x in part)]
+    empty = [k for k, part in enumerate(parts) if all(map(columns.is_nothing, part))]
     if empty:
         raise BenchmarkError(
             f"{where}: row {empty[0]} has no id ({len(empty)} such rows); --rename id=unused"

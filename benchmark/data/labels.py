@@ -167,22 +167,22 @@ def _from_texts(splits: Splits, key: str, source: str, shown: str) -> None:
     Raises:
         BenchmarkError: under the key of sentiment there are names.
     """
-    numbers = {}
+    rows = {}
     for name, split in splits.items():
         values = columns.array_of(split[key])
         if values is None or values.dtype.kind not in "SUO" or values.ndim != 1:
             return
-        numbers[name] = [columns.as_number(value) for value in values.tolist()]
-    if all(x is not None for values in numbers.values() for x in values):
+        rows[name] = values.tolist()
+    numbers = {name: [columns.as_number(x) for x in values] for name, values in rows.items()}
+    known = [x is not None for values in numbers.values() for x in values]
+    if all(known):
         for name, split in splits.items():
             split[key] = np.array(numbers[name])
-    elif key == LABEL_KEYS["regression"] and not any(
-        x is not None for values in numbers.values() for x in values
-    ):
-        first = columns.texts(splits["train"][key], f"{source}: train: {shown}")[0]
+    first = next(iter(rows["train"]), None)
+    if key == LABEL_KEYS["regression"] and not any(known) and isinstance(first, str | bytes):
         raise BenchmarkError(
-            f"{source}: train: {shown}: must be one number per sample, is {first!r}, say. Names of"
-            f" classes are taken with --rename {shlex.quote(shown)}={PLAIN_LABELS}."
+            f"{source}: train: {shown}: must be one number per sample, is {columns.shown(first)!r},"
+            f" say. Names of classes are taken with --rename {shlex.quote(shown)}={PLAIN_LABELS}."
         )
 
 

@@ -238,7 +238,7 @@ def _split(
         )
     texts = ("",) * count
     if split.get("raw_text") is not None:
-        texts = columns.texts(split["raw_text"], f"{where}: raw_text")
+        texts = columns.sentences(split["raw_text"], f"{where}: raw_text")
     key = settled.key
     found = split[LABEL_KEYS[task]]
     if place:
