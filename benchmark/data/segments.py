@@ -85,10 +85,10 @@ def read_segments(
             " for its id; --id-columns says what that is."
         )
     width = found[0].shape[1]
-    for sample in found:
-        if sample.shape[1] != width:
+    for other in found:
+        if other.shape[1] != width:
             raise BenchmarkError(
-                f"{sample.name}: has {sample.shape[1]} channels, {found[0].name} has {width}: all"
+                f"{other.name}: has {other.shape[1]} channels, {found[0].name} has {width}: all"
                 " samples of a modality need as many."
             )
     longest = steps or max(1, *(sample.shape[0] for sample in found))
