@@ -57,6 +57,8 @@ FILES: dict[str, tuple[bytes, tuple[str, ...]]] = {
         ("torch.save", "torch.load"),
     ),
     "parquet": (saved(FRAME.to_parquet), ("parquet", "to_csv")),
+    "feather": (saved(FRAME.to_feather), ("feather", "to_csv")),
+    "matlab": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", ("MATLAB", "loadmat")),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), ("HDF5", "benchmark data align")),
     "npy": (saved(lambda out: np.save(out, np.ones(3))), (".npy", "np.savez")),
     "npz of another name": (saved(lambda out: np.savez(out, a=np.ones(3))), ("ending .npz",)),
