@@ -241,7 +241,7 @@ def flip(path: Path, position: int) -> None:
 def test_changed_features_are_found(tmp_path: Path) -> None:
     folder = imported_folder(tmp_path)
     flip(folder / "features.safetensors", -100)
-    with pytest.raises(BenchmarkError, match=r"features\.safetensors changed since the import"):
+    with pytest.raises(BenchmarkError, match=r"features\.safetensors changed since it was made"):
         check(tmp_path / "data", "mine")
 
 
@@ -250,7 +250,7 @@ def test_changed_manifest_is_found(tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["sigma_ref"]["text"] = 9.0
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BenchmarkError, match=r"manifest\.json changed since the import"):
+    with pytest.raises(BenchmarkError, match=r"manifest\.json changed since it was made"):
         check(tmp_path / "data", "mine")
 
 
@@ -280,7 +280,7 @@ def test_changed_data_are_not_loaded(
     load(tmp_path / "data", "mine")  # found sound, and remembered
     change(folder / name)
     for _ in range(2):
-        with pytest.raises(BenchmarkError, match=rf"{name} changed since the import"):
+        with pytest.raises(BenchmarkError, match=rf"{name} changed since it was made"):
             load(tmp_path / "data", "mine")
 
 
