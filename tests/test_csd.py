@@ -248,3 +248,41 @@ def test_what_is_no_sequence_is_called_what_it_is(
     assert "holds words, no features" in str(run(tmp_path, *arguments).exception)
     (tmp_path / "text.csd").write_bytes(b"<!DOCTYPE html><html>gone")
     assert "is a web page (HTML)" in str(run(tmp_path, *arguments).exception)
+
+
+def test_infinite_values_are_in_no_mean(tmp_path: Path, sequences: dict[str, Contents]) -> None:
+    """As COVAREP's sequences have them: one of them must not cost a whole word."""
+    words = Track(np.array([[0.0, 1.0], [1.0, 2.0]]), np.zeros((2, 1)))
+    frames = np.array([[0.0, 0.5], [0.5, 1.0], [1.0, 2.0]])
+    found = at_words(words, Track(frames, np.array([[1.0, 2], [-np.inf, 4], [np.nan, 5]])))
+    np.testing.assert_array_equal(found, [[1, 3], [np.nan, 5]])
+    audio = {
+        video: (intervals, np.where(features > 6, -np.inf, features))
+        for video, (intervals, features) in sequences["audio"].items()
+    }
+    result = run(tmp_path, *written(tmp_path, {**sequences, "audio": audio}), "--label-column", "0")
+    assert result.exit_code == 0, result.exception
+    count = sum(int(np.isinf(features).sum()) for _, features in audio.values())
+    assert f"audio: {count} values are NaN or infinite: they are in no mean" in result.output
+
+
+def test_a_video_without_frames_lacks_the_modality(
+    tmp_path: Path, sequences: dict[str, Contents]
+) -> None:
+    sequences["audio"]["v03"] = np.zeros((0, 2)), np.zeros((0, 3), np.float32)
+    result = run(tmp_path, *written(tmp_path, sequences), "--label-column", "0")
+    assert result.exit_code == 0, result.exception
+    assert "samples that lack a modality by nature: audio 3" in result.output
+
+
+def test_splits_and_times_that_leave_nothing(
+    tmp_path: Path, sequences: dict[str, Contents]
+) -> None:
+    arguments = [*written(tmp_path, sequences), "--label-column", "0"]
+    splits = tmp_path / "splits.csv"
+    splits.write_text("video,split\nv00,train\n")
+    said = str(run(tmp_path, *arguments, "--splits", str(splits)).exception)
+    assert "splits.csv leaves no segment for valid and test" in said
+    later = {v: (i + 100, x) for v, (i, x) in sequences["text"].items()}
+    arguments = written(tmp_path, {**sequences, "text": later})
+    assert "none of its 60 segments has a word in it" in str(run(tmp_path, *arguments).exception)

@@ -11,8 +11,9 @@ The only module that imports ``h5py`` (the extra ``[csd]``).
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _video(group: Any, room: list[int], h5py: Any) -> Track:
     features = _array(group, "features", room, h5py)
     if intervals.shape == (2,):  # of one step
         intervals, features = intervals[None], features.reshape(1, -1)
-    features = features.reshape(len(features), -1)
+    features = features.reshape(len(features), math.prod(features.shape[1:]))
     if intervals.ndim != 2 or intervals.shape[1] != 2 or len(intervals) != len(features):
         raise ValueError(f"{group.name}: {features.shape} features at {intervals.shape} intervals")
     order = np.argsort(intervals[:, 0], kind="stable")
@@ -152,12 +153,20 @@ def overlapping(intervals: NDArray[np.float64], start: float, stop: float) -> ND
 
 
 def at_words(words: Track, other: Track) -> NDArray[np.float32]:
-    """(W, d) means of another sequence over each word's interval; zeros where there is nothing."""
+    """(W, d) means of another sequence over each word's interval; zeros where there is nothing.
+
+    Means are over finite values (COVAREP's hold -inf); NaN where there is something, but none.
+    """
     result = np.zeros((len(words.intervals), other.features.shape[1]), np.float32)
     for row, (start, stop) in zip(result, words.intervals, strict=True):
         found = overlapping(other.intervals, start, stop)
-        if len(found):
-            row[:] = other.features[found].mean(0, dtype=np.float64)
+        if not len(found):
+            continue
+        values = other.features[found].astype(np.float64)
+        finite = np.isfinite(values)
+        count = finite.sum(0)
+        total = np.where(finite, values, 0).sum(0)
+        row[:] = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
     return result
 
 
@@ -206,12 +215,35 @@ def align(paths: Mapping[Modality, Path], labels: Path, splits: Path | None) -> 
         )
     if empty:
         notes.append(f"left out: {empty} segments without a word")
+    notes += [_not_finite(m, (p[video] for video in known)) for m, p in parts.items()]
+    _refuse_empty(columns, empty, by or "the split", labels.name)
     files = [*paths.values(), labels]
     return Aligned(
         {s: {**c, PLAIN_LABELS: np.array(c[PLAIN_LABELS])} for s, c in columns.items()},
         _source(files),
-        (*notes, "aligned to words: the mean of what overlaps a word's interval"),
+        (*filter(None, notes), "aligned to words: the mean of what overlaps a word's interval"),
     )
+
+
+def _not_finite(modality: Modality, tracks: Iterable[Track]) -> str:
+    """How many values of a sequence are in no mean; empty where all are."""
+    count = sum(int((~np.isfinite(track.features)).sum()) for track in tracks)
+    if not count or modality == "text":
+        return ""
+    return f"{modality}: {count} values are NaN or infinite: they are in no mean"
+
+
+def _refuse_empty(columns: Mapping[str, Any], empty: int, by: str, labels: str) -> None:
+    bare = [split for split, content in columns.items() if not content["id"]]
+    if len(bare) == len(columns):
+        raise BenchmarkError(
+            f"{labels}: none of its {empty} segments has a word in it: are the times of both files"
+            " seconds of the same videos?"
+        )
+    if bare:
+        raise BenchmarkError(
+            f"{by} leaves no segment for {' and '.join(bare)}: all three need some."
+        )
 
 
 def _made_here(videos: Sequence[str]) -> tuple[Mapping[str, str], str, str]:
