@@ -31,12 +31,13 @@ from benchmark.hygiene import (
     terminal,
 )
 from benchmark.records import RunStore
-from benchmark.tracking.parents import Plan, plans
+from benchmark.tracking.parents import Plan, kept_plans
 from reports.build import build
 from reports.command import content_of
 from reports.results import load
 from tests.records import make_run_spec, make_table
 from tests.report_records import add
+from tests.tiny import benchmark
 
 PLAN_KEYS = [field.name for field in fields(Plan)]
 OUTSIDE = ["../up", "/etc/x", "..", ".", "", "a/b", "a\\b", ".hidden", "a\0b", "a\nb", "x" * 300]
@@ -66,6 +67,15 @@ def test_a_run_is_found_by_its_id_alone(name: str) -> None:
             use(name)
 
 
+def other_plan(store: RunStore, **changes: object) -> Path:
+    """A plan's file, changed by hand, beside a sound one."""
+    plan = Plan.of("q", "t", "e", "", [make_run_spec()])
+    plan.save(store)
+    (path,) = (store.root / ".plans").glob("q-*.json")
+    path.write_text(json.dumps({**asdict(plan), **changes}))
+    return path
+
+
 @given(
     st.binary(max_size=200)
     | st.recursive(
@@ -76,20 +86,64 @@ def test_a_run_is_found_by_its_id_alone(name: str) -> None:
 @settings(deadline=None)
 @example(b"[" * 100_000)
 @example(b"[]")
-def test_a_file_that_is_no_plan_is_passed_over(content: bytes) -> None:
+@example(b"")
+def test_a_file_that_is_no_plan_is_named(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder))
         mine = Plan.of("p", "t", "e", "", [make_run_spec()]).save(store)
-        (store.root / ".plans" / "other.json").write_bytes(content)
-        assert plans(store) == [mine]
+        path = other_plan(store)
+        path.write_bytes(content)
+        found, (problem,) = kept_plans(store)
+        assert found == [mine]
+        assert problem.startswith(str(path))
+        assert "Delete it" in problem
+        assert "\n" not in problem
 
 
-@pytest.mark.parametrize("run_ids", [["../../etc"], ["0" * 11], [1]])
-def test_a_plan_of_other_than_runs_is_none(store: RunStore, run_ids: list[object]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run_ids": ["../../etc"]},
+        {"run_ids": ["0" * 11]},
+        {"run_ids": [1]},
+        {"kind": "../../../outside"},
+        {"plan_id": "../p"},
+        {"plan_id": "p"},
+        {"experiment": ""},
+        {"experiment": "other"},
+        {"created": float("nan")},
+        {"created": 1e300},
+        {"created": -1.0},
+        {"series": {"valid/mae": {"one": 1.0}}},
+        {"series": {"valid/mae": {"1": float("inf")}}},
+        {"files": ["/etc/passwd"]},
+        {"files": ["searches/../../up"]},
+        {"files": ["a\0b"]},
+    ],
+    ids=str,
+)
+def test_a_plan_of_other_than_what_was_kept_is_named(
+    store: RunStore, changes: dict[str, object]
+) -> None:
     mine = Plan.of("p", "t", "e", "", [make_run_spec()]).save(store)
-    edited = {**asdict(mine), "run_ids": run_ids}
-    (store.root / ".plans" / "other.json").write_text(json.dumps(edited))
-    assert plans(store) == [mine]
+    path = other_plan(store, **changes)
+    found, (problem,) = kept_plans(store)
+    assert found == [mine]
+    assert problem.startswith(str(path))
+    again = Plan.of("q", "t", "e", "", [make_run_spec()]).save(store)  # as the same command does
+    assert kept_plans(store) == ([mine, again], [])
+
+
+def test_the_commands_name_a_broken_plan(store: RunStore, tmp_path: Path) -> None:
+    add(store, make_run_spec(), make_table())
+    path = other_plan(store)
+    path.write_bytes(b"")
+    for command in (["list", "runs"], ["report", "--out", tmp_path / "out"], ["sync"]):
+        done = benchmark(*command, "--runs-dir", store.root)
+        assert done.returncode == (command == ["sync"]), done.stderr
+        said = (done.stdout + done.stderr).replace("\n", "")
+        assert f"{path}: no plan can be read from it" in said
+        assert "Traceback" not in said
 
 
 @given(st.lists(st.text(max_size=8).filter(lambda word: "\0" not in word), min_size=1))

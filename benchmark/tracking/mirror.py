@@ -10,21 +10,16 @@ what is there and writes what differs, the status last.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from benchmark.records import CHECKPOINT, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import run_title
 from benchmark.tracking.connection import Connection
+from benchmark.tracking.description import summary_of_plan
 from benchmark.tracking.model import TrackedModel, model_of
-from benchmark.tracking.parents import (
-    PLAN,
-    PLAN_ID,
-    Plan,
-    plans,
-    summary_of_plan,
-)
+from benchmark.tracking.parents import PLAN, PLAN_ID, Plan, plans
 from benchmark.tracking.stored import Point, StoredModel, StoredRun
 from benchmark.tracking.tracked import (
     MAX_NOTE,
@@ -202,7 +197,7 @@ class Mirror:
         lacking = [run_id for run_id in plan.run_ids if not store.is_trained(run_id)]
         ended = sum(self.unfinished(run_id) for run_id in lacking)
         parent = self.parent(plan)
-        done, at = plan.records(store), now()
+        done, at = plan.done(store), now()
         points: list[Point] = [
             (name, value, at, int(step))
             for name, series in plan.series.items()
@@ -216,7 +211,7 @@ class Mirror:
             ]
         to.upload(parent, plan.paths(store), plan.kind, anew=True)
         pictures = [name for name in to.files(parent, SHOWN_FOLDER) if name.endswith(".png")]
-        tags = {**plan.all_tags(), NOTE: note_of(plan, store, parent.id, sorted(pictures))}
+        tags = {**plan.all_tags(), NOTE: note_of(plan, done, parent.id, sorted(pictures))}
         to.log(parent, plan.params, tags, points)
         status = plan.status(store)
         seen = [run.status for run_id in lacking if (run := self.find(run_id))]
@@ -227,11 +222,11 @@ class Mirror:
         return ended + (to.end(parent, status) and parent.id not in self._made)
 
 
-def note_of(plan: Plan, store: RunStore, parent: str, pictures: Iterable[str]) -> str:
+def note_of(plan: Plan, done: Sequence[Tracked], parent: str, pictures: Iterable[str]) -> str:
     """The description of a plan's parent run, with pictures from among its artifacts."""
     place = f"get-artifact?run_uuid={parent}&path="
     shown = [f"![{name}]({place}{SHOWN_FOLDER}/{name})" for name in pictures]
-    return "\n\n".join([plan.note(store, place), *shown])[:MAX_NOTE]
+    return "\n\n".join([plan.note(done, place), *shown])[:MAX_NOTE]
 
 
 def _absent(series: Mapping[str, float], known: set[int]) -> list[tuple[str, float]]:

@@ -13,7 +13,7 @@ from benchmark.tracking.background import LONG_PATIENCE, Watch, patiently
 from benchmark.tracking.connection import Connection, Say
 from benchmark.tracking.mirror import Mirror, Outcome
 from benchmark.tracking.mlflow_store import load
-from benchmark.tracking.parents import PLAN_ID, Plan, plans
+from benchmark.tracking.parents import PLAN_ID, Plan, kept_plans
 from benchmark.tracking.tracked import Tracked, read
 
 
@@ -66,8 +66,8 @@ def sync(
     Raises:
         BenchmarkError: where the store cannot be reached or written to.
     """
-    report = SyncReport()
-    known = plans(store)
+    known, broken = kept_plans(store)
+    report = SyncReport(problems=broken)
     by_experiment: dict[str, list[Tracked]] = {plan.experiment: [] for plan in known}
     survey = store.survey()
     report.problems += map(str, survey.problems.values())
