@@ -19,7 +19,7 @@ SHOWN_CELLS = tuple((x, y) for x in (0.0, 0.3, 0.7) for y in (0.0, 0.3, 0.7))
 
 
 def summary_of_plan(done: Sequence[Tracked]) -> dict[str, float]:
-    """The mean over seeds of each summary metric, under the system's name where there are several."""
+    """The mean over seeds of each summary metric; of several systems under the system's name."""
     runs = {run.spec.run_id: run for run in done}
     named = systems([run.spec for run in done])
     found: dict[str, float] = {}
