@@ -73,6 +73,9 @@ def sync(
     report.problems += map(str, survey.problems.values())
     for tracked in readable(survey.records, report):
         places = {plan.experiment for plan in known if plan.has(tracked.spec.run_id)}
+        if broken and not places:  # it may be of one of them, in another experiment
+            report.problems.append(f"run {tracked.spec.run_id}: waits for the plans above")
+            continue
         for experiment in places or {experiment_of(tracked.spec)}:
             by_experiment.setdefault(experiment, []).append(tracked)
     load()
