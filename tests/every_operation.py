@@ -9,8 +9,8 @@
 it is not what it was: these are all the states that a kill before any operation leaves. From each,
 the command is given again. **Failures.** An operation fails as on a full disk. Operations are told
 apart by the path, its numbers and a report's names aside, and by the three lines of ours that lead
-there; the first of each kind is tried. The command must end without a traceback, and then it is
-given again.
+there; the first of each kind is tried, in the first command that has it. The command must end
+without a traceback, and then it is given again.
 
 The second time it must succeed, and leave what the clean pass left: the same files, nothing beside
 them, no lock held, and the same in MLflow. Each attempt is a fork of this process, with its worker
@@ -202,13 +202,21 @@ class Trials:
         return [f"{key}: {log}" for key in sorted(wrong)]
 
 
-def check(name: str, work: Path, sample: int) -> int:
-    """Every operation of a command, or a sample; how many faults were not made good."""
+def check(name: str, work: Path, sample: int, tried: set[str]) -> int:
+    """Every operation of a command, or a sample; how many faults were not made good.
+
+    Args:
+        name: of the command.
+        work: a folder to work in.
+        sample: how many kills and failures; 0 for all.
+        tried: the kinds of operations that other commands have had fail; grows.
+    """
     trials = Trials(name, work)
     like = trials.operations()
     started, wrong = time.monotonic(), 0
     kills = some(list(trials.states.values()), sample)
-    failures = some(list(like), sample)
+    failures = some([kind for kind in like if kind not in tried], sample)
+    tried |= like.keys()
     for fault in (*kills, *failures):
         after = trials.after_kill if isinstance(fault, Path) else trials.after_failure
         if problems := after(fault):
@@ -227,7 +235,7 @@ def check(name: str, work: Path, sample: int) -> int:
 def some(found: list[T], count: int) -> list[T]:
     """So many of them, evenly; all for 0."""
     step = max(1, len(found) // count) if count else 1
-    return found[step // 2 :: step]
+    return found[step // 2 :: step][: count or None]
 
 
 def main() -> None:
@@ -239,7 +247,9 @@ def main() -> None:
     asked = parser.parse_args()
     prepare()
     with tempfile.TemporaryDirectory() as folder:
-        wrong = sum(check(n, Path(folder), asked.sample) for n in asked.commands or COMMANDS)
+        tried: set[str] = set()
+        names = asked.commands or COMMANDS
+        wrong = sum(check(name, Path(folder), asked.sample, tried) for name in names)
         if wrong:
             kept = shutil.copytree(folder, tempfile.mkdtemp(), symlinks=True, dirs_exist_ok=True)
             print(f"their logs: {kept}")

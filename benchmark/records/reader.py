@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.data.arrays import BROKEN
 from benchmark.errors import BenchmarkError
-from benchmark.files import check_regular, read_text
+from benchmark.files import JSON_BYTES, check_regular, read_text
 from benchmark.hygiene import one_line
 from benchmark.seal import SEAL, UnsealedError, unsealed
 from benchmark.spec import RunSpec
@@ -35,7 +35,6 @@ VALIDATION = "validation.npz"
 REBUILT = (INPUTS, PREDICTIONS, METRICS, VALIDATION)
 """What `benchmark run` makes anew from the checkpoint."""
 
-JSON_BYTES = 64 * 2**20
 FILES = "files"
 """Of ``env.json``: the size and hash of the files that have none within them."""
 

@@ -15,10 +15,9 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import is_inside, read_text, replace_file
+from benchmark.files import JSON_BYTES, is_inside, read_text, replace_file
 from benchmark.hygiene import one_line
 from benchmark.records import RUN_ID, RunStore
-from benchmark.records.reader import JSON_BYTES
 from benchmark.spec import RunSpec
 from benchmark.systems import run_title, run_titles
 from benchmark.tracking.description import describe_plan
