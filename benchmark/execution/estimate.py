@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 import torch
 
 from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
-from benchmark.execution.executor import Execution
+from benchmark.execution.executor import Execution, load_placed
 from benchmark.execution.timeleft import Cost
 from benchmark.interface import BranchedModel, Phase, Progress
+from benchmark.plan import Planned
 from benchmark.predict import batch_size_for, predict
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
@@ -24,6 +27,8 @@ from protocols.draws import NO_NOISE
 from protocols.missing import as_bools
 
 PROBE_BATCHES = 3
+PATIENCE = 60.0
+"""Seconds that the few batches of a run may take; it may be of a model that never ends."""
 SLOW = 1.0
 """Seconds from which on an action is timed once, its warming up included."""
 
@@ -49,6 +54,37 @@ def estimate(
         + validation * _seconds_a_sample(spec, dataset, valid, device),
         table=len(table) * sizes["test"] * _seconds_a_sample(spec, dataset, table, device),
     )
+
+
+def estimates(todo: Sequence[Planned], how: Execution) -> list[Cost | None]:
+    """:func:`estimate` of each run; None where its model fails, which its run will say.
+
+    They are measured in a process of their own: a model may end it.
+    """
+    from benchmark.execution.pool import start_process
+
+    channel, process = start_process(_measure, list(todo), how)
+    found: list[Cost | None] = []
+    with suppress(EOFError, OSError):
+        while len(found) < len(todo) and channel.poll(PATIENCE):
+            found.append(channel.recv())
+    process.kill()
+    process.join()
+    return found + [None] * (len(todo) - len(found))
+
+
+def _measure(channel: Connection, todo: Sequence[Planned], how: Execution) -> None:
+    data = load_placed(how)
+    for planned in todo:
+        channel.send(estimate_or_none(planned, data, how))
+
+
+def estimate_or_none(planned: Planned, data: Dataset, how: Execution) -> Cost | None:
+    """The estimate of a run; None where its model raises, whatever it raises."""
+    try:
+        return estimate(planned.spec, data, planned.conditions, how)
+    except BaseException:  # noqa: BLE001 — the run itself will tell of it, and no other is harmed
+        return None
 
 
 def in_words(seconds: float) -> str:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -30,9 +30,32 @@ _PATIENCE = 5.0
 """Seconds that a worker has to end."""
 
 
+def start_process(
+    target: Callable[..., None], *arguments: object
+) -> tuple[Connection, BaseProcess]:
+    """Call ``target(channel, *arguments)`` in a process that never sees Ctrl-C, and ends with us.
+
+    Returns:
+        The other end of the channel, which ends when the process does; and the process.
+    """
+    # Of a server that has imported what they need, processes are cheap to start and to replace.
+    context = get_context("forkserver") if sys.platform == "linux" else get_context("spawn")
+    context.set_forkserver_preload([__name__])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_begin, args=(target, theirs, *arguments), daemon=True)
+    with _without_interrupts():
+        process.start()
+    theirs.close()
+    return ours, process
+
+
+def _begin(target: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    target(*arguments)
+
+
 def _worker(channel: Connection, how: Execution) -> None:
     """Take runs from the parent until it says None."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     compute_with(how.threads)
     load = lru_cache(lambda: load_placed(how))
     store = RunStore(how.runs_dir)
@@ -64,10 +87,6 @@ class Pool:
     def __init__(self, how: Execution) -> None:
         """Nothing is started yet."""
         self.how = how
-        # Of a server that has imported what they need, workers are cheap to start and to replace.
-        linux = sys.platform == "linux"
-        self.context = get_context("forkserver") if linux else get_context("spawn")
-        self.context.set_forkserver_preload([__name__])
         self.processes: dict[Connection, BaseProcess] = {}
         self.current: dict[Connection, Job] = {}
         self.stopping = ""
@@ -84,13 +103,9 @@ class Pool:
         _send(channel, job)
 
     def _start_worker(self) -> Connection:
-        ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_worker, args=(theirs, self.how), daemon=True)
-        with _without_interrupts():
-            process.start()
-        theirs.close()  # so that the pipe ends when the worker does
-        self.processes[ours] = process
-        return ours
+        channel, process = start_process(_worker, self.how)
+        self.processes[channel] = process
+        return channel
 
     def hear(self) -> Iterator[tuple[str, Message]]:
         """One message of each worker that has something to say; waits for the first."""

@@ -14,7 +14,7 @@ from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
 from benchmark.execution.dear import affordable
 from benchmark.execution.diagnose import lacking
-from benchmark.execution.estimate import estimate, in_words
+from benchmark.execution.estimate import estimates, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, forecast, run_plan
 from benchmark.execution.progress import Display
@@ -99,7 +99,7 @@ class Session:
         costs = self._of_what_is_left(pending, expected.costs)
         for name, members in self._systems().items():
             todo = [planned for planned in members if planned.spec.run_id in missing]
-            cost = sum(costs[planned.spec.run_id].seconds for planned in todo)
+            known = [costs[i].seconds for p in todo if (i := p.spec.run_id) in costs]
             table.add(
                 name.model,
                 name.training,
@@ -107,7 +107,7 @@ class Session:
                 str(max(len(planned.conditions) for planned in members)),
                 str(len(members) - len(todo)),
                 str(len(todo)),
-                in_words(cost) if todo else "",
+                in_words(sum(known)) if known else "unknown" if todo else "",
             )
         self.console.print(table)
         self._say_left_out()
@@ -187,14 +187,13 @@ class Session:
         if self.how.cluster or not self.console.is_terminal or not pending:
             return {}
         with self.console.status("timing a few batches of each model"):
-            costs = [estimate(p.spec, self.dataset, p.conditions, self.how) for p in pending]
-        return self._of_what_is_left(pending, costs)
+            return self._of_what_is_left(pending, estimates(pending, self.how))
 
     def _of_what_is_left(
-        self, pending: Sequence[Planned], costs: Sequence[Cost]
+        self, pending: Sequence[Planned], costs: Sequence[Cost | None]
     ) -> dict[str, Cost]:
-        """Run id -> its cost: a run that is trained lacks rows of its table only."""
-        found = {p.spec.run_id: cost for p, cost in zip(pending, costs, strict=True)}
+        """Run id -> its cost, where it is known: a trained run lacks rows of its table only."""
+        found = {p.spec.run_id: cost for p, cost in zip(pending, costs, strict=True) if cost}
         trained = [run_id for run_id in found if self.store.is_trained(run_id)]
         return found | {run_id: Cost(0.0, found[run_id].table) for run_id in trained}
 
