@@ -68,7 +68,7 @@ class Tracker:
     def grow(self, plan: Plan) -> None:
         """The plan has more runs than it had, or their results."""
         self._plan = plan.save(self.store)
-        self._do(lambda mirror: mirror.read_plans())
+        self._do(lambda mirror: mirror.read_plans(self._plan))
 
     def handle(self, spec: RunSpec, event: Event) -> None:
         """Track what a run says."""
@@ -102,7 +102,7 @@ class Tracker:
         def job(watch: Watch) -> None:
             if self._mirror is None:
                 where = self.uri, self.experiment, self.store
-                self._mirror = Mirror(connect(*where, self._say, watch), self.store)
+                self._mirror = Mirror(connect(*where, self._say, watch), self.store, self._plan)
             action(self._mirror)
 
         assert self._background is not None, "the tracker is not open"

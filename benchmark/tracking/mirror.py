@@ -50,20 +50,27 @@ class Mirror:
     be called again; :class:`benchmark.records.DamagedError` for a record that is not as it was.
     """
 
-    def __init__(self, connection: Connection, store: RunStore) -> None:
-        """Nothing is looked at yet: each run is looked up when it is needed."""
+    def __init__(self, connection: Connection, store: RunStore, own: Plan | None = None) -> None:
+        """Nothing is looked at yet: each run is looked up when it is needed.
+
+        Args:
+            connection: to the experiment.
+            store: where the records and plans are.
+            own: a plan that is known whether or not its file can be read.
+        """
         self.connection, self.store = connection, store
         self._runs: dict[str, StoredRun] | None = None
         self._models: dict[str, list[StoredModel]] = {}
         self._parents: dict[str, StoredRun] = {}
         self._made: set[str] = set()
         self._plans: list[Plan] = []
-        self.read_plans()
+        self.read_plans(own)
 
-    def read_plans(self) -> None:
+    def read_plans(self, own: Plan | None) -> None:
         """Know what has been planned since."""
         here = self.connection.experiment
-        self._plans = [plan for plan in plans(self.store) if plan.experiment == here]
+        known = {plan.plan_id: plan for plan in plans(self.store) if plan.experiment == here}
+        self._plans = [*(known | ({own.plan_id: own} if own else {})).values()]
 
     def look(self) -> None:
         """See everything that the store has at once, for a mirror of many runs."""

@@ -67,7 +67,7 @@ def sync(
         BenchmarkError: where the store cannot be reached or written to.
     """
     known, broken = kept_plans(store)
-    report = SyncReport(problems=broken)
+    report = SyncReport(problems=[*broken])
     by_experiment: dict[str, list[Tracked]] = {plan.experiment: [] for plan in known}
     survey = store.survey()
     report.problems += map(str, survey.problems.values())
