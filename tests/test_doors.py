@@ -6,9 +6,12 @@ import csv
 import errno
 import io
 import json
+import os
 import shlex
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -18,7 +21,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.table import Table as RichTable
 
-from benchmark import cli, files
+from benchmark import cli, files, planfile
+from benchmark.data.manifest import FEATURES, MANIFEST, SAMPLES
+from benchmark.data.store import load as load_imported
 from benchmark.errors import BenchmarkError
 from benchmark.files import child, is_inside, replace_file
 from benchmark.hygiene import (
@@ -315,3 +320,33 @@ def test_the_libraries_that_report_are_told_not_to() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, FEATURES, SAMPLES])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "empty", "loop"])
+def test_a_data_set_of_no_plain_files_is_named(
+    data_dir: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    shutil.copytree(data_dir / "tiny", tmp_path / "tiny")
+    path = tmp_path / "tiny" / name
+    path.unlink()
+    make: dict[str, Callable[[], object]] = {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "empty": path.touch,
+        "loop": lambda: path.symlink_to(path.name),
+    }
+    make[kind]()
+    with pytest.raises(BenchmarkError, match=r"tiny.*Import the data set again"):
+        load_imported(tmp_path, "tiny")
+
+
+def test_a_packages_plan_that_is_no_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"title: \xff")
+    monkeypatch.setattr(planfile, "_named", lambda: {"own/latin": path})
+    with pytest.raises(BenchmarkError, match=r"cannot read .*latin\.yaml"):
+        planfile.named_plan("own/latin")
