@@ -1,8 +1,8 @@
 """Fill a run's prediction table: the checkpoint's answers under every condition.
 
 Samples go through in chunks; a chunk's corruption is drawn once per draw and noise rule and only
-scaled after that, and nothing is predicted twice. A model with independent branches runs each
-branch once per level, not once per condition.
+scaled after that, and nothing is predicted twice. A part of a model that sees only some of the
+modalities runs once for each of their states, not once per condition.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from benchmark.data.dataset import Split
 from benchmark.errors import BenchmarkError
-from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output
+from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output, Relation
 from benchmark.table import PredictionTable
 from benchmark.untouched import on_a_copy
-from protocols.availability import contains
+from protocols.availability import mask_of
 from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint
 from protocols.degradation import StandIns, degrade, keyed_noise, lose, stand_ins_of
 from protocols.draws import joint_levels
@@ -190,7 +190,7 @@ def _rows(
     level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
     noise = {}
-    for (rule, draw, intensity, joint), group in groupby(conditions, key=_level_of):
+    for (rule, draw, intensity, joint), group in groupby(conditions, key=level_key):
         stand_ins: StandIns = {}
         if rule == NO_RULE:
             noisy = samples
@@ -264,27 +264,41 @@ def _whole(model: MultimodalModel, device: torch.device) -> Answer:
 
 
 def _branched(model: BranchedModel) -> Answer:
-    """Each branch once per level and once zeroed; only the fusion runs for each mask."""
-    zeroed: dict[Modality, Mapping[str, Tensor]] = {}
+    """Each branch and relation once for each state of its modalities; only fusion for each mask.
+
+    A state is which of them are there, at a level. Of zeros alone a part is the same at all levels.
+    """
+    constant: dict[tuple[Modality | Relation, int], Mapping[str, Tensor]] = {}
 
     def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
-        if not zeroed:
-            for m in MODALITIES:
-                nothing = torch.zeros_like(noisy.features[m])
-                zeroed[m] = model.encode(m, nothing, noisy.masks[m])
-        filled = {m: model.encode(m, x, noisy.masks[m]) for m, x in stand_ins.items()}
-        missing = filled or zeroed
-        used = [m for m in MODALITIES if any(contains(mask, m) for mask in masks)]
-        encoded = {m: model.encode(m, noisy.features[m], noisy.masks[m]) for m in used}
-        return [
-            model.fuse({m: encoded[m] if contains(mask, m) else missing[m] for m in MODALITIES})
-            for mask in masks
-        ]
+        found = {} if stand_ins else dict(constant)
+
+        def branch(m: Modality, there: int) -> Mapping[str, Tensor]:
+            if (m, there) not in found:
+                x = noisy.features[m]
+                if not there:
+                    x = stand_ins[m] if stand_ins else torch.zeros_like(x)
+                found[m, there] = model.encode(m, x, noisy.masks[m])
+            return found[m, there]
+
+        def under(mask: int) -> Output:
+            encoded = {m: branch(m, mask & mask_of([m])) for m in MODALITIES}
+            states = {relation: mask & mask_of(relation) for relation in model.relations}
+            new = [state[0] for state in states.items() if state not in found]
+            for relation, tensors in model.relate(new, encoded).items() if new else ():
+                found[relation, states[relation]] = tensors
+            return model.fuse({**encoded, **{state[0]: found[state] for state in states.items()}})
+
+        outputs = [under(mask) for mask in masks]
+        if not stand_ins:
+            constant.update({state: x for state, x in found.items() if not state[1]})
+        return outputs
 
     return answer
 
 
-def _level_of(condition: Condition) -> tuple[NoiseRule, int, float, Joint]:
+def level_key(condition: Condition) -> tuple[NoiseRule, int, float, Joint]:
+    """What the rows of one level share: all but what is missing."""
     return (
         condition.noise_rule,  # type: ignore[return-value]
         condition.draw,

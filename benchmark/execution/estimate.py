@@ -6,18 +6,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
 from multiprocessing.connection import Connection
 
 import torch
 
-from benchmark.data.dataset import Dataset
+from benchmark.data.dataset import Dataset, Split
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution, load_placed
 from benchmark.execution.timeleft import Cost
 from benchmark.interface import BranchedModel, Phase, Progress
 from benchmark.plan import Planned
-from benchmark.predict import batch_size_for, predict
+from benchmark.predict import batch_size_for, fill_table, level_key, predict
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from protocols.availability import mask_of, subsets
@@ -44,15 +46,11 @@ def estimate(
     whole = mask_of(dataset.spec.present)
     missing = spec.regime.kind in ("spectrum", "missing")
     valid = tuple(subsets(dataset.spec.present)) if missing else (whole,)
-    table = tuple(c.mask for c in conditions)
-    if issubclass(model_class(spec.model), BranchedModel):  # its branches run once per level
-        levels = {(c.noise_rule, c.draw, c.intensity, c.joint) for c in conditions}
-        table = (whole,) * len(levels)
     validation = training.epochs * sizes["valid"]
     return Cost(
         training=steps * _training_seconds(spec, dataset, device)
         + validation * _seconds_a_sample(spec, dataset, valid, device),
-        table=len(table) * sizes["test"] * _seconds_a_sample(spec, dataset, table, device),
+        table=sizes["test"] * _table_seconds(spec, dataset, conditions, device),
     )
 
 
@@ -129,6 +127,38 @@ def _training_seconds(spec: RunSpec, dataset: Dataset, device: torch.device) -> 
         if active:
             total += active * _measured(key, lambda phase=phase: seconds_of(phase))  # type: ignore[misc]
     return total
+
+
+def _table_seconds(
+    spec: RunSpec, dataset: Dataset, conditions: Sequence[Condition], device: torch.device
+) -> float:
+    """Seconds of all the rows of a sample. Parts of a branched model run once for several rows."""
+    if not issubclass(model_class(spec.model), BranchedModel):
+        masks = tuple(c.mask for c in conditions)
+        return len(masks) * _seconds_a_sample(spec, dataset, masks, device)
+    levels = [tuple(level) for _, level in groupby(conditions, key=level_key)]
+    return sum(_level_seconds(spec, dataset, level, device) for level in levels)
+
+
+def _level_seconds(
+    spec: RunSpec, dataset: Dataset, level: Sequence[Condition], device: torch.device
+) -> float:
+    """Seconds of one level's rows of a sample: the same at every level with these masks."""
+
+    def measure() -> float:
+        model, train = make_model(spec, dataset).to(device), dataset.splits["train"]
+        rows = slice(0, min(batch_size_for(device), len(train)))
+        chunk = Split(train.sample_ids[rows], train.part(rows))
+        few = replace(dataset, splits={"train": chunk}).to(device)
+        centre = few.centre_for(c.noise_rule for c in level)
+
+        def fill() -> None:
+            fill_table(model, few.splits["train"], few.spec, few.sigma_ref, level, centre=centre)
+
+        return _seconds(fill, device) / len(chunk)
+
+    masks = tuple(c.mask for c in level)
+    return _measured((spec.model, spec.config.model_dump_json(), "level", masks), measure)
 
 
 def _seconds_a_sample(
