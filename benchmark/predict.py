@@ -186,7 +186,10 @@ def _rows(
         samples.device,
         sorted({c.intensity for c in conditions}),
     )
-    answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model, device)
+    if isinstance(model, BranchedModel):
+        answer = _branched(model, samples.masks)
+    else:
+        answer = _whole(model, device)
     level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
     noise = {}
@@ -263,15 +266,17 @@ def _whole(model: MultimodalModel, device: torch.device) -> Answer:
     return answer
 
 
-def _branched(model: BranchedModel) -> Answer:
+def _branched(model: BranchedModel, steps: Mapping[Modality, Tensor]) -> Answer:
     """Each branch and relation once for each state of its modalities; only fusion for each mask.
 
-    A state is which of them are there, at a level. Of zeros alone a part is the same at all levels.
+    A state is which of them are there, at a level. Of zeros alone, where the real steps are those
+    of ``steps``, a part is the same at all levels.
     """
     constant: dict[tuple[Modality | Relation, int], Mapping[str, Tensor]] = {}
 
     def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
-        found = {} if stand_ins else dict(constant)
+        zeros_stay = not stand_ins and noisy.masks is steps
+        found = dict(constant) if zeros_stay else {}
 
         def branch(m: Modality, there: int) -> Mapping[str, Tensor]:
             if (m, there) not in found:
@@ -290,7 +295,7 @@ def _branched(model: BranchedModel) -> Answer:
             return model.fuse({**encoded, **{state[0]: found[state] for state in states.items()}})
 
         outputs = [under(mask) for mask in masks]
-        if not stand_ins:
+        if zeros_stay:
             constant.update({state: x for state, x in found.items() if not state[1]})
         return outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -96,6 +97,29 @@ def test_the_grid_alone_has_25_states_of_two_modalities() -> None:
     predictions(model, grid)
     assert {model.asked[pair] for pair in model.relations} == {2 * 25}
     assert {model.asked[m] for m in MODALITIES} == {2 * 9}
+
+
+class Shorter:
+    """Transcripts whose rewriting cuts a step."""
+
+    def put(self, samples, part, rule, draw, level, joint):
+        masks = {**samples.masks, "text": samples.masks["text"].roll(-1, 1)}
+        masks["text"][:, -1] = False
+        features = {m: x * masks[m][..., None] for m, x in samples.features.items()}
+        return replace(samples, features=features, masks=masks)
+
+
+def test_a_missing_text_has_the_steps_of_the_level_that_it_is_missing_at() -> None:
+    """Which rows were asked first is of no matter."""
+    model = small_model("mult", "paper")
+    model = type(model)(model.config.model_copy(update={"pool": "last_valid"}), SPEC)
+    split = replace(Split(IDS, make_batch(SIZE, SPEC)), rewritten=Shorter())  # type: ignore[arg-type]
+    sigma = {m: torch.tensor(1.0) for m in MODALITIES}
+    some = rows("words", 0.0, 0.4, 0.7)
+    found, expected = (
+        fill_table(m, split, SPEC, sigma, some).prediction for m in (model, Whole(model))
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-6)
 
 
 def test_there_are_models_with_relations() -> None:

@@ -136,28 +136,30 @@ def _table_seconds(
     if not issubclass(model_class(spec.model), BranchedModel):
         masks = tuple(c.mask for c in conditions)
         return len(masks) * _seconds_a_sample(spec, dataset, masks, device)
-    levels = [tuple(level) for _, level in groupby(conditions, key=level_key)]
-    return sum(_level_seconds(spec, dataset, level, device) for level in levels)
+    levels = [tuple(c.mask for c in level) for _, level in groupby(conditions, key=level_key)]
+    return sum(_level_seconds(spec, dataset, masks, device) for masks in levels)
 
 
 def _level_seconds(
-    spec: RunSpec, dataset: Dataset, level: Sequence[Condition], device: torch.device
+    spec: RunSpec, dataset: Dataset, masks: tuple[int, ...], device: torch.device
 ) -> float:
-    """Seconds of one level's rows of a sample: the same at every level with these masks."""
+    """Seconds of a further level's rows of a sample: what is zero is known by then."""
 
     def measure() -> float:
         model, train = make_model(spec, dataset).to(device), dataset.splits["train"]
         rows = slice(0, min(batch_size_for(device), len(train)))
         chunk = Split(train.sample_ids[rows], train.part(rows))
         few = replace(dataset, splits={"train": chunk}).to(device)
-        centre = few.centre_for(c.noise_rule for c in level)
 
-        def fill() -> None:
-            fill_table(model, few.splits["train"], few.spec, few.sigma_ref, level, centre=centre)
+        def seconds_of(*levels: float) -> float:
+            asked = [Condition("seed_a1", 0, x, "", mask) for x in levels for mask in masks]
+            split = few.splits["train"]
+            return _seconds(
+                lambda: fill_table(model, split, few.spec, few.sigma_ref, asked), device
+            )
 
-        return _seconds(fill, device) / len(chunk)
+        return max(0.0, seconds_of(0.1, 0.2) - seconds_of(0.1)) / len(chunk)
 
-    masks = tuple(c.mask for c in level)
     return _measured((spec.model, spec.config.model_dump_json(), "level", masks), measure)
 
 
