@@ -8,6 +8,7 @@ modalities runs once for each of their states, not once per condition.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output, Relation
 from benchmark.table import PredictionTable
 from benchmark.untouched import on_a_copy
-from protocols.availability import mask_of
+from protocols.availability import contains, mask_of
 from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint
 from protocols.degradation import StandIns, degrade, keyed_noise, lose, stand_ins_of
 from protocols.draws import joint_levels
@@ -179,17 +180,14 @@ def _rows(
     centre: SigmaRef | None,
     conditions: Sequence[Condition],
 ) -> dict[str, NDArray[np.floating]]:
-    """Every condition for one chunk of a split's samples: name -> (R, B, ...), routing summed
-    over B."""
-    sample_ids, device, levels = (
-        split.sample_ids[part],
-        samples.device,
-        sorted({c.intensity for c in conditions}),
-    )
+    """Every condition for the samples of a part of a split: name -> (R, B, ...), routing summed."""
+    sample_ids, device = split.sample_ids[part], samples.device
+    levels = sorted({c.intensity for c in conditions})
+    steps = samples.masks
     if isinstance(model, BranchedModel):
-        answer = _branched(model, samples.masks)
+        answer = _branched(model, steps)
     else:
-        answer = _whole(model, device)
+        answer = _whole(model, steps)
     level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
     noise = {}
@@ -256,34 +254,41 @@ Answer = Callable[[Modalities, StandIns, Sequence[int]], list[Output]]
 """(noisy samples, what stands in for what is missing, masks) -> the output under each mask."""
 
 
-def _whole(model: MultimodalModel, device: torch.device) -> Answer:
+Steps = Mapping[Modality, Tensor]
+"""The real steps of the clean samples: what is missing has them, whatever noise made of the text's
+while it was there."""
+
+
+def _whole(model: MultimodalModel, steps: Steps) -> Answer:
     """A forward pass for each mask."""
-    available = torch.stack([as_bools(mask) for mask in range(8)]).to(device)
+    available = torch.stack([as_bools(mask) for mask in range(8)]).to(steps["text"].device)
+
+    def under(mask: int, noisy: Modalities, stand_ins: StandIns) -> Output:
+        masks = {m: (noisy.masks if contains(mask, m) else steps)[m] for m in MODALITIES}
+        return model(replace(lose(noisy, available[mask], stand_ins), masks=masks))
 
     def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
-        return [model(lose(noisy, available[mask], stand_ins)) for mask in masks]
+        return [under(mask, noisy, stand_ins) for mask in masks]
 
     return answer
 
 
-def _branched(model: BranchedModel, steps: Mapping[Modality, Tensor]) -> Answer:
+def _branched(model: BranchedModel, steps: Steps) -> Answer:
     """Each branch and relation once for each state of its modalities; only fusion for each mask.
 
-    A state is which of them are there, at a level. Of zeros alone, where the real steps are those
-    of ``steps``, a part is the same at all levels.
+    A state is which of them are there, at a level. Of zeros alone a part is the same at all levels.
     """
     constant: dict[tuple[Modality | Relation, int], Mapping[str, Tensor]] = {}
 
     def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
-        zeros_stay = not stand_ins and noisy.masks is steps
-        found = dict(constant) if zeros_stay else {}
+        found = {} if stand_ins else dict(constant)
 
         def branch(m: Modality, there: int) -> Mapping[str, Tensor]:
             if (m, there) not in found:
                 x = noisy.features[m]
                 if not there:
                     x = stand_ins[m] if stand_ins else torch.zeros_like(x)
-                found[m, there] = model.encode(m, x, noisy.masks[m])
+                found[m, there] = model.encode(m, x, (noisy.masks if there else steps)[m])
             return found[m, there]
 
         def under(mask: int) -> Output:
@@ -295,7 +300,7 @@ def _branched(model: BranchedModel, steps: Mapping[Modality, Tensor]) -> Answer:
             return model.fuse({**encoded, **{state[0]: found[state] for state in states.items()}})
 
         outputs = [under(mask) for mask in masks]
-        if zeros_stay:
+        if not stand_ins:
             constant.update({state: x for state, x in found.items() if not state[1]})
         return outputs
 
