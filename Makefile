@@ -1,4 +1,4 @@
-# make install | run | test | test-long: on a machine with Python >= 3.11 and nothing else.
+# make install | run | docs | test | test-long: on a machine with Python >= 3.11 and nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ RUNS ?= runs
 REPORT ?= report
 TORCH := torch==2.13.0
 
-.PHONY: install run test test-long lint lock
+.PHONY: install run docs test test-long lint lock
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,10 @@ run: install
 	@echo "  $(abspath $(REPORT))/synthetic/index.html"
 	@echo "and in a browser with"
 	@echo "  $(BIN)/benchmark open --out $(REPORT)"
+
+docs: install
+	$(BIN)/mkdocs build
+	@echo "See it: $(abspath site)/index.html"
 
 lint: install
 	$(BIN)/ruff check .

@@ -241,7 +241,7 @@ def _card(card: dict[str, Any]) -> str:
     lines = [f"- {what}: {text}" for what, text in card_facts(card)]
     if departures := deviations(card):
         lines.append("- departs from the original:")
-    return "\n".join([*lines, *(f"  - {' '.join(one.split())}" for one in departures)])
+    return "\n".join([*lines, *(f"    - {' '.join(one.split())}" for one in departures)])
 
 
 def _presets(presets: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""The page in a browser: axe finds nothing serious, and keys and taps do what a pointer does.
+"""The pages in a browser: axe finds nothing serious, and keys and taps do what a pointer does.
 
-Skipped where Chromium or axe-core is not installed (``npm install axe-core``; ``AXE`` may name its
-``axe.min.js``).
+Skipped where there is no Chromium. axe-core comes with the package ``axe-core-python``; ``AXE`` may
+name the ``axe.min.js`` of another version.
 """
 
 from __future__ import annotations
@@ -12,24 +12,30 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import benchmark
+from benchmark.data.registry import load_dataset
+from benchmark.packs.card import Facts
+from benchmark.packs.making import files_of, write
 from benchmark.records import RunStore
 from reports.build import ReportPaths, build
+from reports.zoo.command import leaderboard
 from tests.report_records import LABEL, add, make_spec, make_table, off_by
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 
 
-def axe() -> Path | None:
-    """Where axe-core is: named, or installed in a folder above this one."""
-    above = (folder / "node_modules/axe-core/axe.min.js" for folder in Path(__file__).parents)
-    given = Path(os.environ["AXE"]) if "AXE" in os.environ else None
-    return given or next((path for path in above if path.is_file()), None)
+def axe() -> str:
+    """The script of axe-core."""
+    named = os.environ.get("AXE")
+    path = Path(named) if named else files("axe_core_python").joinpath("axe.min.js")
+    return path.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +52,36 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
     return paths
 
 
-def told(built: ReportPaths, script: str, width: int = 1400, dark: bool = False) -> Any:
-    """What a script says on the page: the body of an async function that returns JSON."""
-    text = built.index.read_text()
+@pytest.fixture(scope="module")
+def zoo(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two submissions, one of which claims what it does not reach."""
+    folder, data = tmp_path_factory.mktemp("zoo"), load_dataset("tiny", data_dir)
+    for weight, name in ((1.0, "Good"), (0.2, "Bad")):
+        result = benchmark.evaluate(
+            lambda batch, weight=weight: weight * batch.text.mean((1, 2)),
+            **{"dataset": data, "name": name, "draws": 1},
+        )
+        facts = Facts(year=2026, paper="https://example.org", claims={"grid_mae": 0.1})
+        record = result.save(folder / "runs")
+        write(files_of([record], name, facts), folder / f"{name}.zip")
+    leaderboard([str(folder)], folder / "index.html", data_dir=data_dir)
+    return folder / "index.html"
+
+
+def told(built: ReportPaths, script: str, width: int = 1400) -> Any:
+    """:func:`told_on` of the report's page."""
+    return told_on(built.index, script, width)
+
+
+def told_on(page: Path, script: str, width: int, dark: bool = False) -> Any:
+    """What a script says on a page: the body of an async function that returns JSON."""
+    text = page.read_text()
     run = (
         "<script>addEventListener('load', async () => { let told; try { told = await (async () => {"
         f"{script}}})(); }} catch (error) {{ told = String(error); }}"
         "document.title = 'told'; document.body.textContent = JSON.stringify(told); });</script>"
     )
-    page = built.folder / "tried.html"
+    page = page.with_name("tried.html")
     page.write_text(text.replace("</body>", run + "</body>"))
     command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     command += [f"--window-size={width},1200", "--virtual-time-budget=20000"]
@@ -67,12 +94,9 @@ def told(built: ReportPaths, script: str, width: int = 1400, dark: bool = False)
     return json.loads(html.unescape(found[1]))
 
 
-@pytest.mark.skipif(axe() is None, reason="no axe-core here")
-@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (500, False)])
-def test_axe_finds_nothing_serious(built: ReportPaths, width: int, dark: bool) -> None:
-    path = axe()
-    assert path is not None
-    source = json.dumps(path.read_text()).replace("</", "<\\/")
+def serious(page: Path, width: int, dark: bool) -> list[Any]:
+    """What axe finds on a page that is unfolded."""
+    source = json.dumps(axe()).replace("</", "<\\/")
     script = (
         "document.querySelectorAll('details').forEach((one) => { one.open = true; });"
         f"eval({source});"
@@ -80,9 +104,25 @@ def test_axe_finds_nothing_serious(built: ReportPaths, width: int, dark: bool) -
         "return found.violations.map((one) => [one.impact, one.id, one.nodes.length, "
         "one.nodes[0].html.slice(0, 200)]);"
     )
-    found = told(built, script, width, dark)
+    found = told_on(page, script, width, dark)
     assert isinstance(found, list), found
-    assert [one for one in found if one[0] in ("serious", "critical")] == []
+    return [one for one in found if one[0] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (500, False)])
+def test_axe_finds_nothing_serious(built: ReportPaths, width: int, dark: bool) -> None:
+    assert serious(built.index, width, dark) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (500, False)])
+def test_axe_finds_nothing_serious_on_the_submissions(zoo: Path, width: int, dark: bool) -> None:
+    assert serious(zoo, width, dark) == []
+
+
+def test_axe_finds_what_is_wrong(built: ReportPaths, tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    page.write_text(re.sub('(<img [^>]*) alt="[^"]*"', r"\1", built.index.read_text(), count=1))
+    assert [one[:2] for one in serious(page, 1400, dark=False)] == [["critical", "image-alt"]]
 
 
 def test_headings_sort_best_first_and_floors_stay_below(built: ReportPaths) -> None:

@@ -160,6 +160,14 @@ def test_every_page_is_in_the_index() -> None:
     assert all(f"({name})" in index for name in pages - {"README.md"})
 
 
+def test_the_site_has_every_page_and_no_broken_link(tmp_path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    text = "".join(page.read_text() for page in tmp_path.glob("*.html"))
+    assert not re.search(r"<p>[^<]*\n(- |\* |\d+\. |\|)", text)  # a list or table that is none there
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
 
