@@ -7,7 +7,7 @@ to a reference, regret, the gate's effect, and what reliability scores and log-v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from benchmark.questions import Question
@@ -45,6 +45,7 @@ class Answers:
     floors: Sequence[Floor]
     paper: Published
     rates: Sequence[Rates] = ()
+    _surfaces: dict[tuple[str, str, str], Surfaces] = field(default_factory=dict)
 
     @cached_property
     def measured(self) -> Measured:
@@ -59,20 +60,22 @@ class Answers:
         found |= uneven(self.results, self.rates) | families(self.results)
         return found | mechanism(self.results, found) | audit(self.results.compared)
 
-    @cached_property
+    @property
     def surfaces(self) -> Mapping[tuple[str, str, str], Surfaces]:
         """(metric, noise rule, missing rule) -> the landscapes of the systems that are compared."""
         results = self.results.compared
         return {
-            (metric, noise, missing): surfaces(results, metric, noise, missing)
+            (metric, noise, missing): self.surface(metric, noise, missing)
             for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
             for metric in SELECTIONS[results.task].grid
         }
 
     def surface(self, metric: str, noise: str, missing: str) -> Surfaces:
         """The landscapes of any metric under a pair of rules, in its raw unit."""
-        found = self.surfaces.get((metric, noise, missing))
-        return surfaces(self.results.compared, metric, noise, missing) if found is None else found
+        asked = metric, noise, missing
+        if asked not in self._surfaces:
+            self._surfaces[asked] = surfaces(self.results.compared, *asked)
+        return self._surfaces[asked]
 
     def get(
         self, subject: Subject, asked: Iterable[Question], metric: str, quantity: str = VALUE

@@ -146,7 +146,7 @@ def write(
                 maps = boards(sources)
                 pictures = [*first(), *others()]
         index = folder / INDEX
-        shown = Contents(leaders, maps, pictures, tables, grids, figures)
+        shown = Contents(leaders, maps, pictures, tables, grids)
         index.write_text(printable(page(results, shown, links)), encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(

@@ -137,13 +137,8 @@ def _versions(results: Results, questions: Sequence[Question]) -> list[str]:
     if any(q.missing_rule for q in questions):
         found.append(f"missing {RULE_VERSIONS['missing']}")
     kinds = {("none", ""), *((q.noise_rule, q.joint) for q in questions if q.noise_rule)}
-    made = {
-        version
-        for table in (record.table for record in results.records)
-        for c, version in zip(table.conditions, table.versions, strict=True)
-        if (c.noise_rule, c.joint) in kinds and c in table.index.rows
-    }
-    parts = dict.fromkeys(part for one in sorted(made, key=len) for part in one.split(", "))
+    made = {version for kind in kinds for version in results.versions.get(kind, ())}
+    parts = dict.fromkeys(part for one in sorted(sorted(made), key=len) for part in one.split(", "))
     return [*found, f"metrics {METRIC_VERSION[results.task]}", *parts]
 
 

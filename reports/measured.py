@@ -16,7 +16,7 @@ from operator import add
 import numpy as np
 
 from benchmark.metrics import METRICS
-from benchmark.questions import Question, fixed_questions, grid_questions, overview
+from benchmark.questions import Question, fixed_questions, grid_questions
 from benchmark.readouts import linear_terms, questions_in
 from protocols.availability import mask_of, name_of
 from protocols.conditions import LEVELS
@@ -48,11 +48,7 @@ class Measured:
     def means(self) -> dict[Asked, str]:
         """The means over conditions that are worked out, and what they are called."""
         results = self.results
-        found = {
-            ordered(h.questions): h.title
-            for h in overview(questions_in(results.frame))
-            if len(h.questions) > 1
-        }
+        found = {ordered(h.questions): h.title for h in results.overview if len(h.questions) > 1}
         few = ordered(fixed_questions(results.present)[:-1])
         name = f"Protocol I, fixed, without {name_of(mask_of(results.present))}"
         found |= {few: name} if len(few) > 1 else {}
@@ -89,10 +85,20 @@ class Measured:
         _ = self.rows
         return self._estimates.get(Key(subject.key, ordered(asked), metric))
 
+    def mean(self, system: System, asked: Iterable[Question], metric: str) -> float | None:
+        """The value of an answer alone, for which the others need not be known; None without it."""
+        column, questions = METRICS[self.results.task].index(metric), ordered(asked)
+        found = [
+            np.mean([self._values[record.run_id, question][column] for question in questions])
+            for record in system.records
+            if all((record.run_id, question) in self._values for question in questions)
+        ]
+        return float(np.mean(found)) if found else None
+
     def _of_system(self, system: System) -> Found:
         values, metrics = self._values, METRICS[self.results.task]
         ids = [record.run_id for record in system.records]
-        own = [[q for q in self._questions if (run_id, q) in values] for run_id in ids]
+        own = [[q for q in self.results.questions if (run_id, q) in values] for run_id in ids]
         tables = [
             np.array([values[run_id, question] for question in questions])
             for run_id, questions in zip(ids, own, strict=True)
@@ -131,7 +137,7 @@ class Measured:
         """
         has = [{question: place for place, question in enumerate(one)} for one in own]
         by_runs: dict[tuple[int, ...], list[Asked]] = defaultdict(list)
-        for asked in [*((q,) for q in self._questions), *self.means]:
+        for asked in [*((q,) for q in self.results.questions), *self.means]:
             runs = tuple(i for i, one in enumerate(has) if all(q in one for q in asked))
             if runs:
                 by_runs[runs].append(asked)
@@ -177,17 +183,13 @@ class Measured:
         return dict(zip(keys, rows.tolist(), strict=True))
 
     @cached_property
-    def _questions(self) -> list[Question]:
-        return list(dict.fromkeys(questions_in(self.results.frame)))
-
-    @cached_property
     def _grids(self) -> list[tuple[str, ...]]:
         return self.results.variants("grid", "noise_rule", "missing_rule")
 
     def _of_specialists(self, group: Specialists, found: Mapping[Key, Answer]) -> Found:
         """At a level the answer of the system trained for it; a mean over levels has them all."""
         made: Found = {}
-        for asked in [*((q,) for q in self._questions), *self.means]:
+        for asked in [*((q,) for q in self.results.questions), *self.means]:
             systems = [group.system_at(question) for question in asked]
             for metric in METRICS[self.results.task]:
                 keys = [Key(s.key, (q,), metric) for s, q in zip(systems, asked, strict=True) if s]

@@ -130,9 +130,24 @@ class Results:
         return said.pop() if len(said) == 1 else None
 
     @cached_property
+    def questions(self) -> list[Question]:
+        """What some run was asked, each once, in the order of the runs."""
+        return questions_in(self.frame.drop_duplicates(list(KEYS)))
+
+    @cached_property
     def overview(self) -> list[Headline]:
         """The numbers that sum a system up, as far as some run was evaluated."""
-        return overview(questions_in(self.frame))
+        return overview(self.questions)
+
+    @cached_property
+    def versions(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        """(noise rule, joint) of rows -> the versions of what made them, in any of the runs."""
+        found = defaultdict(set)
+        for table in (record.table for record in self.records):
+            for condition, version in zip(table.conditions, table.versions, strict=True):
+                if condition in table.index.rows:
+                    found[condition.noise_rule, condition.joint].add(version)
+        return {kind: frozenset(versions) for kind, versions in found.items()}
 
     @cached_property
     def compared(self) -> Results:
@@ -154,8 +169,8 @@ class Results:
 
     def variants(self, protocol: str, *columns: str) -> list[tuple[str, ...]]:
         """The combinations of key columns under which a protocol was evaluated."""
-        rows = self.frame[self.frame["protocol"] == protocol]
-        return sorted(set(rows[list(columns)].itertuples(index=False, name=None)))
+        asked = [question for question in self.questions if question.protocol == protocol]
+        return sorted({tuple(getattr(one, column) for column in columns) for one in asked})
 
 
 def load(

@@ -69,8 +69,8 @@ class Look:
         sign = -1 if view(metric).higher_is_better else 1
 
         def rank(system: System) -> tuple[bool, float]:
-            found = answers.get(system, by.questions, metric)
-            return found is None, sign * found.value if found else 0.0
+            found = answers.measured.mean(system, by.questions, metric)
+            return found is None, sign * (found or 0.0)
 
         kept = {system.key for system in sorted(systems, key=rank)[:most]}
         return [system for system in systems if system.key in kept]

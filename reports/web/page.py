@@ -8,18 +8,15 @@ file, so it can be mailed, archived, or opened without a network.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from benchmark.cards import card_facts, deviations
 from benchmark.table import PredictionTable
@@ -42,6 +39,7 @@ class Picture:
         caption: sentences that say what is on it.
         alt: what it shows, in words, for who cannot see it.
         headline: whether it is the report's first picture.
+        image: the PNG that the page shows; empty until it is drawn.
     """
 
     name: str
@@ -49,6 +47,7 @@ class Picture:
     caption: tuple[str, ...]
     alt: str
     headline: bool = False
+    image: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,9 @@ class Contents:
     Attributes:
         leaderboards: the first tables, which a reader can sort.
         boards: the landscapes that say their values.
-        pictures: the figures; their PNG files are in ``folder``.
+        pictures: the figures.
         tables: the other tables.
         grids: the long tables, folded away.
-        folder: where the figures' files are.
     """
 
     leaderboards: Sequence[Table]
@@ -69,7 +67,6 @@ class Contents:
     pictures: Sequence[Picture]
     tables: Sequence[Table]
     grids: Sequence[Table]
-    folder: Path
 
 
 def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
@@ -79,9 +76,6 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
         results: what it is about.
         contents: what it shows.
         links: run id -> the address of the run in MLflow, for those that have one.
-
-    Raises:
-        OSError: where a figure's file cannot be read.
     """
     anchors = {system.key: anchor_of(results, system) for system in results.systems}
     every = [*contents.leaderboards, *contents.tables, *contents.grids]
@@ -104,7 +98,7 @@ def page(results: Results, contents: Contents, links: Mapping[str, str]) -> str:
         notes=notes.sentences,
         boards=contents.boards,
         pictures=[
-            {"of": p, "caption": notes.caption(p.caption), "data": _embedded(contents, p)}
+            {"of": p, "caption": notes.caption(p.caption), "data": _embedded(p.image)}
             for p in contents.pictures
         ],
         tables=[(t.name, t.title, shown(t)) for t in contents.tables],
@@ -136,15 +130,9 @@ def is_elsewhere(address: str) -> bool:
     return host not in ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")
 
 
-def _embedded(contents: Contents, picture: Picture) -> str:
-    """The PNG as a data address, in 256 colours: a third of the file beside the page, or less."""
-    small = io.BytesIO()
-    with Image.open(contents.folder / f"{picture.name}.png") as image:
-        few = image.convert("RGB").quantize(
-            256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-        )
-        few.save(small, "png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
+def _embedded(image: bytes) -> str:
+    """The PNG as a data address."""
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
 def _origin(results: Results, system: System, links: Mapping[str, str]) -> dict[str, Any]:
