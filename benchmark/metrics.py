@@ -177,11 +177,13 @@ def _class_hits(logits: Array, y: Array) -> Array:
 
 def _f1_terms(predicted: Array, actual: Array, classes: int, counted: Array | float = 1.0) -> Array:
     """Per class: hits, support, claimed; (..., N, 3 C)."""
-    every = np.arange(classes)
-    claimed = predicted[..., None] == every
-    support = np.broadcast_to(actual[..., None] == every, claimed.shape)
-    flags = np.concatenate([claimed & support, support, claimed], axis=-1)
-    return flags * np.asarray(counted, dtype=np.float64)[..., None]
+    flags = np.empty((*predicted.shape[:-1], 3 * classes, predicted.shape[-1]))
+    for one in range(classes):  # a term of all samples is in one piece: a quarter of the time
+        claimed, support = predicted == one, actual == one
+        np.multiply(claimed & support, counted, out=flags[..., one, :])
+        np.multiply(support, counted, out=flags[..., classes + one, :])
+        np.multiply(claimed, counted, out=flags[..., 2 * classes + one, :])
+    return flags.swapaxes(-1, -2)
 
 
 def _sign_classes_non0(p: Array, y: Array) -> Array:

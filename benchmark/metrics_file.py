@@ -43,14 +43,12 @@ def check(values: Mapping[str, Any], task: Task) -> None:
         KeyError, TypeError, ValueError: where they have not.
     """
     rows, names = values["rows"], (*KEYS, *METRICS[task])
-    lacking = [name for name in names if not rows or any(name not in row for row in rows)]
-    if lacking:
+    shared = set(names).intersection(*rows) if rows else set()
+    if lacking := [name for name in names if name not in shared]:
         raise ValueError(f"its rows have no {', '.join(lacking)}")
-    for row in rows:
-        if not all(
-            row[name] is None or isinstance(row[name], int | float) for name in METRICS[task]
-        ):
-            raise TypeError("a metric that is no number")
+    kinds = {type(row[name]) for row in rows for name in METRICS[task]}
+    if not kinds <= {int, float, bool, type(None)}:
+        raise TypeError("a metric that is no number")
 
 
 def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def sample_terms(table: PredictionTable, metric: str, question: Question) -> Arr
     """
     draws = []
     for rows, weights in weighted_rows(table, question):
-        found = terms(metric, table.prediction[rows], table.label)
+        found = np.ascontiguousarray(terms(metric, table.prediction[rows], table.label))
         draws.append(found[0] if len(rows) == 1 else np.einsum("mn,mnk->nk", weights, found))
     return np.stack(draws)
 

@@ -11,6 +11,7 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -73,7 +74,9 @@ class Rows:
             for spread in (False, True):
                 widths = self._widths(places, spread, options.max_width)
                 if widths:
-                    yield self._table(places, widths, spread)
+                    yield from self._lines(console, places, widths) or [
+                        self._table(places, widths, spread)
+                    ]
                     if left_out := [c.title for k, c in enumerate(self.columns) if k not in places]:
                         yield Text(f"no room here for: {', '.join(left_out)}", style="dim")
                     return
@@ -101,8 +104,7 @@ class Rows:
             else max(width // LINES, *(_longest(cell.split()) for cell in column))
             for k, width, column in zip(places, widths, cells, strict=True)
         ]
-        room -= GAP * (len(places) - 1)
-        while sum(widths) > room:
+        while _across(widths) > room:
             slack = [width - low for width, low in zip(widths, least, strict=True)]
             if not any(slack):
                 return None
@@ -113,6 +115,40 @@ class Rows:
     def _shown(self, place: int, row: Sequence[Text], spread: bool) -> str:
         text = row[place].plain
         return text.replace(SPREAD, f"\n{SPREAD[1:]}") if spread else text
+
+    def _lines(
+        self, console: Console, places: Sequence[int], widths: Sequence[int]
+    ) -> list[RenderableType]:
+        """:meth:`_table` where nothing folds, in a tenth of its time; nothing where something does."""
+        head = [Text(column.title) for column in self.columns]
+        found = [
+            self._line(console, head, "bold", places, widths),
+            [Segment("─" * _across(widths))],
+        ]
+        found += [self._line(console, row, style, places, widths) for row, style in self.rows]
+        if self.apart or not all(found):
+            return []
+        return [Segments([*line, Segment.line()]) for line in found]
+
+    def _line(
+        self,
+        console: Console,
+        row: Sequence[Text],
+        style: str,
+        places: Sequence[int],
+        widths: Sequence[int],
+    ) -> list[Segment]:
+        """A row's cells and the gaps between them; none where a cell does not fit."""
+        found = []
+        for place, width in zip(places, widths, strict=True):
+            cell, number = row[place], self.columns[place].number
+            room = width - cell_len(cell.plain)
+            if room < 0 or "\n" in cell.plain:
+                return []
+            shown = " " * room + cell.plain if number else cell.plain + " " * room
+            look = console.get_style(style) + console.get_style(cell.style)
+            found += [Segment(shown, look), Segment(" " * GAP, look)]
+        return found[:-1]
 
     def _table(self, places: Sequence[int], widths: Sequence[int], spread: bool) -> Table:
         table = Table(
@@ -145,6 +181,11 @@ class Rows:
                     line.add_column(overflow="fold")
                     line.add_row(Text(column.title, style="dim"), cell)
                     yield Padding(line, (0, 0, 0, GAP))
+
+
+def _across(widths: Sequence[int]) -> int:
+    """How wide columns are with the gaps between them."""
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _longest(parts: Sequence[str]) -> int:

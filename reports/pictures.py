@@ -33,9 +33,12 @@ def without_intervals(everything: Sources, look: Look = PAGE) -> list[Job]:
     """Figures that no table shares a computation with, to be begun first."""
     results = everything.compared.results
     return [
-        partial(landscape_figures, everything.compared, metric, (noise, missing), look)
-        for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
-        for metric in look.shown_metrics(results)
+        *(
+            partial(landscape_figures, everything.compared, metric, (noise, missing), look)
+            for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
+            for metric in look.shown_metrics(results)
+        ),
+        partial(uneven_figures, everything.compared, look),
     ]
 
 
@@ -56,7 +59,6 @@ def with_intervals(everything: Sources, look: Look = PAGE) -> list[Job]:
     ]
     return [
         *curves,
-        partial(uneven_figures, sources, look),
         partial(sensitivity_figures, everything, look),
         partial(routing_figures, sources, look),
         *panels,

@@ -1,22 +1,25 @@
 """Time a whole report, page included, over 100 records that were never trained.
 
-    python -m tests.speed.report [--runs 100] [--turns 3]
+    python -m tests.speed.report [--runs 100] [--turns 3] [--beside CHECKOUT]
 
 The records have MOSI's size (686 test samples, three draws, every protocol) and are those of a real
 study: every model under clean and spectrum, specialists of each missing rate, ablations and k. They
 are made once, in a temporary folder; only the command is timed, its start included, in turns on one
-core and on all of them.
+core and on all of them, and with another checkout where one is named. Processor seconds are what a
+busy machine changes least.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, product
@@ -33,6 +36,8 @@ from tests.records import make_table
 from tests.report_records import add
 
 SEEDS = (1111, 1112, 1113)
+Spent = tuple[float, float]
+"""Seconds, and seconds of processors."""
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -85,18 +90,21 @@ def fabricate(store: RunStore, runs: int) -> int:
     return made
 
 
-def timed(store: RunStore, out: Path, cores: Sequence[int]) -> float:
-    """Seconds of the command on these cores, its start included."""
+def timed(store: RunStore, out: Path, cores: Sequence[int], checkout: Path) -> Spent:
+    """What the command of a checkout takes on these cores, its start included."""
     command = [sys.executable, "-m", "benchmark", "report", "--runs-dir", str(store.root)]
     command += ["--out", str(out), "--tracking-uri", "none"]
-    start = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         command,
         check=True,
+        cwd=checkout,
         stdout=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - started, processor
 
 
 def main() -> None:
@@ -106,22 +114,25 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--beside", type=Path, help="another checkout, in turns with this one")
     asked = parser.parse_args()
+    here = Path(__file__).resolve().parents[2]
+    checkouts = {"here": here} | ({"beside": asked.beside.resolve()} if asked.beside else {})
+    cores = sorted(os.sched_getaffinity(0))
+    spent: dict[tuple[str, int], list[Spent]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder) / "runs")
         made = fabricate(store, asked.runs)
-        cores = sorted(os.sched_getaffinity(0))
         print(f"report of {made} runs, 686 test samples, page and all files included")
-        seconds: dict[int, list[float]] = {count: [] for count in {1, len(cores)}}
-        for _ in range(asked.turns):
-            for count, found in seconds.items():
-                found.append(timed(store, Path(folder) / "out", cores[:count]))
-        for count, found in sorted(seconds.items()):
-            middle, turns = statistics.median(found), ", ".join(f"{s:.1f}" for s in found)
-            print(f"{count} core(s)  {middle:5.1f} s   turns {turns}")
-        if len(seconds) > 1:
-            one, every = (statistics.median(seconds[count]) for count in (1, len(cores)))
-            print(f"ratio {one / every:.2f}")
+        for _, count, (name, checkout) in product(
+            range(asked.turns), sorted({1, len(cores)}), checkouts.items()
+        ):
+            one = timed(store, Path(folder) / "out", cores[:count], checkout)
+            spent[name, count].append(one)
+    for (name, count), found in sorted(spent.items()):
+        seconds, processor = (statistics.median(one) for one in zip(*found, strict=True))
+        turns = ", ".join(f"{one:.1f}" for one, _ in found)
+        print(f"{name:6} {count} core(s) {seconds:5.1f} s, of processors {processor:5.1f}; {turns}")
 
 
 if __name__ == "__main__":
