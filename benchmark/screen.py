@@ -119,7 +119,7 @@ class Rows:
     def _lines(
         self, console: Console, places: Sequence[int], widths: Sequence[int]
     ) -> list[RenderableType]:
-        """:meth:`_table` where nothing folds, in a tenth of its time; nothing where something does."""
+        """:meth:`_table` where nothing folds, in a tenth of its time; else nothing."""
         head = [Text(column.title) for column in self.columns]
         found = [
             self._line(console, head, "bold", places, widths),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from benchmark.questions import Question
 from reports.answers import Answers
 from reports.figures.landscapes import Sheet, panels
-from reports.figures.layout import Heading, axes_at, new_figure, size_of
+from reports.figures.layout import Heading, axes_at, new_figure, size_of, whole_words
 from reports.figures.look import Look
 from reports.figures.scale import common_scale, in_units
 from reports.figures.style import COLOURS, INK, MUTED, points, shrink, subtitle
@@ -125,11 +124,16 @@ def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
     facts = f"{glance.finding} · {subtitle(results, list(glance.ends))}"
     head = Heading(f"What a clean score hides: {glance.shown.heading}", facts, width, look.titles)
     left, names, bar, gap = 0.65 * room, 1.9 * room, 0.9 * room, 0.3 * room
-    below, titles = 0.55 * room, 0.62 * room
+    below = 0.55 * room
     stacked = width < _STACKED
     slope_wide = width - left - names - 0.1 if stacked else 0.34 * width
     taken = 0.0 if stacked else slope_wide + left + names
     side = min(_SIDE, (width - taken - left - bar - gap * (len(found) - 1)) / len(found))
+    labels = [
+        whole_words(f"{said}: {system.label}", max(8, int(13 * side / room)))
+        for said, system in pair.items()
+    ]
+    titles = (0.1 + 0.19 * max(map(len, labels))) * room
     row, legend = below + side + titles, 0.3 * room
     high = _SLOPE if stacked else row - below - legend
     above = row if stacked else 0.0
@@ -137,12 +141,8 @@ def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
     figure = new_figure(width, max(row, top) + head.band)
     slope = axes_at(figure, left, above + below, slope_wide, high)
     _slopes(slope, glance)
-    labels = [
-        "\n".join(wrap(f"{said}: {system.label}", max(8, int(13 * side / room))))
-        for said, system in pair.items()
-    ]
     at = Sheet(width, len(found), side, taken + left, gap)
-    panels(figure, found, labels, scale, at, (below, row))
+    panels(figure, found, ["\n".join(lines) for lines in labels], scale, at, (below, row))
     head.put_on(figure)
     return figure
 
@@ -193,7 +193,7 @@ def _names(axis: Axes, glance: Glance) -> None:
     bottom, top = axis.get_ylim()
     step = 0.17 * shrink() / size_of(axis)[1]
     places = [(glance.ends[system][1] - bottom) / (top - bottom) for system in named]
-    names = ["\n".join(wrap(system.label, _LONG)) for system in named]
+    names = ["\n".join(whole_words(system.label, _LONG)) for system in named]
     tall = [step * (1 + name.count("\n")) for name in names]
     for one in range(1, len(places)):  # the best is above, each next one clear of the one before
         places[one] = min(places[one], places[one - 1] - (tall[one - 1] + tall[one]) / 2)

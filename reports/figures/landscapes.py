@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from protocols.conditions import LEVELS
-from reports.figures.layout import Heading, axes_at, inches, new_figure
+from reports.figures.layout import Heading, axes_at, inches, new_figure, whole_words
 from reports.figures.look import PAGE, Look
 from reports.figures.scale import MANY_LINES, Scale
 from reports.figures.style import INK, MUTED, points, shrink, subtitle
@@ -83,7 +82,7 @@ def combined_figure(
     """All systems side by side on one colour scale."""
     at = Sheet.of(len(found), look, scale.signed)
     lines = math.ceil(len(found) / at.columns)
-    titles = [wrap(s.label, max(8, int(13 * at.side / shrink()))) for s, _ in found]
+    titles = [whole_words(s.label, max(8, int(13 * at.side / shrink()))) for s, _ in found]
     title_line, below = _TITLE * shrink(), _BELOW * shrink()
     down = at.side + 0.18 + title_line * max(map(len, titles))
     facts = subtitle(results, [system for system, _ in found]) + _floor_notes([scale])

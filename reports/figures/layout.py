@@ -26,6 +26,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def whole_words(text: str, width: int) -> list[str]:
+    """Lines of about so many characters: a longer word keeps its line, and is not broken."""
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
 def inches(figure: Figure) -> Axes:
     """Axes over a whole figure, measured in inches and without a mark of their own: many small
     panels on one of these are drawn in two thirds of the time that axes for each would take."""

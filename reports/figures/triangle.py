@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +18,15 @@ from matplotlib.patheffects import withStroke
 from matplotlib.tri import Triangulation
 
 from protocols.modalities import MODALITIES, Modality
-from reports.figures.layout import Frame, Heading, Legend, axes_at, new_figure, size_of
+from reports.figures.layout import (
+    Frame,
+    Heading,
+    Legend,
+    axes_at,
+    new_figure,
+    size_of,
+    whole_words,
+)
 from reports.figures.look import PAGE, Look
 from reports.figures.style import INK, colour_map, line_styles, points, shrink, subtitle
 from reports.results import Results, System
@@ -88,7 +95,7 @@ def _triangles(
         axis = axes_at(figure, left, bottom, side, side * 0.94)
         drawn = _triangle(axis, shown, rates, values[system.key], scale)
         top = 1 + (0.25 if side > _ROOMY else 0.36) / (side * 0.94)  # clear of the corner's words
-        title = "\n".join(wrap(system.label, int(15 * step / shrink())))
+        title = "\n".join(whole_words(system.label, int(15 * step / shrink())))
         axis.set_title(title, fontsize=points(9), loc="left", y=top)
     bar = axes_at(figure, width - 0.75 * shrink(), 0.45, 0.12, min(down * lines - 0.7, 2.4))
     figure.colorbar(drawn, cax=bar).set_label(shown.unit)
@@ -160,7 +167,7 @@ def _lines(
     for system in systems:
         style = {**styles[system.key], "markevery": STEPS // 4, "markersize": 4.5}
         axis.plot(share[order], values[system.key][order], label=system.label, **style)
-    axis.set(xlabel=f"{first} always missing  ←  η of {second}  →  {second} always missing")
+    axis.set(xlabel=f"no {first}  ←  η of {second}  →  no {second}")
     axis.set_ylabel(shown.unit)
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)

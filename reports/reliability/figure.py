@@ -21,7 +21,7 @@ from protocols.conditions import LEVELS
 from protocols.modalities import Modality
 from reports.answer import Answer
 from reports.figures.landscapes import ETA, LAMBDA
-from reports.figures.layout import Heading, new_figure, panel
+from reports.figures.layout import Heading, new_figure, panel, size_of
 from reports.figures.look import PAGE, Look
 from reports.figures.style import COLOURS, INK, MUTED, points, shrink, subtitle
 from reports.reliability.scores import by_subset, levels, scored
@@ -148,6 +148,7 @@ def _draw_availability(axis: Axes, shares: dict[Modality, tuple[np.ndarray, np.n
                 color=colour,
                 markerfacecolor=colour if filled else "white",
                 linestyle="none",
+                clip_on=False,  # a score of 0 stands on the axis
             )
     axis.set_xticks(range(len(shares)), [str(m) for m in shares])
     axis.set_xlim(-0.5, len(shares) - 0.5)
@@ -186,7 +187,9 @@ def _uncertainty_panels(results: Results, system: System) -> list[Panel]:
         axis.set_xlim(0, 1)
         axis.plot([], [], color=MUTED, linewidth=0.9, linestyle=(0, (6, 3)), label="random")
         _plain(axis)
-        axis.set_ylim(0, 1.55 * axis.get_ylim()[1])  # room for the legend above the curves
+        # Room for the legend above the curves, whose lines are as high on a small panel.
+        taken = (0.13 * (2 * len(said) + 1) + 0.1) / size_of(axis)[1]
+        axis.set_ylim(0, max(1.55, 1 / (1 - min(taken, 0.7))) * axis.get_ylim()[1])
         axis.legend(fontsize=points(7.5), handlelength=3, loc="upper left")
 
     panels: list[Panel] = [("Risk–coverage", draw_risk)]
