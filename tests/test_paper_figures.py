@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -17,8 +22,9 @@ from benchmark.records import RunStore
 from protocols.conditions import at_level
 from reports.build import build
 from reports.figures.curves import MOST_CURVES, curve_groups
+from reports.figures.drawing import _fonts_without_layout
 from reports.figures.glance import glance_of
-from reports.figures.layout import new_figure
+from reports.figures.layout import new_figure, whole_words
 from reports.figures.look import Look, suffixes_of, width_of
 from reports.figures.scale import differences, signed_scale
 from reports.figures.sensitivity import sweeps
@@ -57,7 +63,7 @@ def test_the_difference_is_taken_under_the_same_training(store: RunStore) -> Non
     with drawing():
         jobs = without_intervals(sources(one(store)))
         names = [picture.name for job in jobs for picture, _ in job()]
-    assert names == [
+    assert names[:4] == [
         f"figures3-6-{what}-seed-a1-{metric}"
         for metric in ("mae", "acc7")  # the one that selects leads
         for what in ("landscapes", "difference")
@@ -190,6 +196,60 @@ def test_names_of_neighbouring_axes_do_not_touch(store: RunStore) -> None:
             wide = Bbox.from_extents(box.x0 - clear, box.y0, box.x1 + clear, box.y1)
             beside = [one for one in boxes[place + 1 :] if abs(one.y0 - box.y0) < 1]
             assert not any(wide.overlaps(other) for other in beside)
+
+
+def test_the_best_are_known_without_every_answer(store: RunStore) -> None:
+    """Landscapes are drawn in processes of their own: each would work out all of a report."""
+    everything = few(store, 10)
+    with drawing():
+        pictures = [p for job in without_intervals(everything, Look()) for p, _ in job()]
+    assert any("8 of 10 systems" in picture.caption[0] for picture in pictures)
+    assert "rows" not in vars(everything.answers)
+    grid, answers = everything.results.overview[-1].questions, everything.answers
+    for system in everything.results.systems:
+        whole = answers.get(system, grid, "mae")
+        assert whole is not None
+        assert answers.measured.mean(system, grid, "mae") == pytest.approx(whole.value, rel=1e-12)
+
+
+def test_a_word_of_a_name_is_never_broken() -> None:
+    found = whole_words("MMA-lite (reconstruction) · clean", 9)
+    assert found == ["MMA-lite", "(reconstruction)", "· clean"]
+
+
+def test_fonts_keep_their_letters_without_what_lays_text_out(tmp_path: Path) -> None:
+    figure = new_figure(2, 1)
+    figure.text(0.1, 0.5, "a fine λ = 0.5 ± η")
+    with drawing():
+        figure.savefig(tmp_path / "whole.pdf")
+        with _fonts_without_layout():
+            figure.savefig(tmp_path / "small.pdf")
+        figure.savefig(tmp_path / "after.pdf")
+    whole, small, after = (
+        [shapes(one) for one in fonts(tmp_path / f"{name}.pdf")]
+        for name in ("whole", "small", "after")
+    )
+    assert whole == after  # what is left out is left out for these figures only
+    assert sum(map(len, small)) > 10
+    for one, other in zip(small, whole, strict=True):
+        assert one.items() <= other.items()
+    assert not any("GPOS" in font or "GSUB" in font for font in fonts(tmp_path / "small.pdf"))
+
+
+def fonts(path: Path) -> list[TTFont]:
+    """The fonts in a PDF."""
+    found = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", path.read_bytes(), re.DOTALL)
+    plain = []
+    for stream in found:
+        with suppress(zlib.error):
+            plain.append(zlib.decompress(stream))
+    return [TTFont(io.BytesIO(one)) for one in plain if one.startswith(b"\0\1\0\0")]
+
+
+def shapes(font: TTFont) -> dict[str, Any]:
+    """Each letter's outline."""
+    table = font["glyf"]
+    return {name: list(table[name].getCoordinates(table)[0]) for name in font.getGlyphOrder()}
 
 
 def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.questions import grid_questions
 from protocols.conditions import LEVELS
@@ -269,6 +270,7 @@ def _scores_axis(axis: Axes) -> None:
     wide = max(high - low, 0.1)
     low = min(max(0.0, (low + high - wide) / 2), 1 - min(wide, 1.0))
     axis.set_ylim(low, min(1.0, low + wide))
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))  # of two digits
 
 
 def _plain(axis: Axes) -> None:
