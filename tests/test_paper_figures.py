@@ -231,8 +231,8 @@ def test_fonts_keep_their_letters_without_what_lays_text_out(tmp_path: Path) -> 
     )
     assert whole == after  # what is left out is left out for these figures only
     assert sum(map(len, small)) > 10
-    for one, other in zip(small, whole, strict=True):
-        assert one.items() <= other.items()
+    for kept, all_of_it in zip(small, whole, strict=True):
+        assert kept.items() <= all_of_it.items()
     assert not any("GPOS" in font or "GSUB" in font for font in fonts(tmp_path / "small.pdf"))
 
 
