@@ -184,10 +184,8 @@ def _rows(
     sample_ids, device = split.sample_ids[part], samples.device
     levels = sorted({c.intensity for c in conditions})
     steps = samples.masks
-    if isinstance(model, BranchedModel):
-        answer = _branched(model, steps)
-    else:
-        answer = _whole(model, steps)
+    branched = model if isinstance(model, BranchedModel) else None
+    answer = _branched(branched, steps) if branched else _whole(model, steps)
     level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
     noise = {}
