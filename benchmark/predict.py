@@ -185,7 +185,7 @@ def _rows(
     levels = sorted({c.intensity for c in conditions})
     steps = samples.masks
     branched = model if isinstance(model, BranchedModel) else None
-    answer = _branched(branched, steps) if branched else _whole(model, steps)
+    answer = _branched(branched, steps) if branched is not None else _whole(model, steps)
     level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
     noise = {}
