@@ -206,11 +206,16 @@ def test_a_table_and_a_figure_can_be_saved_without_the_folder(built: ReportPaths
 
 def test_what_is_cut_off_says_so(built: ReportPaths) -> None:
     script = """
-    await new Promise((done) => setTimeout(done, 300));
     const boxes = [...document.querySelectorAll("section[id] > .scroll")].filter(
       (box) => !box.closest("details:not([open])"));
-    return boxes.map((box) => [box.scrollWidth > box.clientWidth + 2,
+    const look = () => boxes.map((box) => [box.scrollWidth > box.clientWidth + 2,
       box.nextElementSibling.className === "more-hint", box.tabIndex === 0]);
+    let seen = look();
+    for (let k = 0; k < 50 && seen.some(([wide, hint]) => wide !== hint); k++) {
+      await new Promise((done) => setTimeout(done, 100));  // hints come when sizes are observed
+      seen = look();
+    }
+    return seen;
     """
     found = told(built, script, 500)
     assert any(wide for wide, _, _ in found)
