@@ -69,7 +69,11 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
 
 def _read_off(task: Task, seal: str, noise_rules: Iterable[str]) -> dict[str, Any]:
     """The table, what the numbers mean, and which rows are not out of date."""
+    return {"table": seal[:12], "versions": definitions(task, noise_rules)}
+
+
+def definitions(task: Task, noise_rules: Iterable[str] = NOISE_RULES) -> dict[str, int]:
+    """The versions of everything that numbers about these rules depend on."""
     versions = {"metric": METRIC_VERSION[task], **RULE_VERSIONS, **PROTOCOL_VERSIONS}
     own = {rule: FAMILIES[rule].version for rule in NOISE_RULES if rule in set(noise_rules)}
-    versions |= {rule: version for rule, version in own.items() if version is not None}
-    return {"table": seal[:12], "versions": versions}
+    return versions | {rule: version for rule, version in own.items() if version is not None}

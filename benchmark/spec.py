@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from benchmark.config import TrainingConfig
@@ -57,7 +58,7 @@ class RunSpec:
     source: str = ""
     recorded: Mapping[str, Any] | None = None
 
-    @property
+    @cached_property
     def identity(self) -> Mapping[str, Any]:
         """The scientific fields: versions, and the departures from the versions' defaults.
 
@@ -78,7 +79,7 @@ class RunSpec:
             "seed": self.seed,
         }
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """The first 12 hex digits of the SHA-256 of the canonical JSON of the identity."""
         return hash_of(self.identity)[:12]

@@ -12,8 +12,9 @@ from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution
-from benchmark.execution.timeleft import Cost
+from benchmark.execution.timeleft import Cost, mean_cost
 from benchmark.interface import BranchedModel, Phase, Progress
+from benchmark.plan import Planned
 from benchmark.predict import batch_size_for, predict
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
@@ -49,6 +50,37 @@ def estimate(
         + validation * _seconds_a_sample(spec, dataset, valid, device),
         table=len(table) * sizes["test"] * _seconds_a_sample(spec, dataset, table, device),
     )
+
+
+def estimates(
+    todo: Sequence[Planned], dataset: Dataset, how: Execution, patience: float = math.inf
+) -> list[Cost]:
+    """What each run should take. What the seeds of a system share is timed once.
+
+    Args:
+        todo: the runs.
+        dataset: their data.
+        how: on which device, with how many threads.
+        patience: seconds after which one system of each model is timed and no more: the others are
+            taken for what those of their model cost on average.
+    """
+    begun = time.monotonic()
+    found: dict[tuple[str, str, int], Cost] = {}
+    of_model: dict[str, list[Cost]] = {}
+    costs = []
+    for planned in todo:
+        spec = planned.spec
+        # Runs that are asked the same share their conditions, which are long to compare.
+        kind = spec.model, spec.apart_from(), id(planned.conditions)
+        if kind not in found:
+            known = of_model.setdefault(spec.model, [])
+            if known and time.monotonic() - begun > patience:
+                found[kind] = mean_cost(known)
+            else:
+                found[kind] = estimate(spec, dataset, planned.conditions, how)
+                known.append(found[kind])
+        costs.append(found[kind])
+    return costs
 
 
 def in_words(seconds: float) -> str:

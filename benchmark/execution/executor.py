@@ -212,12 +212,10 @@ def _workers(how: Execution) -> Workers:
 
 def forecast(todo: Sequence[Planned], how: Execution) -> Forecast:
     """How long runs would take, timed now on a few batches of each model where they would be."""
-    from benchmark.execution.estimate import estimate
+    from benchmark.execution.estimate import estimates
 
     if how.cluster is None:
-        data = load_placed(how)
-        costs = [estimate(p.spec, data, p.conditions, how) for p in todo]
-        return Forecast(costs, how.workers, how.device)
+        return Forecast(estimates(todo, load_placed(how), how), how.workers, how.device)
     from benchmark.execution import cluster
 
     return cluster.forecast(todo, how, how.cluster)

@@ -7,6 +7,8 @@ import contextlib
 import math
 import os
 import socket
+import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +19,10 @@ from benchmark.hygiene import one_line
 
 LOOK_SECONDS = 2.0
 """Between two looks at what the cluster has."""
-HEAD_SECONDS = 10.0
-"""How long a head node may leave us without an answer; Ray ends this process after 60."""
+HEAD_SECONDS = 20.0
+"""How long a head node may leave us without an answer. Ray ends a process after 60, in its way."""
+LEAVE_SECONDS = 10.0
+"""How long leaving a cluster whose head is lost may take: 5 s where it is gone."""
 EMPTY_SECONDS = 60.0
 """How long a cluster may be without any host for a run."""
 
@@ -63,16 +67,23 @@ class Hosts:
         self.head = self.ray.get_runtime_context().gcs_address
         self.nodes: list[Mapping[str, Any]] = []
         self.greeted: set[str] = set()
-        self.looked = self.answered = self.filled = time.monotonic()
+        self.asked: dict[Any, str] = {}
+        self.unlike: BenchmarkError | None = None
+        self.lost = False
+        self.answered = self.filled = time.monotonic()
+        self.left = threading.Event()
         with contextlib.ExitStack() as on_error:
             on_error.callback(self.close)
             self._look()
+            while self.asked:
+                self._hear_greetings(timeout=None)
             if not self.room():
                 wanted = f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs"
                 raise BenchmarkError(
                     f"no host of the cluster has room for a run of {wanted}: {self}"
                 )
             on_error.pop_all()
+        threading.Thread(target=self._watch, name="hosts", daemon=True).start()
 
     def __str__(self) -> str:
         """What there is."""
@@ -86,18 +97,15 @@ class Hosts:
             BenchmarkError: where the head node has left us without an answer, or no host is left.
         """
         now = time.monotonic()
-        if now - self.looked > LOOK_SECONDS:
-            self.looked = now
-            if _answers(self.head):
-                self.answered = now
-                self._look()
-            elif now - self.answered > HEAD_SECONDS:
-                atexit.unregister(self.ray.shutdown)  # it would wait for the head
-                raise BenchmarkError(
-                    f"the head node of the Ray cluster, {self.head}, does not answer any more. "
-                    "What is finished is kept; start the cluster again, and the same command goes "
-                    "on from the last epochs."
-                )
+        if self.unlike:
+            raise self.unlike
+        if now - self.answered > HEAD_SECONDS:
+            self.lost = True
+            raise BenchmarkError(
+                f"the head node of the Ray cluster, {self.head}, does not answer any more. "
+                "What is finished is kept; start the cluster again, and the same command goes "
+                "on from the last epochs."
+            )
         room = sum(self._fitting(node) for node in self.nodes)
         self.filled = now if room else self.filled
         if now - self.filled > EMPTY_SECONDS:
@@ -117,23 +125,45 @@ class Hosts:
         fitting = min(by_cpu, by_gpu)
         return math.floor(fitting + 1e-9) if math.isfinite(fitting) else 1
 
+    def _watch(self) -> None:
+        """In a thread, as a head node that hangs does not answer at all, nor in any certain time.
+
+        Whatever Ray raises is no answer: :meth:`room` says so once that has lasted.
+        """
+        while not self.left.wait(LOOK_SECONDS):
+            try:
+                if _answers(self.head):
+                    self._look()
+                    self.answered = time.monotonic()
+                    self._hear_greetings(timeout=0.0)
+            except BenchmarkError as error:
+                self.unlike = error
+                return
+            except Exception:  # noqa: BLE001 — see above
+                continue
+
     def _look(self) -> None:
         self.nodes = [node for node in self.ray.nodes() if node["Alive"]]
         self._greet([n["NodeID"] for n in self.nodes if n["NodeID"] not in self.greeted])
 
     def _greet(self, node_ids: Sequence[str]) -> None:
-        """Compare what counts for numbers on new hosts with what is here."""
+        """Ask new hosts for what counts for numbers."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        ours = _facts()
         task = self.ray.remote(num_cpus=0)(_by_value())
-        asked = {
-            task.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
-            ).remote(): node_id
-            for node_id in node_ids
-        }
-        for reference, node_id in asked.items():
+        for node_id in node_ids:
+            there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+            self.asked[task.options(scheduling_strategy=there).remote()] = node_id
+            self.greeted.add(node_id)
+
+    def _hear_greetings(self, timeout: float | None) -> None:
+        """Compare what new hosts say with what is here."""
+        if not self.asked:
+            return
+        ours = _facts()
+        ready, _ = self.ray.wait(list(self.asked), timeout=timeout)
+        for reference in ready:
+            del self.asked[reference]
             try:
                 theirs = self.ray.get(reference)
             except self.ray.exceptions.RayError:  # it has left before it could answer
@@ -145,7 +175,6 @@ class Hosts:
                         f"{theirs[name] or '(none)'}, and this one has {version}: install the same"
                         " on all, or the same plan gives other numbers"
                     )
-            self.greeted.add(node_id)
 
     def is_gone(self, error: Exception) -> bool:
         """Whether an actor was lost with its host, and not by what it did."""
@@ -154,8 +183,16 @@ class Hosts:
 
     def close(self) -> None:
         """Leave the cluster, and take our actors along."""
-        if _answers(self.head):
+        self.left.set()
+        if not self.lost:
             self.ray.shutdown()
+            return
+        leaving = threading.Thread(target=self.ray.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(LEAVE_SECONDS)
+        if leaving.is_alive():  # of a head that hangs Ray waits, and brings the process down then
+            atexit.unregister(self.ray.shutdown)
+            atexit.register(_end_at_once)
 
     def _require_answer(self, address: str) -> None:
         if "://" in address or not address.rpartition(":")[2].isdigit():
@@ -164,6 +201,13 @@ class Hosts:
             )
         if not _answers(address):
             raise BenchmarkError(f"--address {address}: no Ray cluster answers there")
+
+
+def _end_at_once() -> None:
+    """With the exit code of an error that was told."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def _amount(node: Mapping[str, Any], kind: str) -> float:

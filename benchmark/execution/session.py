@@ -12,11 +12,12 @@ from benchmark.data import cards
 from benchmark.data.registry import load_dataset
 from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
+from benchmark.execution.covered import pending
 from benchmark.execution.dear import affordable
-from benchmark.execution.diagnose import lacking
-from benchmark.execution.estimate import estimate, in_words
+from benchmark.execution.estimate import in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, forecast, run_plan
+from benchmark.execution.pool import timed_apart
 from benchmark.execution.progress import Display
 from benchmark.execution.timeleft import Cost
 from benchmark.hygiene import terminal
@@ -32,11 +33,10 @@ from benchmark.plan import (
 )
 from benchmark.questions import Question, overview
 from benchmark.readouts import answers_in, headline_value, spread
-from benchmark.records import DamagedError, RunStore
+from benchmark.records import RunStore
 from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
-from benchmark.table import to_make
 from benchmark.tracking import stamp
 from benchmark.tracking.live import Tracker
 from benchmark.tracking.parents import Plan
@@ -44,6 +44,8 @@ from benchmark.tracking.place import default_uri
 from protocols.availability import MASK_COUNT, subsets
 from protocols.modalities import MODALITIES
 
+TIMING_SECONDS = 5.0
+"""Beyond these only one system of each model is timed before a plan begins."""
 _SUMMED_UP = ("clean", "III", "grid")
 """What of the overview fits a terminal's width."""
 
@@ -70,19 +72,7 @@ class Session:
 
     def pending(self) -> list[Planned]:
         """The runs whose record is absent or lacks some of the conditions, or a diagnostic."""
-        return [planned for planned in self.plan if not self._covered(planned)]
-
-    def _covered(self, planned: Planned) -> bool:
-        if not self.store.has(planned.spec.run_id) or lacking(planned, self.store):
-            return False
-        record = self.store.record(planned.spec.run_id)
-        try:
-            record.look()
-            if to_make(record.validation, planned.validation):
-                return False
-            return record.covers(planned.conditions) and record.metrics_are_current()
-        except DamagedError:  # the run says what, and makes it anew
-            return False
+        return pending(self.plan, self.store)
 
     def show_plan(self) -> None:
         """Print the plan, how many of its runs are missing, and how long they should take."""
@@ -166,12 +156,17 @@ class Session:
 
     def _execute(self, pending: Sequence[Planned], tracker: Tracker | None) -> dict[str, str]:
         by_id = {planned.spec.run_id: planned.spec for planned in pending}
+        costs = self._costs(pending)
+        queue = list(pending)
+        if costs:
+            queue.sort(key=lambda planned: -costs[planned.spec.run_id].seconds)
+            costs = {planned.spec.run_id: costs[planned.spec.run_id] for planned in queue}
         display = Display(
             run_titles(self.specs),
             self.console,
             len(pending),
             self.how.workers,
-            self._costs(pending),
+            {} if self.how.cluster else costs,
         )
         with display:
 
@@ -180,15 +175,23 @@ class Session:
                 if tracker:
                     tracker.handle(by_id[event.run_id], event)
 
-            return dict(run_plan(pending, self.how, listen))
+            return dict(run_plan(queue, self.how, listen))
 
     def _costs(self, pending: Sequence[Planned]) -> dict[str, Cost]:
-        """What the runs should take, for a person who watches; where nobody does, nothing."""
-        if self.how.cluster or not self.console.is_terminal or not pending:
+        """Run id -> what a run should take, where the order depends on it or somebody watches.
+
+        The longest run begins first: begun last, it would keep one worker long after the others.
+        For a cluster it is timed on this CPU, which tells which is longer, not how long it takes.
+        """
+        several = len({planned.spec.apart_from() for planned in pending}) > 1
+        waits = len(pending) > (1 if self.how.cluster else self.how.workers)
+        watched = self.console.is_terminal and not self.how.cluster
+        if not pending or not (watched or (several and waits)):
             return {}
+        here = replace(self.how, device="cpu") if self.how.cluster else self.how
         with self.console.status("timing a few batches of each model"):
-            costs = [estimate(p.spec, self.dataset, p.conditions, self.how) for p in pending]
-        return self._of_what_is_left(pending, costs)
+            costs = timed_apart(pending, here, TIMING_SECONDS)
+        return self._of_what_is_left(pending, costs) if costs else {}
 
     def _of_what_is_left(
         self, pending: Sequence[Planned], costs: Sequence[Cost]

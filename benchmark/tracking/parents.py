@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import is_inside, read_text, replace_file
+from benchmark.files import is_file, is_inside, read_text, remove, replace_file
 from benchmark.hygiene import escape_markdown
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.questions import Headline, overview
@@ -32,6 +33,8 @@ ARTIFACTS = "artifacts:/"
 """Where a description points into its run's artifacts."""
 SHOWN_CELLS = tuple((x, y) for x in (0.0, 0.3, 0.7) for y in (0.0, 0.3, 0.7))
 """(λ, η) of the landscape in a description."""
+ADDED = ".added"
+"""Of the file beside a search's, with the runs begun since that was written."""
 PLAN = "plan"
 """The kind of a plan that was asked for; a search's is its own."""
 
@@ -98,8 +101,7 @@ class Plan:
         Raises:
             BenchmarkError: where the folder cannot be written to.
         """
-        place = hashlib.sha256(self.experiment.encode()).hexdigest()[:6]
-        path = _plans(store) / f"{self.plan_id}-{place}.json"
+        path = self._path(store)
         before = _read(path)
         if before is not None and self.kind == PLAN:
             return before
@@ -107,12 +109,27 @@ class Plan:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, json.dumps(asdict(kept), indent=1).encode())
+            remove(path.with_suffix(ADDED))
         except OSError as error:
-            raise BenchmarkError(
-                f"cannot write {path}: {error.strerror or error}. Make room, or name another "
-                "folder with --runs-dir; the same command goes on from there."
-            ) from None
+            raise _cannot_write(path, error) from None
         return kept
+
+    def add(self, store: RunStore, run_id: str, title: str) -> None:
+        """Keep one more run of a search under way: a line beside the file, which stays as it is.
+
+        Raises:
+            BenchmarkError: where the folder cannot be written to.
+        """
+        path = self._path(store).with_suffix(ADDED)
+        try:
+            with path.open("a") as stream:  # what a kill cut short ends where the next line begins
+                stream.write(f"\n{json.dumps([run_id, title])}")
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+
+    def _path(self, store: RunStore) -> Path:
+        place = hashlib.sha256(self.experiment.encode()).hexdigest()[:6]
+        return _plans(store) / f"{self.plan_id}-{place}.json"
 
     @cached_property
     def _members(self) -> frozenset[str]:
@@ -122,10 +139,10 @@ class Plan:
         """Whether a run is one of its runs."""
         return run_id in self._members
 
-    def with_run(self, run_id: str, title: str) -> Plan:
-        """With one more run, and its name."""
-        run_ids = tuple(dict.fromkeys((*self.run_ids, run_id)))
-        return replace(self, run_ids=run_ids, titles={**self.titles, run_id: title})
+    def with_runs(self, titles: Mapping[str, str]) -> Plan:
+        """With more runs, and their names."""
+        run_ids = tuple(dict.fromkeys((*self.run_ids, *titles)))
+        return replace(self, run_ids=run_ids, titles={**self.titles, **titles})
 
     def status(self, store: RunStore) -> Status:
         """Whether it is under way, and how it ended: what the records and the locks say."""
@@ -175,7 +192,26 @@ def _read(path: Path) -> Plan | None:
         plan = TypeAdapter(Plan).validate_json(read_text(path, JSON_BYTES))
     except (BenchmarkError, ValueError):
         return None
+    plan = plan.with_runs(_added(path.with_suffix(ADDED)))
     return plan if all(map(RUN_ID.fullmatch, plan.run_ids)) else None
+
+
+def _added(path: Path) -> dict[str, str]:
+    """The runs that :meth:`Plan.add` kept; a line that is none is passed over."""
+    found = {}
+    if is_file(path):
+        for line in read_text(path, JSON_BYTES).split("\n"):
+            with suppress(ValueError):
+                run_id, title = json.loads(line)
+                found[str(run_id)] = str(title)
+    return found
+
+
+def _cannot_write(path: Path, error: OSError) -> BenchmarkError:
+    return BenchmarkError(
+        f"cannot write {path}: {error.strerror or error}. Make room, or name another "
+        "folder with --runs-dir; the same command goes on from there."
+    )
 
 
 def _plans(store: RunStore) -> Path:
