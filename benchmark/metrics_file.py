@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.metrics import METRIC_VERSION, METRICS
-from benchmark.questions import KEYS
+from benchmark.questions import KEYS, Question
 from benchmark.readouts import summarise
 from benchmark.seal import sealed
 from benchmark.table import PredictionTable
@@ -65,6 +66,14 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     return pd.DataFrame(  # a column by itself: a quarter of the time; None is undefined
         {k: x if k in KEYS else np.array(x, dtype=np.float64) for k, x in columns.items()}
     )
+
+
+def answers(values: Mapping[str, Any], metric: str) -> dict[Question, float]:
+    """A metric's value for each question, from a file's values that :func:`check` has passed."""
+    return {
+        Question(*(row[key] for key in KEYS)): math.nan if row[metric] is None else row[metric]
+        for row in values["rows"]
+    }
 
 
 def _read_off(task: Task, seal: str, noise_rules: Iterable[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -27,27 +27,37 @@ KEPT = ".complete.json"
 
 def pending(plan: Sequence[Planned], store: RunStore) -> list[Planned]:
     """The runs whose record is absent or lacks some of the conditions, or a diagnostic."""
-    kept, todo = _kept(store), []
-    there, questions = set(store.directories()), _Questions()
-    known = dict(kept)
+    kept, questions = _kept(store), _Questions()
+    known, there, todo = dict(kept), set(store.directories()), []
     for planned in plan:
         run_id = planned.spec.run_id
-        if run_id not in there:
-            todo.append(planned)
-            continue
-        now = [hash_of({"files": signature(store.path(run_id))}), questions.digest(planned)]
-        if kept.get(run_id) != now and not _covered(planned, store):
-            known.pop(run_id, None)
-            todo.append(planned)
-        elif lacking(planned, store):
-            todo.append(planned)
-        else:
-            known[run_id] = now
+        state = _state(planned, store, questions) if run_id in there else []
+        if run_id in there and (kept.get(run_id) == state or _covered(planned, store)):
+            known[run_id] = state
+            if not lacking(planned, store):
+                continue
+        todo.append(planned)
     if known != kept:
-        values = sealed({"code": looked_by(), "runs": known})
-        with contextlib.suppress(OSError):  # all is looked at again the next time
-            replace_file(store.root / KEPT, json.dumps(values).encode())
+        _keep(store, known)
     return todo
+
+
+def remember(done: Sequence[Planned], store: RunStore) -> None:
+    """Keep that these runs have just been given all that was asked of them."""
+    questions = _Questions()
+    _keep(store, _kept(store) | {p.spec.run_id: _state(p, store, questions) for p in done})
+
+
+def _state(planned: Planned, store: RunStore, questions: _Questions) -> list[str]:
+    """The files of a record and what is asked of it, by their hashes."""
+    files = signature(store.path(planned.spec.run_id))
+    return [hash_of({"files": files}), questions.digest(planned)]
+
+
+def _keep(store: RunStore, known: Mapping[str, Any]) -> None:
+    values = sealed({"code": looked_by(), "runs": dict(known)})
+    with contextlib.suppress(OSError):  # all is looked at again the next time
+        replace_file(store.root / KEPT, json.dumps(values).encode())
 
 
 class _Questions:

@@ -12,7 +12,7 @@ from benchmark.data import cards
 from benchmark.data.registry import load_dataset
 from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
-from benchmark.execution.covered import pending
+from benchmark.execution.covered import pending, remember
 from benchmark.execution.dear import affordable
 from benchmark.execution.estimate import in_words
 from benchmark.execution.events import Event
@@ -32,7 +32,7 @@ from benchmark.plan import (
     plan_title,
 )
 from benchmark.questions import Question, overview
-from benchmark.readouts import answers_in, headline_value, spread
+from benchmark.readouts import headline_value, spread
 from benchmark.records import RunStore
 from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
@@ -175,7 +175,9 @@ class Session:
                 if tracker:
                     tracker.handle(by_id[event.run_id], event)
 
-            return dict(run_plan(queue, self.how, listen))
+            results = run_plan(queue, self.how, listen)
+        remember([p for p in queue if results[p.spec.run_id] in ("done", "kept")], self.store)
+        return dict(results)
 
     def _costs(self, pending: Sequence[Planned]) -> dict[str, Cost]:
         """Run id -> what a run should take, where the order depends on it or somebody watches.
@@ -245,10 +247,9 @@ class Session:
         for run_id in sorted({spec.run_id for spec in self.specs}):
             with suppress(BenchmarkError):
                 record = self.store.record(run_id)
-                record.look()
-                table = record.validation
+                table = record.validation if objective else None
                 value = objective.value(table) if objective and table is not None else None
-                found[run_id] = answers_in(record.metrics, metric), value
+                found[run_id] = record.answers(metric), value
         return found
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from benchmark import metrics_file
 from benchmark.hygiene import one_line
 from benchmark.metrics import PRIMARY
+from benchmark.questions import Question
 from benchmark.records.reader import (
     CHECKPOINT,
     CONFIG,
@@ -140,6 +141,18 @@ class RunRecord:
     def read_off(self) -> dict[str, Any]:
         """The content of ``metrics.json``: its rows, and of which table and by what versions."""
         return read_json(self.path / METRICS)
+
+    def answers(self, metric: str) -> dict[Question, float]:
+        """A metric's value for each question that ``metrics.json`` answers; NaN where undefined.
+
+        What a list of many runs needs, in a tenth of the time of :attr:`metrics`.
+        """
+
+        def values(path: Path) -> dict[Question, float]:
+            metrics_file.check(self.read_off, self.spec.task)
+            return metrics_file.answers(self.read_off, metric)
+
+        return read(self.path / METRICS, values)
 
     def clean(self) -> float | None:
         """Its primary metric on the clean test; None where it has no test table."""
