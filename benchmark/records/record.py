@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,43 @@ T = TypeVar("T")
 TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY)
 RECORD_FILES = (*TRAINED_FILES, PREDICTIONS, METRICS)
 """What a report needs; the checkpoint may have been deleted."""
+
+
+class Room:
+    """The tables that records keep, as long as they exist: as many as there is room for.
+
+    A report goes through all of its runs again and again. Once the room is full the others are
+    read each time, rather than each in the place of one that is wanted as soon.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        """Of so many bytes of predictions."""
+        self.left = nbytes
+        self._last: tuple[weakref.ref[RunRecord], str, PredictionTable] | None = None
+
+    def get(self, owner: RunRecord, name: str) -> PredictionTable | None:
+        """What is kept."""
+        kept: PredictionTable | None = vars(owner).get(name)
+        if kept is None and self._last and (self._last[0](), self._last[1]) == (owner, name):
+            return self._last[2]
+        return kept
+
+    def put(self, owner: RunRecord, name: str, table: PredictionTable) -> PredictionTable:
+        """Keep a table, if only until the next one."""
+        if table.nbytes <= self.left:
+            self.left -= table.nbytes
+            vars(owner)[name] = table
+            weakref.finalize(owner, self._free, table.nbytes)
+        else:
+            self._last = weakref.ref(owner), name, table
+        return table
+
+    def _free(self, nbytes: int) -> None:
+        self.left += nbytes
+
+
+TABLE_ROOM = Room(2**29)
+"""For all records together."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +144,20 @@ class RunRecord:
         """What its inputs must look like."""
         return read_inputs(self.path / INPUTS)
 
-    @cached_property
+    @property
     def table(self) -> PredictionTable:
-        """The prediction table."""
+        """The prediction table; the same object as long as :data:`TABLE_ROOM` has room for it."""
         return self._table(PREDICTIONS)
 
-    @cached_property
+    @property
     def validation(self) -> PredictionTable | None:
         """The prediction table of the validation split; None where no search asked for it."""
         return self._table(VALIDATION) if (self.path / VALIDATION).exists() else None
 
     def _table(self, name: str) -> PredictionTable:
+        return TABLE_ROOM.get(self, name) or TABLE_ROOM.put(self, name, self._read_table(name))
+
+    def _read_table(self, name: str) -> PredictionTable:
         table = read_table(self.path / name)
         for block in table.blocks:
             self._own(name, table, block.get("run_id", self.run_id))
