@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,14 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     )
 
 
+_question = lru_cache(maxsize=4096)(Question)
+"""One object for the same question of all runs."""
+
+
 def answers(values: Mapping[str, Any], metric: str) -> dict[Question, float]:
     """A metric's value for each question, from a file's values that :func:`check` has passed."""
     return {
-        Question(*(row[key] for key in KEYS)): math.nan if row[metric] is None else row[metric]
+        _question(*(row[key] for key in KEYS)): math.nan if row[metric] is None else row[metric]
         for row in values["rows"]
     }
 

@@ -253,6 +253,13 @@ def test_a_driver_that_is_killed_or_interrupted_goes_on(
     assert process.returncode == 130
     assert "same command" in error
     assert "Traceback" not in error
+    process = begin(nodes, data_dir, tmp_path, 24)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr is not None
+    assert "again stops at once" in process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=2)  # Ray takes longer to leave a cluster in order
+    assert process.returncode == -signal.SIGINT
     again = subprocess.run(
         command(nodes, data_dir, tmp_path, 24), capture_output=True, text=True, check=False
     )

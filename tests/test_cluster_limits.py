@@ -16,7 +16,7 @@ import pytest
 from benchmark.data.registry import load_dataset
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Cluster, Execution, run_plan
-from benchmark.execution.hosts import HEAD_SECONDS, LOOK_SECONDS
+from benchmark.execution.hosts import HEAD_SECONDS, LEAVE_SECONDS, LOOK_SECONDS
 from benchmark.plan import PlanConfig, make_plan
 from benchmark.records import RunStore
 from tests.tiny import QUICK
@@ -108,3 +108,72 @@ def test_a_run_out_of_gpu_memory_is_done_again_on_a_whole_gpu_once(gpus, data_di
     assert sorted(lines[:4]) == [["0.5", "0"], ["0.5", "0"], ["0.5", "1"], ["0.5", "1"]]
     assert [given for given, _ in lines[4:]] == ["1.0", "1.0"]
     assert "out of memory" in RunStore(how.runs_dir).unfinished()[plan[3].spec.run_id]
+
+
+def command(address: str, data_dir: Path, runs_dir: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "benchmark", "run", *QUICK, "--regime", "spectrum"),
+        *("--data-dir", str(data_dir), "--runs-dir", str(runs_dir), "--tracking-uri", "none"),
+        *("--seeds", "1,2", "--epochs", "24", "--executor", "ray", "--address", address),
+    ]
+
+
+def started(runs_dir: Path, process: subprocess.Popen[str]) -> bool:
+    """Whether two runs are under way; where the driver has ended, that is an error."""
+    assert process.poll() is None, process.communicate()
+    return len(list(runs_dir.glob(".partial/*/resume.pt"))) == 2
+
+
+def kill_head(nodes: Any) -> None:
+    """The machine is gone, with all that was on it."""
+    for processes in nodes.head_node.all_processes.values():
+        for one in processes:
+            one.process.kill()
+
+
+def freeze_head(nodes: Any) -> None:
+    """It takes connections and answers none."""
+    os.kill(nodes.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGSTOP)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lose", [kill_head, freeze_head])
+def test_a_lost_head_ends_the_driver_in_time_and_nothing_is_lost(lose, data_dir, tmp_path):
+    from ray.cluster_utils import Cluster as Nodes
+
+    nodes, runs = Nodes(initialize_head=True, head_node_args=HEAD), tmp_path / "runs"
+    nodes.add_node(**NODE)
+    process = subprocess.Popen(
+        command(nodes.address, data_dir, runs),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not started(runs, process):
+        time.sleep(0.05)
+    lose(nodes)
+    begun = time.monotonic()
+    _, error = process.communicate(timeout=90)
+    # the last look before it, its silence, leaving Ray, and a busy machine
+    assert time.monotonic() - begun < LOOK_SECONDS + HEAD_SECONDS + LEAVE_SECONDS + 10
+    assert process.returncode == 2
+    assert "does not answer any more" in error
+    assert "Traceback" not in error
+    assert list(runs.glob(".partial/*/resume.pt")) or RunStore(runs).records()
+    kill_head(nodes)
+    nodes.shutdown()
+    nodes = Nodes(initialize_head=True, head_node_args=HEAD)
+    try:
+        again = subprocess.run(
+            command(nodes.address, data_dir, runs), capture_output=True, text=True, check=False
+        )
+    finally:
+        nodes.shutdown()
+    assert again.returncode == 0, again.stderr
+    alone = tmp_path / "alone"
+    local = command(nodes.address, data_dir, alone)[:-4]
+    subprocess.run([*local, "--workers", "1"], check=True, capture_output=True)
+    for record in RunStore(alone).records():
+        for name in ("predictions.npz", "history.csv", "checkpoint.safetensors", "metrics.json"):
+            assert (runs / record.run_id / name).read_bytes() == (record.path / name).read_bytes()

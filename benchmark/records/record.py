@@ -6,7 +6,7 @@ import io
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +28,7 @@ from benchmark.records.reader import (
     DamagedError,
     ForeignError,
     check_size,
+    file_state,
     read,
     read_bytes,
     read_inputs,
@@ -48,6 +49,11 @@ T = TypeVar("T")
 TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY)
 RECORD_FILES = (*TRAINED_FILES, PREDICTIONS, METRICS)
 """What a report needs; the checkpoint may have been deleted."""
+
+
+@lru_cache(maxsize=2)  # it is asked for several times in a row, and large beside what is kept of it
+def _parsed(path: Path, state: object) -> dict[str, Any]:
+    return read_json(path)
 
 
 class Room:
@@ -178,10 +184,11 @@ class RunRecord:
         task = self.spec.task
         return read(self.path / METRICS, lambda _: metrics_file.frame(self.read_off, task))
 
-    @cached_property
+    @property
     def read_off(self) -> dict[str, Any]:
         """The content of ``metrics.json``: its rows, and of which table and by what versions."""
-        return read_json(self.path / METRICS)
+        path = self.path / METRICS
+        return _parsed(path, file_state(path))
 
     def answers(self, metric: str) -> dict[Question, float]:
         """A metric's value for each question that ``metrics.json`` answers; NaN where undefined.

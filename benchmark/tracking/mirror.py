@@ -209,7 +209,7 @@ class Mirror:
         lacking = [run_id for run_id in plan.run_ids if not store.is_trained(run_id)]
         ended = sum(self.unfinished(run_id) for run_id in lacking)
         parent = self.parent(plan)
-        done, at = plan.records(store), now()
+        done, at = plan.done(store), now()
         points: list[Point] = [
             (name, value, at, int(step))
             for name, series in plan.series.items()
@@ -218,7 +218,7 @@ class Mirror:
         if plan.kind == PLAN:
             points += [
                 (name, value, at, len(done))
-                for name, value in summary_of_plan(done).items()
+                for name, value in summary_of_plan(map(store.record, done)).items()
                 if parent.metrics.get(name) != value
             ]
         to.upload(parent, plan.paths(store), plan.kind, anew=True)

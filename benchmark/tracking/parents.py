@@ -18,14 +18,14 @@ from benchmark.errors import BenchmarkError
 from benchmark.files import is_file, is_inside, read_text, remove, replace_file
 from benchmark.hygiene import escape_markdown
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
-from benchmark.questions import Headline, overview
-from benchmark.readouts import answers_in, headline_value, questions_in, spread
+from benchmark.questions import Headline, Question, overview
+from benchmark.readouts import headline_value, spread
 from benchmark.records import RUN_ID, RunRecord, RunStore
 from benchmark.records.reader import JSON_BYTES
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_title, run_titles, systems
 from benchmark.tracking.stored import Status
-from benchmark.tracking.tracked import Tracked, plain_name, read
+from benchmark.tracking.tracked import plain_name, read
 from protocols.modalities import Task
 
 PLAN_ID = "plan_id"
@@ -153,9 +153,9 @@ class Plan:
             return "FINISHED"
         return "FAILED" if any(map(store.failure, lacking)) else "KILLED"
 
-    def records(self, store: RunStore) -> list[RunRecord]:
-        """The records that its runs have, evaluated on test."""
-        return [store.record(run_id) for run_id in self.run_ids if store.has(run_id)]
+    def done(self, store: RunStore) -> list[str]:
+        """Its runs that have a record, evaluated on test."""
+        return [run_id for run_id in self.run_ids if store.has(run_id)]
 
     def paths(self, store: RunStore) -> list[Path]:
         """Its files that are there. One outside the runs folder is none of them."""
@@ -176,9 +176,11 @@ class Plan:
         """
         if self.kind != PLAN:
             return self.description.replace(ARTIFACTS, artifacts)
-        done = self.records(store)
+        done = self.done(store)
         progress = f"{len(done)} of {len(self.run_ids)} runs are finished."
-        return f"{self.description}\n\n{progress}\n\n{describe_plan(done)}".strip()
+        return (
+            f"{self.description}\n\n{progress}\n\n{describe_plan(map(store.record, done))}".strip()
+        )
 
 
 def plans(store: RunStore) -> list[Plan]:
@@ -224,13 +226,16 @@ def summary_of_plan(records: Iterable[RunRecord]) -> dict[str, float]:
     Raises:
         BenchmarkError: where a record cannot be read.
     """
-    runs = {run.spec.run_id: run for run in map(read, records)}
-    named = systems([run.spec for run in runs.values()])
+    summaries, specs_of_all = {}, []
+    for record in records:  # of many, no more is kept than is wanted
+        summaries[record.run_id] = dict(read(record).summary)
+        specs_of_all.append(record.spec)
+    named = systems(specs_of_all)
     found: dict[str, float] = {}
     for name, specs in named.items():
         section = f"{plain_name(f'{name.model} {name.training}')}/" if len(named) > 1 else ""
-        summaries = pd.DataFrame([dict(runs[spec.run_id].summary) for spec in specs])
-        found |= {f"{section}{metric}": float(v) for metric, v in summaries.mean().items()}
+        of_seeds = pd.DataFrame([summaries[spec.run_id] for spec in specs])
+        found |= {f"{section}{metric}": float(v) for metric, v in of_seeds.mean().items()}
     return found
 
 
@@ -243,18 +248,27 @@ def describe_plan(records: Iterable[RunRecord]) -> str:
     Raises:
         BenchmarkError: where a record cannot be read.
     """
-    by_data: dict[tuple[str, Task, bool], list[Tracked]] = {}
-    for run in map(read, records):
-        key = (run.spec.dataset, run.spec.task, "synthetic" in run.tags)
-        by_data.setdefault(key, []).append(run)
+    by_data: dict[tuple[str, Task, bool], list[_Run]] = {}
+    for record in records:
+        spec, synthetic = record.spec, bool(record.environment.get("synthetic"))
+        run = _Run(spec, record.answers(PRIMARY[spec.task]))
+        by_data.setdefault((spec.dataset, spec.task, synthetic), []).append(run)
     if not by_data:
         return ""
     return "\n\n".join(_describe(*key, runs) for key, runs in by_data.items())
 
 
-def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) -> str:
+@dataclass(frozen=True)
+class _Run:
+    """What a description needs of a run."""
+
+    spec: RunSpec
+    answers: Mapping[Question, float]
+
+
+def _describe(dataset: str, task: Task, synthetic: bool, runs: list[_Run]) -> str:
     metric = PRIMARY[task]
-    columns = overview({q for run in runs for q in questions_in(run.record.metrics)})
+    columns = overview({question for run in runs for question in run.answers})
     title = f"{PAPER_NAMES[metric]} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
     lines = [
         f"| model | training | seeds | {' | '.join(f'{c.title}: {title}' for c in columns)} |",
@@ -266,8 +280,7 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
         for name, specs in sorted(systems([run.spec for run in runs]).items())
     }
     for name, members in groups.items():
-        answers = [answers_in(run.record.metrics, metric) for run in members]
-        cells = [spread([headline_value(one, column) for one in answers]) for column in columns]
+        cells = [spread([headline_value(m.answers, column) for m in members]) for column in columns]
         shown = escape_markdown(name.model), escape_markdown(name.training), str(len(members))
         lines.append(f"| {' | '.join((*shown, *cells))} |")
     kind = " (**synthetic data**)" if synthetic else ""
@@ -281,7 +294,7 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     return "\n".join([*lines, "", *landscapes, caption])
 
 
-def _landscapes(groups: Mapping[Name, list[Tracked]], grid: Headline, metric: str) -> list[str]:
+def _landscapes(groups: Mapping[Name, list[_Run]], grid: Headline, metric: str) -> list[str]:
     """The corners and the middle of each system's λ×η landscape, averaged over seeds."""
     shown = [q for q in grid.questions if (q.intensity, q.rate) in SHOWN_CELLS]
     places = " | ".join(f"{q.intensity:g}, {q.rate:g}" for q in shown)
@@ -289,8 +302,7 @@ def _landscapes(groups: Mapping[Name, list[Tracked]], grid: Headline, metric: st
     head = f"| {PAPER_NAMES[metric]} at λ, η{rules} | {places} |"
     lines = [head, "| --- " * (1 + len(shown)) + "|"]
     for name, members in groups.items():
-        found = [answers_in(run.record.metrics, metric) for run in members]
-        means = [[answers[q] for answers in found if q in answers] for q in shown]
+        means = [[m.answers[q] for m in members if q in m.answers] for q in shown]
         cells = [spread(one).partition(" ")[0] for one in means]
         if any(cell != "–" for cell in cells):
             lines.append(f"| {escape_markdown(name.label)} | {' | '.join(cells)} |")
