@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -96,7 +95,7 @@ def measured(command: list[str], until: str = "") -> tuple[float, float, int, st
             time.sleep(0.02)
         seconds = time.perf_counter() - started
         if until:
-            process.send_signal(signal.SIGINT)
+            process.kill()
         process.wait()
         output.seek(0)
         return seconds, _processor() - spent, peak, output.read()[-300:]
