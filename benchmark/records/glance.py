@@ -63,7 +63,7 @@ def _facts(found: RunRecord, files: list[list[Any]]) -> dict[str, Any]:
     return {
         "files": files,
         "spec": found.spec.as_dict(),
-        "clean": found.clean(),
+        "clean": found.clean,
         "evaluated": found.is_evaluated(),
     }
 
