@@ -74,7 +74,11 @@ _question = lru_cache(maxsize=4096)(Question)
 
 
 def answers(values: Mapping[str, Any], metric: str) -> dict[Question, float]:
-    """A metric's value for each question, from a file's values that :func:`check` has passed."""
+    """A metric's value for each question, from a file's values.
+
+    Raises:
+        KeyError: where they do not have it.
+    """
     return {
         _question(*(row[key] for key in KEYS)): math.nan if row[metric] is None else row[metric]
         for row in values["rows"]
