@@ -146,7 +146,9 @@ def plan_runs(product: Product, dataset: Dataset) -> list[RunSpec]:
     for key in product.model:
         if not any(key in kind.Config.model_fields for kind in classes.values()):
             fields = {field for kind in classes.values() for field in kind.Config.model_fields}
-            raise unknown(f"setting of {', '.join(classes)}", f"model.{key}", _dotted(fields))
+            raise unknown(
+                f"setting of {', '.join(classes)}", f"model.{key}", [f"model.{x}" for x in fields]
+            )
     first = [
         _spec(name, kind, product, regime, product.seeds[0], dataset)
         for name, kind in classes.items()
@@ -327,7 +329,3 @@ def preset_named(name: str, kind: type[MultimodalModel], preset: str) -> Preset:
     if preset not in presets:
         raise unknown(f"preset of {name}", preset, presets)
     return presets[preset]
-
-
-def _dotted(fields: set[str]) -> list[str]:
-    return [f"model.{field}" for field in fields]

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmark.errors import BenchmarkError
@@ -19,7 +19,7 @@ from benchmark.hygiene import one_line
 
 LOOK_SECONDS = 2.0
 """Between two looks at what the cluster has."""
-HEAD_SECONDS = 20.0
+HEAD_SECONDS = 30.0
 """How long a head node may leave us without an answer. Ray ends a process after 60, in its way."""
 LEAVE_SECONDS = 10.0
 """How long leaving a cluster whose head is lost may take: 5 s where it is gone."""
@@ -68,22 +68,23 @@ class Hosts:
         self.nodes: list[Mapping[str, Any]] = []
         self.greeted: set[str] = set()
         self.asked: dict[Any, str] = {}
-        self.unlike: BenchmarkError | None = None
         self.lost = False
-        self.answered = self.filled = time.monotonic()
         self.left = threading.Event()
         with contextlib.ExitStack() as on_error:
             on_error.callback(self.close)
             self._look()
+            self.filled = time.monotonic()
+            threading.Thread(target=self._watch, name="hosts", daemon=True).start()
+            self._greet()
             while self.asked:
-                self._hear_greetings(timeout=None)
+                self._require_head()
+                self._hear_greetings(timeout=1.0)
             if not self.room():
                 wanted = f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs"
                 raise BenchmarkError(
                     f"no host of the cluster has room for a run of {wanted}: {self}"
                 )
             on_error.pop_all()
-        threading.Thread(target=self._watch, name="hosts", daemon=True).start()
 
     def __str__(self) -> str:
         """What there is."""
@@ -94,18 +95,13 @@ class Hosts:
         """How many runs the cluster has room for, those under way included.
 
         Raises:
-            BenchmarkError: where the head node has left us without an answer, or no host is left.
+            BenchmarkError: where the head node has left us without an answer, no host is left, or a
+                new one has other versions.
         """
+        self._require_head()
+        self._greet()
+        self._hear_greetings(timeout=0.0)
         now = time.monotonic()
-        if self.unlike:
-            raise self.unlike
-        if now - self.answered > HEAD_SECONDS:
-            self.lost = True
-            raise BenchmarkError(
-                f"the head node of the Ray cluster, {self.head}, does not answer any more. "
-                "What is finished is kept; start the cluster again, and the same command goes "
-                "on from the last epochs."
-            )
         room = sum(self._fitting(node) for node in self.nodes)
         self.filled = now if room else self.filled
         if now - self.filled > EMPTY_SECONDS:
@@ -125,38 +121,40 @@ class Hosts:
         fitting = min(by_cpu, by_gpu)
         return math.floor(fitting + 1e-9) if math.isfinite(fitting) else 1
 
+    def _require_head(self) -> None:
+        if time.monotonic() - self.answered > HEAD_SECONDS:
+            self.lost = True
+            raise BenchmarkError(
+                f"the head node of the Ray cluster, {self.head}, does not answer any more. "
+                "What is finished is kept; start the cluster again, and the same command goes "
+                "on from the last epochs."
+            )
+
     def _watch(self) -> None:
         """In a thread, as a head node that hangs does not answer at all, nor in any certain time.
 
         Whatever Ray raises is no answer: :meth:`room` says so once that has lasted.
         """
         while not self.left.wait(LOOK_SECONDS):
-            try:
-                if _answers(self.head):
+            if _answers(self.head):
+                with contextlib.suppress(Exception):
                     self._look()
-                    self.answered = time.monotonic()
-                    self._hear_greetings(timeout=0.0)
-            except BenchmarkError as error:
-                self.unlike = error
-                return
-            except Exception:  # noqa: BLE001 — see above
-                continue
 
     def _look(self) -> None:
         self.nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        self._greet([n["NodeID"] for n in self.nodes if n["NodeID"] not in self.greeted])
+        self.answered = time.monotonic()
 
-    def _greet(self, node_ids: Sequence[str]) -> None:
+    def _greet(self) -> None:
         """Ask new hosts for what counts for numbers."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        task = self.ray.remote(num_cpus=0)(_by_value())
-        for node_id in node_ids:
+        for node_id in {node["NodeID"] for node in self.nodes} - self.greeted:
             there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-            self.asked[task.options(scheduling_strategy=there).remote()] = node_id
+            task = self.ray.remote(num_cpus=0, scheduling_strategy=there)(_by_value())
+            self.asked[task.remote()] = node_id
             self.greeted.add(node_id)
 
-    def _hear_greetings(self, timeout: float | None) -> None:
+    def _hear_greetings(self, timeout: float) -> None:
         """Compare what new hosts say with what is here."""
         if not self.asked:
             return
