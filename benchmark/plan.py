@@ -145,10 +145,8 @@ def plan_runs(product: Product, dataset: Dataset) -> list[RunSpec]:
     regimes = [regime_named(name, product.regime) for name in dict.fromkeys(product.regimes)]
     for key in product.model:
         if not any(key in kind.Config.model_fields for kind in classes.values()):
-            fields = {field for kind in classes.values() for field in kind.Config.model_fields}
-            raise unknown(
-                f"setting of {', '.join(classes)}", f"model.{key}", [f"model.{x}" for x in fields]
-            )
+            known = {f"model.{x}" for kind in classes.values() for x in kind.Config.model_fields}
+            raise unknown(f"setting of {', '.join(classes)}", f"model.{key}", known)
     first = [
         _spec(name, kind, product, regime, product.seeds[0], dataset)
         for name, kind in classes.items()
