@@ -256,10 +256,9 @@ def test_a_driver_that_is_killed_or_interrupted_goes_on(
     process = begin(nodes, data_dir, tmp_path, 24)
     os.killpg(process.pid, signal.SIGINT)
     assert process.stderr is not None
-    assert "again stops at once" in process.stderr.readline()
+    assert any("again stops at once" in line for line in process.stderr)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=2)  # Ray takes longer to leave a cluster in order
-    assert process.returncode == -signal.SIGINT
+    assert process.wait(timeout=10) == -signal.SIGINT
     again = subprocess.run(
         command(nodes, data_dir, tmp_path, 24), capture_output=True, text=True, check=False
     )
