@@ -212,6 +212,15 @@ def test_a_run_that_fits_no_host_is_refused(nodes, tiny, data_dir, tmp_path) -> 
         run_plan(plan_of(tiny), how, lambda event: None)
 
 
+def test_without_an_address_no_cluster_that_runs_here_is_joined(nodes) -> None:
+    joined = hosts.Hosts(Cluster(None))
+    try:
+        assert len(joined.nodes) == 1
+        assert joined.head != nodes.address
+    finally:
+        joined.close()
+
+
 def command(nodes, data_dir: Path, runs_dir: Path, epochs: int) -> list[str]:
     return [
         *(sys.executable, "-m", "benchmark", "run", *QUICK, "--regime", "spectrum"),

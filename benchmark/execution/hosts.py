@@ -54,7 +54,7 @@ class Hosts:
             self._require_answer(cluster.address)
         try:
             self.ray.init(
-                address=cluster.address,
+                address=cluster.address or "local",  # without one it joins whatever runs here
                 include_dashboard=None if cluster.address else False,
                 log_to_driver=False,
                 logging_level="ERROR",
