@@ -137,6 +137,7 @@ def freeze_head(nodes: Any) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("lose", [kill_head, freeze_head])
 def test_a_lost_head_ends_the_driver_in_time_and_nothing_is_lost(lose, data_dir, tmp_path):
     from ray.cluster_utils import Cluster as Nodes
