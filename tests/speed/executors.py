@@ -4,8 +4,9 @@
 
 The same plan on ``synthetic-tiny`` by turns: processes of this machine, and Ray started for it on
 this machine. Printed are the seconds of the command, those until its first run is under way, the
-processor seconds of all its processes, and per run what the workers' time is beyond the seconds
-that the runs' records say; each is the mean over turns. The ratio is Ray's over the pool's.
+processor seconds of its processes, and per run what the workers' time is beyond the seconds that
+the runs' records say; each is the mean over turns. The ratio is Ray's over the pool's. Ray ends its
+workers without their times, so that its processor seconds are at least those printed.
 """
 
 from __future__ import annotations
