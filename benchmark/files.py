@@ -16,6 +16,8 @@ from pathlib import Path
 from benchmark.errors import BenchmarkError
 
 MAX_NAME = 128
+JSON_BYTES = 64 * 2**20
+"""Of any JSON file of ours: one of a large record or data set has some hundred kilobytes."""
 HALF_WRITTEN = re.compile(r"\..+\.[0-9]+")
 """What :func:`replacing` leaves of a file when its process is killed."""
 ABANDONED_SECONDS = 60.0

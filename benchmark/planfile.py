@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.hygiene import one_line
 from benchmark.plugins import Plugin, plugins
 from benchmark.yamlfile import parse_yaml, read_yaml
 
@@ -37,7 +38,11 @@ def named_plan(name: str) -> dict[str, Any]:
         _files(declared[owner])  # says what is wrong with a broken one
     if name in plans:
         where = str(plans[name])
-        return _mapping(parse_yaml(plans[name].read_text(encoding="utf-8"), where), where)
+        try:
+            text = plans[name].read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise BenchmarkError(f"cannot read {where}: {one_line(error, 200)}") from None
+        return _mapping(parse_yaml(text, where), where)
     within = [other for other in plans if other.startswith(f"{name}/")]
     if not within:
         together = {other.partition("/")[0] for other in plans}

@@ -37,7 +37,9 @@ class Plugin:
             raise self.broken(f"two packages declare it: {' and '.join(values)}")
         try:
             return self.entries[0].load()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, and what a package derives from neither
             raise self.broken(f"{type(error).__name__}: {one_line(error, 200)}") from error
 
     def broken(self, why: str) -> BrokenError:

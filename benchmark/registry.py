@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,8 @@ def model_class(name: str) -> type[MultimodalModel]:
     config = getattr(found, "Config", None)
     if not (isinstance(config, type) and issubclass(config, ModelConfig)):
         raise known[name].broken("its 'Config' is no subclass of ModelConfig")
+    if not isinstance(found.presets, Mapping):
+        raise known[name].broken("its 'presets' are no mapping")
     return found
 
 

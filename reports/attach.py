@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
 from reports.build import ReportPaths
 
@@ -24,10 +23,13 @@ def attach(
         built: the report.
         store: the runs that it is about.
         tracking_uri: the MLflow store; None for the default in the runs folder, "none" for none.
-        say: told where the report went, or what went wrong. A failing store is no error.
+        say: told where the report went.
 
     Returns:
         Whether it was attached: False where tracking is off or no tracked plan has any of the runs.
+
+    Raises:
+        StoreError: where the store fails.
     """
     if tracking_uri == "none":
         return False
@@ -45,11 +47,7 @@ def attach(
     with TemporaryDirectory() as folder:
         folders = _by_folder(built, REPORT_FOLDER)
         folders[SHOWN_FOLDER] = _small_landscapes(built, Path(folder))
-        try:
-            plan = upload(store, uri, tracked, folders)
-        except BenchmarkError as error:
-            say(f"the report is not in MLflow: {error}")
-            return False
+        plan = upload(store, uri, tracked, folders)
     if plan is not None:
         say(f"mlflow   attached to the plan “{plan.title}” in {uri}")
     return plan is not None

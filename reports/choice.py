@@ -60,7 +60,12 @@ def from_mlflow(
 
 
 def links_of(store: RunStore, tracking_uri: str | None) -> Mapping[str, str]:
-    """Run id -> its address, of the store that the runs were tracked in; empty where it fails."""
+    """Run id -> its address, of the store that the runs were tracked in.
+
+    Raises:
+        StoreError: where the store fails.
+        BenchmarkError: where the address is none.
+    """
     if tracking_uri == "none":
         return {}
     from benchmark.tracking.fetch import addresses, remote_runs
@@ -70,7 +75,4 @@ def links_of(store: RunStore, tracking_uri: str | None) -> Mapping[str, str]:
     path = sqlite_path(uri)
     if path is not None and not path.is_file():
         return {}
-    try:
-        return addresses(uri, remote_runs(uri))
-    except BenchmarkError:  # a report needs no store; attaching it will say what is wrong
-        return {}
+    return addresses(uri, remote_runs(uri))

@@ -70,9 +70,12 @@ def report(
 
     Example: benchmark report --dataset synthetic --out report
     """
+    from benchmark.errors import BenchmarkError
     from benchmark.hygiene import terminal
     from benchmark.records import RunStore
     from benchmark.screen import of_runs, say_next
+    from benchmark.tracking.parents import kept_plans
+    from benchmark.tracking.place import StoreError
     from reports.attach import attach
     from reports.build import build
     from reports.choice import Only, links_of, of_experiment
@@ -90,7 +93,11 @@ def report(
         tracking_uri = "none"  # that store is read, nothing is written to it
         only, links = fetched(from_mlflow, experiment, store, say)
     else:
-        links = links_of(store, tracking_uri)
+        try:
+            links = links_of(store, tracking_uri)
+        except StoreError as error:  # it is asked only once: it may take seconds to say so
+            links, tracking_uri = {}, "none"
+            say(f"the report will not be in MLflow: {error}")
         if experiment is not None:
             only = of_experiment(store, experiment)
     rates = [rates_of(text) for text in missing_rates or ()]
@@ -102,9 +109,16 @@ def report(
         listed(metrics),
         suffixes_of(listed(formats)),
     )
-    for built in build(store, dataset, out, links, only, content, rates, look):
+    reports = build(store, dataset, out, links, only, content, rates, look)
+    for built in reports:
         show(built, console)
-        attach(built, store, tracking_uri, say)
+    try:
+        for built in reports:
+            attach(built, store, tracking_uri, say)
+    except BenchmarkError as error:
+        say(f"the report is not in MLflow: {error}")
+    for problem in kept_plans(store)[1]:
+        console.print(problem, style="yellow", markup=False, soft_wrap=True)
     runs, place = of_runs(runs_dir), [] if out == Path("report") else ["--out", out]
     say_next(
         console,

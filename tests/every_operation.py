@@ -2,53 +2,46 @@
 
 ::
 
-    python -m tests.every_operation                  # every operation: most of an hour
-    python -m tests.every_operation --sample 5 run   # five places, as the tests do
+    python -m tests.every_operation                  # all of them; the time is in docs/faults.md
+    python -m tests.every_operation --sample 5 run   # five of each kind, as the tests do
 
-A clean pass counts the operations. Then, for each, a copy of the same beginning: the command is
-killed before the operation, or the operation fails (a full disk); the command is given again. It
-must succeed, and leave what the clean pass left: the same files, nothing beside them, no lock held,
-and the same in MLflow. Each attempt is a fork of this process, with its worker in the same process,
-so that a kill takes all of it along.
+**Kills.** A clean pass is stopped before each operation, and what is on the disk then is kept where
+it is not what it was: these are all the states that a kill before any operation leaves. From each,
+the command is given again. **Failures.** An operation fails as on a full disk. Operations are told
+apart by the path, its numbers and a report's names aside, and by the three lines of ours that lead
+there; the first of each kind is tried, in the first command that has it. The command must end
+without a traceback, and then it is given again.
+
+The second time it must succeed, and leave what the clean pass left: the same files, nothing beside
+them, no lock held, and the same in MLflow. Each attempt is a fork of this process, with its worker
+in the same process, so that a kill takes all of it along.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import hashlib
-import importlib
+import io
 import json
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import time
-import traceback
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
-import torch
 from filelock import FileLock
 
-import benchmark.files
 from benchmark import cli
-from benchmark.execution import executor
-from benchmark.execution.attempt import attempt
-from benchmark.records import RunStore
-from benchmark.tracking.mlflow_store import load
 from benchmark.tracking.place import default_uri
+from tests.faults import command, in_a_fork, prepare
 from tests.tiny import QUICK, tiny_data_dir, tiny_package
 
-How = Literal["kill", "fail"]
-
-_EVENTS = {f"os.{name}" for name in ("rename", "remove", "mkdir", "rmdir", "link", "truncate")}
-_EVENTS |= {"open", "os.listdir", "os.scandir"}
+T = TypeVar("T")
 
 RUNS = ["--data-dir", "data", "--runs-dir", "runs"]
 TRACKED = [*RUNS, "--experiment", "e"]
@@ -59,132 +52,13 @@ COMMANDS = {
     "search": [*SEARCH, "--space", "space.yaml", *TRACKED],
     "import": ["data", "import", "package.pkl", "--name", "other", "--data-dir", "data"],
     "sync": ["sync", "--runs-dir", "runs"],
-    "report": ["report", "--runs-dir", "runs", "--out", "report"],
+    "report": ["report", "--runs-dir", "runs", "--out", "report", "--format", "png"],
 }
 NOT_COMPARED = re.compile(
     r"mlflow\.db|mlartifacts/|optuna\.journal|env\.json|\.plans/.*\.json$|\.locks/|\.lock$"
     r"|\.tracked\.json|\.glances\.json|\.complete\.json|trials\.csv|searches/.*\.png|report/|verified"
 )
 """What has times or random names in it, or is compared through MLflow; its place still is."""
-
-
-class Faults:
-    """Counts operations in a folder; at one of them it kills this process or fails."""
-
-    def __init__(self, at: int, how: How) -> None:
-        self.at, self.how, self.count = at, how, 0
-        self._lock, self._root = threading.Lock(), f"{Path.cwd()}/"
-
-    def begin(self) -> None:
-        """From now on, for ever: an audit hook cannot be removed."""
-        from mlflow.tracking import MlflowClient
-
-        sys.addaudithook(self._audit)
-        os.fsync = self._before(os.fsync, "fsync")
-        for name in dir(MlflowClient):
-            method = getattr(MlflowClient, name)
-            if callable(method) and not name.startswith("_"):
-                setattr(MlflowClient, name, self._before(method, name))
-
-    def _audit(self, event: str, values: tuple[Any, ...]) -> None:
-        if event in _EVENTS and isinstance(values[0], str | bytes | os.PathLike):
-            path = os.fsdecode(values[0])
-            if not path.startswith("/") or path.startswith(self._root):
-                self._point(f"{event} {path}")
-
-    def _before(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._point(name)
-            return real(*args, **kwargs)
-
-        return call
-
-    def _point(self, what: str) -> None:
-        with self._lock:
-            number, self.count = self.count, self.count + 1
-        if number == self.at:
-            os.write(2, f"{self.how} before {what}\n".encode())
-            if self.how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise OSError(errno.ENOSPC, "No space left on device (injected)")
-
-
-class Here:
-    """The executor's workers: one, in this process."""
-
-    def __init__(self, how: executor.Execution) -> None:
-        self.how, self.heard = how, []
-
-    def have_room(self) -> bool:
-        return not self.heard
-
-    def begin(self, job: executor.Job) -> None:
-        store, heard = RunStore(self.how.runs_dir), self.heard
-        outcome = attempt(
-            job.planned,
-            lambda: executor.load_placed(self.how),
-            store,
-            lambda event: heard.append((job.run_id, event)),
-            job.wait_for_others,
-        )
-        heard.append((job.run_id, outcome))
-
-    def hear(self) -> list[tuple[str, executor.Message]]:
-        heard, self.heard = self.heard, []
-        return heard
-
-    def stop(self, run_id: str) -> None:
-        raise AssertionError("nothing here is pruned")
-
-    def close(self) -> None:
-        pass
-
-
-def in_a_fork(work: Callable[[], object], log: Path) -> int:
-    """What ``work`` does, in a process of its own; its exit code, negative for a signal's."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            os.setsid()
-            work()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001 — a fork must not go on with its parent's work
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    status = os.waitpid(pid, 0)[1]
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(status)
-
-
-def command(arguments: list[str], log: Path, at: int = -1, how: How = "fail") -> tuple[int, int]:
-    """A command with a fault: its exit code, and of a clean one how many operations it has."""
-    counted = log.with_suffix(".count")
-
-    def work() -> None:
-        executor._workers = Here
-        benchmark.files.ABANDONED_SECONDS = 0.0  # as if the command were given again later
-        sys.argv = ["benchmark", *arguments]
-        faults = Faults(at, how)
-        faults.begin()
-        try:
-            cli.main()
-        finally:
-            number = faults.count
-            faults.at = -1
-            counted.write_text(str(number))
-
-    code = in_a_fork(work, log)
-    return code, int(counted.read_text()) if counted.exists() else 0
 
 
 def left(log: Path) -> dict[str, Any]:
@@ -263,26 +137,7 @@ def begin(name: str, folder: Path, log: Path) -> None:
     assert made == 0, log.read_text()
     if name in ("sync", "report"):
         where = ["--tracking-uri", "none"] if name == "sync" else []
-        assert command([*COMMANDS["run"], *where], log)[0] == 0, log.read_text()
-
-
-def trial(name: str, work: Path, at: int, how: How, beginning: Path, expected: Any) -> list[str]:
-    """What is wrong after a fault and the same command again."""
-    log = work / f"{name}-{how}-{at}.log"
-    fresh(work / "here", beginning)
-    command(COMMANDS[name], log, at, how)
-    code, _ = command(COMMANDS[name], log)
-    if code:
-        return [f"the same command again ends with {code}: {log}"]
-    found = left(log)
-    wrong = [
-        f"{key}: {log}"
-        for key in found.keys() | expected.keys()
-        if found.get(key) != expected.get(key)
-    ]
-    if not wrong:
-        log.unlink()
-    return wrong
+        assert command([*COMMANDS["run"], *where], log) == 0, log.read_text()
 
 
 def fresh(here: Path, beginning: Path) -> None:
@@ -292,26 +147,95 @@ def fresh(here: Path, beginning: Path) -> None:
     os.chdir(here)
 
 
-def check(name: str, work: Path, sample: int) -> int:
-    """Every operation of a command, or a sample; how many faults were not made good."""
-    log = work / f"{name}.log"
-    begin(name, work / "beginning" / name, log)
-    beginning = work / "beginning" / name
-    fresh(work / "here", beginning)
-    code, count = command(COMMANDS[name], log)
-    assert code == 0, log.read_text()
-    expected = left(log)
-    started, wrong, tried = time.monotonic(), 0, 0
-    for how in ("kill", "fail"):
-        step = max(1, count // sample) if sample else 1
-        for at in range(step // 2, count, step):
-            tried += 1
-            if problems := trial(name, work, at, how, beginning, expected):
-                wrong += 1
-                print(f"{name}: {how} at {at}: {'; '.join(sorted(problems))}", flush=True)
+class Trials:
+    """A command's clean pass, and what is to come out after a fault."""
+
+    def __init__(self, name: str, work: Path) -> None:
+        self.name, self.work, self.log = name, work, work / f"{name}.log"
+        self.here, self.beginning = work / "here", work / "beginning" / name
+        self.states: dict[str, Path] = {}
+        begin(name, self.beginning, self.log)
+        fresh(work / "warm", self.beginning)
+        warm_up(COMMANDS[name])
+        fresh(self.here, self.beginning)
+        code = command(COMMANDS[name], self.log, stopped=self._keep)
+        assert code == 0, self.log.read_text()
+        self.expected = left(self.log)
+
+    def _keep(self) -> None:
+        state = hashlib.sha256()
+        for path in sorted(Path().rglob("*")):
+            state.update(f"{path}\0".encode())
+            state.update(path.read_bytes() if path.is_file() else b"")
+        if (digest := state.hexdigest()) not in self.states:
+            kept = self.work / "states" / self.name / str(len(self.states))
+            shutil.copytree(self.here, kept, symlinks=True)
+            self.states[digest] = kept
+
+    def operations(self) -> Counter[str]:
+        """What the clean pass did -> how often."""
+        return Counter(json.loads(self.log.with_suffix(".operations").read_text()))
+
+    def after_kill(self, state: Path) -> list[str]:
+        """What is wrong once the command was given again where a kill had left this."""
+        fresh(self.here, state)
+        return self.again(self.work / f"{self.name}-kill-{state.name}.log")
+
+    def after_failure(self, operation: str) -> list[str]:
+        """What is wrong once an operation had failed and the command was given again."""
+        digest = hashlib.sha256(operation.encode()).hexdigest()[:8]
+        log = self.work / f"{self.name}-fail-{digest}.log"
+        fresh(self.here, self.beginning)
+        code = command(COMMANDS[self.name], log, operation)
+        if code not in (0, 1, 2) or "Traceback (most recent call last)" in log.read_text():
+            return [f"it ends with {code}: {log}"]
+        return self.again(log)
+
+    def again(self, log: Path) -> list[str]:
+        """What is wrong after the same command once more."""
+        if code := command(COMMANDS[self.name], log):
+            return [f"the same command again ends with {code}: {log}"]
+        found, expected = left(log), self.expected
+        wrong = [k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k)]
+        if not wrong:
+            log.unlink()
+        return [f"{key}: {log}" for key in sorted(wrong)]
+
+
+def check(name: str, work: Path, sample: int, tried: set[str]) -> int:
+    """Every operation of a command, or a sample; how many faults were not made good.
+
+    Args:
+        name: of the command.
+        work: a folder to work in.
+        sample: how many kills and failures; 0 for all.
+        tried: the kinds of operations that other commands have had fail; grows.
+    """
+    trials = Trials(name, work)
+    like = trials.operations()
+    started, wrong = time.monotonic(), 0
+    kills = some(list(trials.states.values()), sample)
+    failures = some([kind for kind in like if kind not in tried], sample)
+    tried |= like.keys()
+    for fault in (*kills, *failures):
+        after = trials.after_kill if isinstance(fault, Path) else trials.after_failure
+        if problems := after(fault):
+            wrong += 1
+            print(f"{name}: {fault}: {'; '.join(problems)}", flush=True)
     seconds = time.monotonic() - started
-    print(f"{name}: {count} operations, {tried} faults, {wrong} not made good, {seconds:.0f} s")
+    print(
+        f"{name}: {like.total()} operations leave {len(trials.states)} states and are of "
+        f"{len(like)} kinds; {len(kills)} kills and {len(failures)} failures, "
+        f"{wrong} not made good, {seconds:.0f} s",
+        flush=True,
+    )
     return wrong
+
+
+def some(found: list[T], count: int) -> list[T]:
+    """So many of them, evenly; all for 0."""
+    step = max(1, len(found) // count) if count else 1
+    return found[step // 2 :: step][: count or None]
 
 
 def main() -> None:
@@ -321,26 +245,22 @@ def main() -> None:
         "--sample", type=int, default=0, help="places per command and kind of fault"
     )
     asked = parser.parse_args()
-    os.environ["COLUMNS"] = "200"
-    warm_up()
+    prepare()
     with tempfile.TemporaryDirectory() as folder:
-        wrong = sum(check(n, Path(folder), asked.sample) for n in asked.commands or COMMANDS)
+        tried: set[str] = set()
+        names = asked.commands or COMMANDS
+        wrong = sum(check(name, Path(folder), asked.sample, tried) for name in names)
         if wrong:
             kept = shutil.copytree(folder, tempfile.mkdtemp(), symlinks=True, dirs_exist_ok=True)
             print(f"their logs: {kept}")
     sys.exit(wrong > 0)
 
 
-def warm_up() -> None:
-    """Import what the commands need, so that no fork has to."""
-    for name in (
-        *("mlflow.store.tracking.sqlalchemy_store", "optuna.visualization.matplotlib"),
-        *("benchmark.execution.session", "benchmark.search.session"),
-        *("reports.attach", "reports.build"),
-    ):
-        importlib.import_module(name)
-    load()
-    torch.set_num_threads(1)
+def warm_up(arguments: list[str]) -> None:
+    """Do a command in this process: no fork has to import, or find out, what it needs."""
+    sys.argv = ["benchmark", *arguments]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        cli.main()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ import csv
 import errno
 import io
 import json
+import os
 import shlex
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -18,7 +21,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.table import Table as RichTable
 
-from benchmark import cli, files
+from benchmark import cli, files, planfile
+from benchmark.data.manifest import FEATURES, MANIFEST, SAMPLES
+from benchmark.data.store import load as load_imported
 from benchmark.errors import BenchmarkError
 from benchmark.files import child, is_inside, replace_file
 from benchmark.hygiene import (
@@ -31,12 +36,13 @@ from benchmark.hygiene import (
     terminal,
 )
 from benchmark.records import RunStore
-from benchmark.tracking.parents import Plan, plans
+from benchmark.tracking.parents import Plan, kept_plans
 from reports.build import build
 from reports.command import content_of
 from reports.results import load
 from tests.records import make_run_spec, make_table
 from tests.report_records import add
+from tests.tiny import benchmark
 
 PLAN_KEYS = [field.name for field in fields(Plan)]
 OUTSIDE = ["../up", "/etc/x", "..", ".", "", "a/b", "a\\b", ".hidden", "a\0b", "a\nb", "x" * 300]
@@ -66,6 +72,15 @@ def test_a_run_is_found_by_its_id_alone(name: str) -> None:
             use(name)
 
 
+def other_plan(store: RunStore, **changes: object) -> Path:
+    """A plan's file, changed by hand, beside a sound one."""
+    plan = Plan.of("q", "t", "e", "", [make_run_spec()])
+    plan.save(store)
+    (path,) = (store.root / ".plans").glob("q-*.json")
+    path.write_text(json.dumps({**asdict(plan), **changes}))
+    return path
+
+
 @given(
     st.binary(max_size=200)
     | st.recursive(
@@ -76,20 +91,64 @@ def test_a_run_is_found_by_its_id_alone(name: str) -> None:
 @settings(deadline=None)
 @example(b"[" * 100_000)
 @example(b"[]")
-def test_a_file_that_is_no_plan_is_passed_over(content: bytes) -> None:
+@example(b"")
+def test_a_file_that_is_no_plan_is_named(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder))
         mine = Plan.of("p", "t", "e", "", [make_run_spec()]).save(store)
-        (store.root / ".plans" / "other.json").write_bytes(content)
-        assert plans(store) == [mine]
+        path = other_plan(store)
+        path.write_bytes(content)
+        found, (problem,) = kept_plans(store)
+        assert found == [mine]
+        assert problem.startswith(str(path))
+        assert "Delete it" in problem
+        assert "\n" not in problem
 
 
-@pytest.mark.parametrize("run_ids", [["../../etc"], ["0" * 11], [1]])
-def test_a_plan_of_other_than_runs_is_none(store: RunStore, run_ids: list[object]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run_ids": ["../../etc"]},
+        {"run_ids": ["0" * 11]},
+        {"run_ids": [1]},
+        {"kind": "../../../outside"},
+        {"plan_id": "../p"},
+        {"plan_id": "p"},
+        {"experiment": ""},
+        {"experiment": "other"},
+        {"created": float("nan")},
+        {"created": 1e300},
+        {"created": -1.0},
+        {"series": {"valid/mae": {"one": 1.0}}},
+        {"series": {"valid/mae": {"1": float("inf")}}},
+        {"files": ["/etc/passwd"]},
+        {"files": ["searches/../../up"]},
+        {"files": ["a\0b"]},
+    ],
+    ids=str,
+)
+def test_a_plan_of_other_than_what_was_kept_is_named(
+    store: RunStore, changes: dict[str, object]
+) -> None:
     mine = Plan.of("p", "t", "e", "", [make_run_spec()]).save(store)
-    edited = {**asdict(mine), "run_ids": run_ids}
-    (store.root / ".plans" / "other.json").write_text(json.dumps(edited))
-    assert plans(store) == [mine]
+    path = other_plan(store, **changes)
+    found, (problem,) = kept_plans(store)
+    assert found == [mine]
+    assert problem.startswith(str(path))
+    again = Plan.of("q", "t", "e", "", [make_run_spec()]).save(store)  # as the same command does
+    assert kept_plans(store) == ([mine, again], [])
+
+
+def test_the_commands_name_a_broken_plan(store: RunStore, tmp_path: Path) -> None:
+    add(store, make_run_spec(), make_table())
+    path = other_plan(store)
+    path.write_bytes(b"")
+    for command in (["list", "runs"], ["report", "--out", tmp_path / "out"], ["sync"]):
+        done = benchmark(*command, "--runs-dir", store.root)
+        assert done.returncode == (command == ["sync"]), done.stderr
+        said = (done.stdout + done.stderr).replace("\n", "")
+        assert f"{path}: no plan can be read from it" in said
+        assert "Traceback" not in said
 
 
 @given(st.lists(st.text(max_size=8).filter(lambda word: "\0" not in word), min_size=1))
@@ -261,3 +320,33 @@ def test_the_libraries_that_report_are_told_not_to() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, FEATURES, SAMPLES])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "empty", "loop"])
+def test_a_data_set_of_no_plain_files_is_named(
+    data_dir: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    shutil.copytree(data_dir / "tiny", tmp_path / "tiny")
+    path = tmp_path / "tiny" / name
+    path.unlink()
+    make: dict[str, Callable[[], object]] = {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "empty": path.touch,
+        "loop": lambda: path.symlink_to(path.name),
+    }
+    make[kind]()
+    with pytest.raises(BenchmarkError, match=r"tiny.*Import the data set again"):
+        load_imported(tmp_path, "tiny")
+
+
+def test_a_packages_plan_that_is_no_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"title: \xff")
+    monkeypatch.setattr(planfile, "_named", lambda: {"own/latin": path})
+    with pytest.raises(BenchmarkError, match=r"cannot read .*latin\.yaml"):
+        planfile.named_plan("own/latin")

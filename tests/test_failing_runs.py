@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -140,6 +142,49 @@ def test_whatever_a_model_raises_fails_its_run_alone(site, data_dir, tmp_path, w
         assert " ".join(path.read_text().splitlines()[-1].split()) in said
     listed = benchmark("list", "runs", "--runs-dir", tmp_path / "runs").stdout
     assert (listed.count("failed: "), listed.count("finished")) == (len(bad), 1)
+
+
+@pytest.mark.parametrize("way", ["leave", "interrupt", "base", "crash", "vanish"])
+def test_timing_a_model_that_fails_harms_nothing(
+    site, data_dir, tmp_path, monkeypatch, way
+) -> None:
+    from benchmark.data.registry import load_dataset
+    from benchmark.execution.estimate import estimates
+    from benchmark.execution.executor import Execution
+    from benchmark.plan import PlanConfig, make_plan
+    from benchmark.planfile import read_plan
+
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    request = PlanConfig(**read_plan(plan_of(tmp_path / "plan.yaml", "nothing", way)))
+    plan = make_plan(request, load_dataset("tiny", data_dir))
+    good, bad = estimates(plan, Execution("tiny", data_dir, tmp_path, "cpu", 1))
+    assert good is not None
+    assert good.seconds > 0
+    assert bad is None
+
+
+def test_a_plan_in_a_terminal_times_its_models_and_goes_on(site, data_dir, tmp_path) -> None:
+    """Only there the time that is left is shown, and so measured beforehand."""
+    plan = plan_of(tmp_path / "plan.yaml", "leave", "nothing")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *arguments(plan, data_dir, tmp_path / "runs", 1)],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # its other end is closed
+        while block := os.read(ours, 2**16):
+            said += block
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (1, "")
+    assert b"SystemExit: 0" in said
+    listed = benchmark("list", "runs", "--runs-dir", tmp_path / "runs").stdout
+    assert (listed.count("failed: "), listed.count("finished")) == (1, 1)
 
 
 DOOMED = """

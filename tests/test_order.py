@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.data.registry import load_dataset
-from benchmark.execution.estimate import estimates
+from benchmark.execution.estimate import timed
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, run_plan
 from benchmark.plan import PlanConfig, make_plan
@@ -74,10 +74,10 @@ def test_seeds_share_what_is_timed_and_impatience_takes_means(monkeypatch) -> No
     from benchmark.execution import estimate as module
     from benchmark.execution.timeleft import Cost
 
-    timed = []
+    seen = []
 
     def one(spec, dataset, conditions, how) -> Cost:
-        timed.append(spec.model)
+        seen.append(spec.model)
         return Cost(float(spec.trainer.epochs), 1.0)
 
     monkeypatch.setattr(module, "estimate", one)
@@ -92,10 +92,10 @@ def test_seeds_share_what_is_timed_and_impatience_takes_means(monkeypatch) -> No
     )
     data = make_dataset()
     plan, how = make_plan(request, data), Execution("toy", None, Path("runs"), "cpu", 1)
-    costs = [cost.training for cost in estimates(plan, data, how)]
+    costs = [cost.training for cost in timed(plan, data, how)]
     assert costs == pytest.approx([2, 2, 2, 4, 4, 4, 9, 9, 9, 7, 7, 7])
-    assert timed == ["lmf", "lmf", "lmf", "mult"]
-    timed.clear()
-    costs = [cost.training for cost in estimates(plan, data, how, patience=0.0)]
+    assert seen == ["lmf", "lmf", "lmf", "mult"]
+    seen.clear()
+    costs = [cost.training for cost in timed(plan, data, how, patience=0.0)]
     assert costs == pytest.approx([2] * 9 + [7] * 3)  # of each model one
-    assert timed == ["lmf", "mult"]
+    assert seen == ["lmf", "mult"]

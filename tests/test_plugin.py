@@ -82,6 +82,7 @@ def test_a_model_that_cannot_be_imported_is_said(tmp_path: Path, data_dir: Path)
 BREAKS = {
     "syntax": "def (",
     "exits": "import sys; sys.exit(3)",
+    "odd": "raise type('Odd', (BaseException,), {})('odd')",
     "raises": "raise RuntimeError('\\x1b[31m' + 'x' * 100_000)",
     "no_model": "BagOfMeans = 3",
     "abstract": "from benchmark.interface import MultimodalModel as BagOfMeans",
@@ -132,3 +133,6 @@ def test_a_broken_entry_harms_no_other(tmp_path: Path) -> None:
     assert asked.returncode == 2
     assert "plan 'p-raises' (mod_raises) is broken: RuntimeError" in asked.stderr
     assert len(asked.stderr.splitlines()[-1]) < 1000
+    data = benchmark("run", "--dataset", "p-fine", env=env)  # a model is no function of a folder
+    assert data.returncode == 2
+    assert "dataset 'p-fine' (mod_fine:BagOfMeans) is broken: TypeError" in data.stderr

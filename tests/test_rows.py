@@ -25,8 +25,9 @@ from benchmark.readouts import (
 )
 from benchmark.records import RunStore
 from benchmark.table import PredictionTable, load, merge, restrict, to_bytes, to_make
-from benchmark.tracking.parents import describe_plan
+from benchmark.tracking.description import describe_plan
 from benchmark.tracking.summary import summary
+from benchmark.tracking.tracked import read as tracked
 from protocols import rules
 from protocols.conditions import (
     PROTOCOL_VERSIONS,
@@ -228,7 +229,7 @@ def test_every_rule_and_joint_has_a_number_of_its_own(store: RunStore) -> None:
     ]
     assert [len(headline.questions) for headline in found] == [1, 7, 7, 7, 7, 1, 1, 64, 64]
     record = make_record(store, table=table)
-    text = describe_plan([record])
+    text = describe_plan([tracked(record)])
     assert all(f"{title}: MAE" in text for title in titles)
     (plain,) = [
         h for h in overview(questions_in(summarise(asking([ASKED[3]])))) if h.name != "clean"

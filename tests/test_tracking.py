@@ -13,11 +13,11 @@ from benchmark.execution.events import Event
 from benchmark.readouts import summarise
 from benchmark.records import HISTORY, RunStore
 from benchmark.table import merge, restrict
+from benchmark.tracking.description import describe_plan
 from benchmark.tracking.mirror import PARENT
-from benchmark.tracking.parents import describe_plan
 from benchmark.tracking.summary import summary
 from benchmark.tracking.sync import attach, sync
-from benchmark.tracking.tracked import MAX_VALUE, NOTE, RUN_ID, curve_values, params_of
+from benchmark.tracking.tracked import MAX_VALUE, NOTE, RUN_ID, curve_values, params_of, read
 from protocols.regimes import Regime
 from qamoe.model import QAMoE
 from tests.records import make_history, make_record, make_run_spec, make_table
@@ -225,7 +225,7 @@ def test_a_plan_is_described_by_mean_and_std_over_seeds(plain_store: RunStore) -
     records = [make_record(plain_store, seed=seed) for seed in (1, 2)]
     records.append(make_record(plain_store, "mult", Regime(kind="missing", rate=0.3), seed=1))
     values = [summary(record.metrics, "regression")["test/clean_mae"] for record in records]
-    text = describe_plan(records)
+    text = describe_plan([read(record) for record in records])
     mean, spread = sum(values[:2]) / 2, abs(values[0] - values[1]) / 2**0.5
     assert f"| QA-MoE | clean | 2 | {mean:.3f} ± {spread:.3f} |" in text
     assert f"| MulT | missing-0.3 | 1 | {values[2]:.3f} |" in text

@@ -213,11 +213,15 @@ def test_a_plan_uploads_nothing_from_outside_the_runs_folder(
     secret = tmp_path / "secret"
     secret.write_text("a password")
     record = make_record(store)
-    files = (str(secret), "../secret", "searches/best.yaml")
     (store.root / "searches").mkdir()
     (store.root / "searches" / "best.yaml").write_text("model: qamoe")
-    replace(plan_of([record.spec]), kind="search", files=files, finished=True).save(store)
-    sync(store, uri_of(store))
+    (store.root / "searches" / "link").symlink_to(secret)
+    plan = replace(plan_of([record.spec]), kind="search", finished=True)
+    replace(plan, files=("searches/link", "searches/best.yaml")).save(store)
+    for name in (str(secret), "../secret"):
+        replace(plan, plan_id=f"plan-{len(name)}", files=(name, "searches/best.yaml")).save(store)
+    report = sync(store, uri_of(store))
+    assert sum("is not in the runs folder" in problem for problem in report.problems) == 2
     assert [p.name for p in store.root.glob("mlartifacts/*/artifacts/search/*")] == ["best.yaml"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from benchmark.errors import BenchmarkError
-from benchmark.hygiene import one_line, terminal
+from benchmark.hygiene import message, one_line, terminal
 from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     from benchmark.records.glance import glances
     from benchmark.screen import Column, Rows
     from benchmark.systems import systems
+    from benchmark.tracking.parents import kept_plans
 
     store = RunStore(runs_dir)
     table = Rows(
@@ -144,6 +145,8 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     for run_id, state in (*store.unfinished().items(), *broken.items()):
         table.add(run_id, *[""] * 5, one_line(state))
     _print(table)
+    for problem in kept_plans(store)[1]:
+        print(message(problem))
 
 
 def _print(table: Rows) -> None:

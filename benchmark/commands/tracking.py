@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.errors import BenchmarkError
+from benchmark.hygiene import message
 from benchmark.options import RUNS_DIR, TRACKING_URI
 
 
@@ -35,7 +36,7 @@ def sync(runs_dir: RUNS_DIR = Path("runs"), tracking_uri: TRACKING_URI = None) -
     uri = _store(runs_dir, tracking_uri)
     report = rebuild(RunStore(runs_dir), uri, say=typer.echo)
     for problem in report.problems:
-        typer.echo(problem, err=True)
+        typer.echo(message(problem), err=True)
     typer.echo(f"{uri}: {report}")
     if report.problems:
         raise typer.Exit(1)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from benchmark.data.cards import Card
 from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
-from benchmark.files import replace_file
+from benchmark.files import JSON_BYTES, read_text, replace_file
 from benchmark.hygiene import one_line
 from protocols.modalities import Modality, Task
 
@@ -210,8 +210,8 @@ def changed_files(folder: Path, manifest: Manifest, remembered: bool = False) ->
 
 def _remembered(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / VERIFIED).read_bytes())
-    except (OSError, ValueError, RecursionError):  # none yet, or damaged: compare
+        found = json.loads(read_text(folder / VERIFIED, JSON_BYTES))
+    except (BenchmarkError, ValueError, RecursionError):  # none yet, or damaged: compare
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -239,9 +239,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     again = import_again(folder)
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}. {again}") from None
+        return Manifest.model_validate_json(read_text(path, JSON_BYTES))
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{error}. {again}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

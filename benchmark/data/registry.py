@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError, unknown
+from benchmark.hygiene import one_line
 from benchmark.plugins import Plugin, plugins
 
 if TYPE_CHECKING:  # listing names must not cost an import of torch
@@ -56,14 +57,28 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     points = registered()
     folder = find_data_dir(data_dir)
     if name in points:
-        dataset: Dataset = points[name].load()(folder)
-        return dataset
+        return _made(points[name], folder)
     names = imported_names(folder)
     if folder is None or name not in names:
         raise unknown("data set", name, [*points, *names], _hint(folder, names))
     from benchmark.data.store import load
 
     return load(folder, name)
+
+
+def _made(plugin: Plugin, folder: Path | None) -> Dataset:
+    """What anybody's function makes. Raises BenchmarkError where it makes none."""
+    from benchmark.data.dataset import Dataset
+
+    try:
+        made = plugin.load()(folder)
+    except BenchmarkError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise plugin.broken(f"{type(error).__name__}: {one_line(error, 200)}") from error
+    if not isinstance(made, Dataset):
+        raise plugin.broken(f"it makes a {type(made).__name__}, not a Dataset")
+    return made
 
 
 def _hint(folder: Path | None, names: list[str]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.data.arrays import BROKEN
 from benchmark.data.dataset import SPLITS, Dataset, Split
 from benchmark.data.manifest import (
     FEATURES,
@@ -27,6 +28,7 @@ from benchmark.data.manifest import (
 from benchmark.data.rewritten import Rewritten
 from benchmark.data.standardise import Scale, channel_sigma, constant_channels
 from benchmark.errors import BenchmarkError
+from benchmark.files import check_regular
 from benchmark.interface import DataSpec
 from protocols.modalities import MODALITIES, Modalities, Modality
 
@@ -53,7 +55,7 @@ def load(data_dir: Path, name: str) -> Dataset:
     manifest = read_manifest(folder)
     try:
         dataset = _load(folder, manifest)
-    except (OSError, ValueError, LookupError, RuntimeError, TypeError) as error:
+    except (BenchmarkError, OSError, RuntimeError, *BROKEN) as error:
         raise _damaged(folder, error) from None
     verify(folder, manifest, dataset, remembered=True)
     return dataset
@@ -97,6 +99,8 @@ def _load(folder: Path, manifest: Manifest) -> Dataset:
     import pandas as pd
     from safetensors import SafetensorError, safe_open
 
+    for name in (FEATURES, SAMPLES):
+        check_regular(folder / name)
     samples = pd.read_parquet(folder / SAMPLES).groupby("split", sort=False)
     splits = {}
     try:

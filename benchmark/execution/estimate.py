@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 import torch
 
 from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
-from benchmark.execution.executor import Execution
+from benchmark.execution.executor import Execution, load_placed
 from benchmark.execution.timeleft import Cost, mean_cost
 from benchmark.interface import BranchedModel, Phase, Progress
 from benchmark.plan import Planned
@@ -25,6 +27,8 @@ from protocols.draws import NO_NOISE
 from protocols.missing import as_bools
 
 PROBE_BATCHES = 3
+PATIENCE = 60.0
+"""Seconds that the few batches of a run may take; it may be of a model that never ends."""
 SLOW = 1.0
 """Seconds from which on an action is timed once, its warming up included."""
 
@@ -53,9 +57,32 @@ def estimate(
 
 
 def estimates(
+    todo: Sequence[Planned], how: Execution, patience: float = math.inf
+) -> list[Cost | None]:
+    """:func:`timed`, in a process of its own: a model may end it, and fails in its run alone."""
+    from benchmark.execution.pool import start_process
+
+    channel, process = start_process(_measure, list(todo), how, patience)
+    found: list[Cost | None] = []
+    with suppress(EOFError, OSError):
+        while len(found) < len(todo) and channel.poll(PATIENCE):
+            found.append(channel.recv())
+    process.kill()
+    process.join()
+    return found + [None] * (len(todo) - len(found))
+
+
+def _measure(channel: Connection, todo: Sequence[Planned], how: Execution, patience: float) -> None:
+    for cost in timed(todo, load_placed(how), how, patience):
+        channel.send(cost)
+
+
+def timed(
     todo: Sequence[Planned], dataset: Dataset, how: Execution, patience: float = math.inf
-) -> list[Cost]:
-    """What each run should take. What the seeds of a system share is timed once.
+) -> Iterator[Cost | None]:
+    """What each run should take; None where its model raises, whatever it raises.
+
+    What the seeds of a system share is timed once.
 
     Args:
         todo: the runs.
@@ -65,9 +92,8 @@ def estimates(
             taken for what those of their model cost on average.
     """
     begun = time.monotonic()
-    found: dict[tuple[str, str, int], Cost] = {}
+    found: dict[tuple[str, str, int], Cost | None] = {}
     of_model: dict[str, list[Cost]] = {}
-    costs = []
     for planned in todo:
         spec = planned.spec
         # Runs that are asked the same share their conditions, which are long to compare.
@@ -77,10 +103,17 @@ def estimates(
             if known and time.monotonic() - begun > patience:
                 found[kind] = mean_cost(known)
             else:
-                found[kind] = estimate(spec, dataset, planned.conditions, how)
-                known.append(found[kind])
-        costs.append(found[kind])
-    return costs
+                found[kind] = cost = estimate_or_none(planned, dataset, how)
+                known += [cost] if cost else []
+        yield found[kind]
+
+
+def estimate_or_none(planned: Planned, data: Dataset, how: Execution) -> Cost | None:
+    """The estimate of a run; None where its model raises, whatever it raises."""
+    try:
+        return estimate(planned.spec, data, planned.conditions, how)
+    except BaseException:  # noqa: BLE001 — the run itself will tell of it, and no other is harmed
+        return None
 
 
 def in_words(seconds: float) -> str:

@@ -134,12 +134,12 @@ class Forecast:
     """What a plan would take.
 
     Attributes:
-        costs: of each run.
+        costs: of each run; None where it cannot be timed.
         at_a_time: how many runs there is room for.
         where: in words.
     """
 
-    costs: list[Cost]
+    costs: list[Cost | None]
     at_a_time: int
     where: str
 
@@ -215,7 +215,7 @@ def forecast(todo: Sequence[Planned], how: Execution) -> Forecast:
     from benchmark.execution.estimate import estimates
 
     if how.cluster is None:
-        return Forecast(estimates(todo, load_placed(how), how), how.workers, how.device)
+        return Forecast(estimates(todo, how), how.workers, how.device)
     from benchmark.execution import cluster
 
     return cluster.forecast(todo, how, how.cluster)

@@ -11,21 +11,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 from benchmark.environment import compute_with
 from benchmark.execution.attempt import attempt, write_down
-from benchmark.execution.estimate import estimates
 from benchmark.execution.events import Event
 from benchmark.execution.execute import Stopped
 from benchmark.execution.executor import Execution, Job, Message, load_placed
-from benchmark.execution.timeleft import Cost
-from benchmark.plan import Planned
 from benchmark.records import RunStore
 
 _GO_ON, _STOP = "go on", "stop"
@@ -33,13 +29,33 @@ _GO_ON, _STOP = "go on", "stop"
 _PATIENCE = 5.0
 """Seconds that a worker has to end."""
 
-_LONGEST_TIMING = 60.0
-"""Seconds after which a plan begins without knowing which of its runs is the longest."""
+
+def start_process(
+    target: Callable[..., None], *arguments: object
+) -> tuple[Connection, BaseProcess]:
+    """Call ``target(channel, *arguments)`` in a process that never sees Ctrl-C, and ends with us.
+
+    Returns:
+        The other end of the channel, which ends when the process does; and the process.
+    """
+    # Of a server that has imported what they need, processes are cheap to start and to replace.
+    context = get_context("forkserver") if sys.platform == "linux" else get_context("spawn")
+    context.set_forkserver_preload([__name__])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_begin, args=(target, theirs, *arguments), daemon=True)
+    with _without_interrupts():
+        process.start()
+    theirs.close()
+    return ours, process
+
+
+def _begin(target: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    target(*arguments)
 
 
 def _worker(channel: Connection, how: Execution) -> None:
     """Take runs from the parent until it says None."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     compute_with(how.threads)
     load = lru_cache(lambda: load_placed(how))
     store = RunStore(how.runs_dir)
@@ -65,43 +81,6 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def timed_apart(todo: Sequence[Planned], how: Execution, patience: float) -> list[Cost]:
-    """:func:`benchmark.execution.estimate.estimates`, in a process that a model may end.
-
-    Nothing where one did, raised or never ended, which is for its run to tell.
-    """
-    ours, theirs = _context().Pipe()
-    process = _context().Process(target=_time, args=(theirs, todo, how, patience), daemon=True)
-    with _without_interrupts():
-        process.start()
-    theirs.close()
-    try:
-        costs: list[Cost] = ours.recv() if ours.poll(_LONGEST_TIMING) else []
-        return costs
-    except EOFError:
-        return []
-    finally:
-        process.kill()
-        process.join()
-
-
-def _time(channel: Connection, todo: Sequence[Planned], how: Execution, patience: float) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    try:
-        channel.send(estimates(todo, load_placed(how), how, patience))
-    except BaseException:  # noqa: BLE001 — whatever a model raises: its run tells it
-        channel.close()
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    """Of a server that has imported what they need, workers are cheap to start and to replace."""
-    if sys.platform != "linux":
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
 class Pool:
     """Worker processes; one that dies is replaced."""
 
@@ -124,13 +103,9 @@ class Pool:
         _send(channel, job)
 
     def _start_worker(self) -> Connection:
-        ours, theirs = _context().Pipe()
-        process = _context().Process(target=_worker, args=(theirs, self.how), daemon=True)
-        with _without_interrupts():
-            process.start()
-        theirs.close()  # so that the pipe ends when the worker does
-        self.processes[ours] = process
-        return ours
+        channel, process = start_process(_worker, self.how)
+        self.processes[channel] = process
+        return channel
 
     def hear(self) -> Iterator[tuple[str, Message]]:
         """One message of each worker that has something to say; waits for the first."""

@@ -14,10 +14,9 @@ from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
 from benchmark.execution.covered import pending, remember
 from benchmark.execution.dear import affordable
-from benchmark.execution.estimate import in_words
+from benchmark.execution.estimate import estimates, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, forecast, run_plan
-from benchmark.execution.pool import timed_apart
 from benchmark.execution.progress import Display
 from benchmark.execution.timeleft import Cost
 from benchmark.hygiene import terminal
@@ -89,7 +88,7 @@ class Session:
         costs = self._of_what_is_left(pending, expected.costs)
         for name, members in self._systems().items():
             todo = [planned for planned in members if planned.spec.run_id in missing]
-            cost = sum(costs[planned.spec.run_id].seconds for planned in todo)
+            known = [costs[i].seconds for p in todo if (i := p.spec.run_id) in costs]
             table.add(
                 name.model,
                 name.training,
@@ -97,7 +96,7 @@ class Session:
                 str(max(len(planned.conditions) for planned in members)),
                 str(len(members) - len(todo)),
                 str(len(todo)),
-                in_words(cost) if todo else "",
+                in_words(sum(known)) if known else "unknown" if todo else "",
             )
         self.console.print(table)
         self._say_left_out()
@@ -159,8 +158,9 @@ class Session:
         costs = self._costs(pending)
         queue = list(pending)
         if costs:
-            queue.sort(key=lambda planned: -costs[planned.spec.run_id].seconds)
-            costs = {planned.spec.run_id: costs[planned.spec.run_id] for planned in queue}
+            known = {p.spec.run_id: costs.get(p.spec.run_id) for p in queue}
+            queue.sort(key=lambda p: -(cost.seconds if (cost := known[p.spec.run_id]) else 0.0))
+            costs = {p.spec.run_id: costs[p.spec.run_id] for p in queue if p.spec.run_id in costs}
         display = Display(
             run_titles(self.specs),
             self.console,
@@ -192,14 +192,14 @@ class Session:
             return {}
         here = replace(self.how, device="cpu") if self.how.cluster else self.how
         with self.console.status("timing a few batches of each model"):
-            costs = timed_apart(pending, here, TIMING_SECONDS)
-        return self._of_what_is_left(pending, costs) if costs else {}
+            costs = estimates(pending, here, TIMING_SECONDS)
+        return self._of_what_is_left(pending, costs)
 
     def _of_what_is_left(
-        self, pending: Sequence[Planned], costs: Sequence[Cost]
+        self, pending: Sequence[Planned], costs: Sequence[Cost | None]
     ) -> dict[str, Cost]:
-        """Run id -> its cost: a run that is trained lacks rows of its table only."""
-        found = {p.spec.run_id: cost for p, cost in zip(pending, costs, strict=True)}
+        """Run id -> its cost, where it is known: a trained run lacks rows of its table only."""
+        found = {p.spec.run_id: cost for p, cost in zip(pending, costs, strict=True) if cost}
         trained = [run_id for run_id in found if self.store.is_trained(run_id)]
         return found | {run_id: Cost(0.0, found[run_id].table) for run_id in trained}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.data.arrays import BROKEN
 from benchmark.errors import BenchmarkError
-from benchmark.files import check_regular, read_text
+from benchmark.files import JSON_BYTES, check_regular, read_text
 from benchmark.hygiene import one_line
 from benchmark.seal import SEAL, UnsealedError, unsealed
 from benchmark.spec import RunSpec
@@ -35,7 +35,6 @@ VALIDATION = "validation.npz"
 REBUILT = (INPUTS, PREDICTIONS, METRICS, VALIDATION)
 """What `benchmark run` makes anew from the checkpoint."""
 
-JSON_BYTES = 64 * 2**20
 FILES = "files"
 """Of ``env.json``: the size and hash of the files that have none within them."""
 
@@ -134,24 +133,15 @@ def file_facts(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), SEAL: hashlib.sha256(content).hexdigest()}
 
 
-def check_size(path: Path, environment: Mapping[str, Any]) -> None:
-    """Whether a file has the size that ``env.json`` says. Raises DamagedError."""
-
-    def compare(path: Path) -> None:
-        stated, size = _facts(path, environment)["bytes"], path.stat().st_size
-        if stated != size:
-            raise ValueError(f"it has {size:,} bytes, and was written with {stated:,}")
-
-    read(path, compare)
-
-
 def read_bytes(path: Path, environment: Mapping[str, Any]) -> bytes:
     """A file whose size and hash ``env.json`` has. Raises DamagedError."""
-    check_size(path, environment)
 
     def content(path: Path) -> bytes:
+        stated, size = _facts(path, environment), path.stat().st_size
+        if stated["bytes"] != size:
+            raise ValueError(f"it has {size:,} bytes, and was written with {stated['bytes']:,}")
         found = path.read_bytes()
-        if file_facts(found) != _facts(path, environment):
+        if file_facts(found) != stated:
             raise ValueError("it was edited or damaged after the run: its content has another hash")
         return found
 

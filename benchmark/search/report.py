@@ -21,7 +21,7 @@ from benchmark.screen import Column, Rows
 from benchmark.search.request import SearchRequest
 from benchmark.search.study import Point, Trial
 from benchmark.spec import RunSpec
-from benchmark.tracking.parents import ARTIFACTS, Plan
+from benchmark.tracking.parents import ARTIFACTS, SEARCH, Plan
 from benchmark.yamlfile import to_yaml
 
 FOLDER = "searches"
@@ -200,7 +200,7 @@ def tracked_search(
         created=time.time(),
         run_ids=tuple(dict.fromkeys(run_id for trial in trials for run_id in trial.run_ids)),
         tags=tags,
-        kind="search",
+        kind=SEARCH,
         params={f"space.{name}": str(d.plain()) for name, d in plan.space.items()},
         series=series if done else {},
         files=tuple(map(str, files)),

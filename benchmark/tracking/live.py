@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from benchmark.execution.events import Event
 from benchmark.records import RunStore
@@ -22,14 +21,6 @@ from benchmark.tracking.place import check_uri, failing, reason
 from benchmark.tracking.stored import StoredRun
 from benchmark.tracking.sync import SyncReport, connect, mirror_all, readable, silent
 from benchmark.tracking.tracked import LEARNING_RATE, curve_values, read
-
-
-@dataclass
-class _Live:
-    """A run under way: its child run, and the last epoch that the store has."""
-
-    child: StoredRun
-    last_step: int
 
 
 class Tracker:
@@ -61,8 +52,7 @@ class Tracker:
         self._warn, self._say = warn, say
         self._background: Background | None = None
         self._mirror: Mirror | None = None  # like what follows, of the background thread
-        self._live: dict[str, _Live] = {}
-        self._gaps: set[str] = set()
+        self._live: dict[str, tuple[StoredRun, set[int]]] = {}  # a child, the steps that it has
         self._failures: dict[str, tuple[RunSpec, str]] = {}  # those that are not in the store yet
         self._told = False
         self.behind = False
@@ -83,7 +73,7 @@ class Tracker:
     def grown(self, plan: Plan) -> None:
         """The plan with all its runs and their results."""
         self._plan = plan.save(self.store)
-        self._do(lambda mirror: mirror.read_plans())
+        self._do(lambda mirror: mirror.read_plans(self._plan))
 
     def handle(self, spec: RunSpec, event: Event) -> None:
         """Track what a run says."""
@@ -96,7 +86,7 @@ class Tracker:
         if event.kind == "failed":
             self._failures[spec.run_id] = spec, event.message
         if event.kind in actions:
-            self._do(actions[event.kind], spec.run_id)
+            self._do(actions[event.kind])
 
     def close(self) -> None:
         """Make the store equal to the records of the plan, and say how long that was waited for."""
@@ -111,25 +101,20 @@ class Tracker:
         self._say(f"tracking {self.experiment}: longest wait {waited}{caught_up}")
         self._background = None
 
-    def _do(self, action: Callable[[Mirror], object], run_id: str = "") -> None:
-        """Do something with the store later on; without it a run's curves have a gap."""
+    def _do(self, action: Callable[[Mirror], object]) -> None:
+        """Do something with the store later on."""
 
         def job(watch: Watch) -> None:
-            try:
-                if self._mirror is None:
-                    where = self.uri, self.experiment, self.store
-                    self._mirror = Mirror(connect(*where, self._say, watch), self.store)
-                action(self._mirror)
-            except Exception:
-                self._gaps.add(run_id)
-                raise
+            if self._mirror is None:
+                where = self.uri, self.experiment, self.store
+                self._mirror = Mirror(connect(*where, self._say, watch), self.store, self._plan)
+            action(self._mirror)
 
         assert self._background is not None, "the tracker is not open"
         self._background.do(job)
 
     def _failed(self, error: Exception) -> None:
         self._mirror = None  # it may come back as another store
-        self._gaps |= self._live.keys()
         self._live.clear()
         self._tell(reason(self.uri, error))
 
@@ -142,28 +127,25 @@ class Tracker:
                 "`benchmark sync` catches up."
             )
 
-    def _start(self, mirror: Mirror, spec: RunSpec) -> _Live:
+    def _start(self, mirror: Mirror, spec: RunSpec) -> None:
         run, _ = mirror.child(spec, now())
         mirror.connection.begin(run)
-        steps = mirror.connection.steps(run, LEARNING_RATE)
-        self._live[spec.run_id] = live = _Live(run, max(steps, default=0))
-        return live
+        self._live[spec.run_id] = run, mirror.connection.steps(run, LEARNING_RATE)
 
     def _add_epoch(self, mirror: Mirror, spec: RunSpec, event: Event) -> None:
-        live = self._live.get(spec.run_id)
+        """One point of each curve; the record has what the store missed of them."""
+        if spec.run_id not in self._live:  # the store failed since
+            self._start(mirror, spec)
+        run, steps = self._live[spec.run_id]
         step, at = int(event.done), now()
-        if live is None or spec.run_id in self._gaps or step <= live.last_step:
-            return  # the record has what is missing here; before last_step it is done again
-        if step > live.last_step + 1:
-            self._gaps.add(spec.run_id)
-            return
-        values = curve_values(event.values)
-        mirror.connection.log(live.child, points=[(k, v, at, step) for k, v in values.items()])
-        live.last_step = step
+        if step not in steps:  # else it is done again, after a kill
+            values = curve_values(event.values)
+            mirror.connection.log(run, points=[(k, v, at, step) for k, v in values.items()])
+            steps.add(step)
 
     def _finish(self, mirror: Mirror, spec: RunSpec) -> None:
+        self._live.pop(spec.run_id, None)
         mirror.record(read(self.store.trained(spec.run_id)))
-        self._gaps.discard(spec.run_id)
 
     def _fail(self, mirror: Mirror, spec: RunSpec, message: str) -> None:
         mirror.child(spec, now())

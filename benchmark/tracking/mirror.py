@@ -10,21 +10,16 @@ what is there and writes what differs, the status last.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from benchmark.records import CHECKPOINT, RunStore
 from benchmark.spec import RunSpec
 from benchmark.systems import run_title
 from benchmark.tracking.connection import Connection
+from benchmark.tracking.description import summary_of_plan
 from benchmark.tracking.model import TrackedModel, model_of
-from benchmark.tracking.parents import (
-    PLAN,
-    PLAN_ID,
-    Plan,
-    plans,
-    summary_of_plan,
-)
+from benchmark.tracking.parents import PLAN, PLAN_ID, Plan, plans
 from benchmark.tracking.stored import Point, StoredModel, StoredRun
 from benchmark.tracking.tracked import (
     MAX_NOTE,
@@ -55,8 +50,14 @@ class Mirror:
     be called again; :class:`benchmark.records.DamagedError` for a record that is not as it was.
     """
 
-    def __init__(self, connection: Connection, store: RunStore) -> None:
-        """Nothing is looked at yet: each run is looked up when it is needed."""
+    def __init__(self, connection: Connection, store: RunStore, own: Plan | None = None) -> None:
+        """Nothing is looked at yet: each run is looked up when it is needed.
+
+        Args:
+            connection: to the experiment.
+            store: where the records and plans are.
+            own: a plan that is known whether or not its file can be read.
+        """
         self.connection, self.store = connection, store
         self._runs: dict[str, StoredRun] | None = None
         self._models: dict[str, list[StoredModel]] = {}
@@ -64,12 +65,14 @@ class Mirror:
         self._made: set[str] = set()
         self._plans: list[Plan] = []
         self._added: dict[str, dict[str, str]] = {}
-        self.read_plans()
+        self.read_plans(own)
 
-    def read_plans(self) -> None:
+    def read_plans(self, own: Plan | None) -> None:
         """Know what has been planned since."""
         here = self.connection.experiment
-        self._plans = [plan for plan in plans(self.store) if plan.experiment == here]
+        known = {plan.plan_id: plan for plan in plans(self.store) if plan.experiment == here}
+        unread = [own] if own and own.plan_id not in known else []
+        self._plans = [*known.values(), *unread]
         self._added = {plan.plan_id: {} for plan in self._plans}
 
     def add(self, plan: Plan, run_id: str, title: str) -> None:
@@ -218,12 +221,12 @@ class Mirror:
         if plan.kind == PLAN:
             points += [
                 (name, value, at, len(done))
-                for name, value in summary_of_plan(map(store.record, done)).items()
+                for name, value in summary_of_plan(done).items()
                 if parent.metrics.get(name) != value
             ]
         to.upload(parent, plan.paths(store), plan.kind, anew=True)
         pictures = [name for name in to.files(parent, SHOWN_FOLDER) if name.endswith(".png")]
-        tags = {**plan.all_tags(), NOTE: note_of(plan, store, parent.id, sorted(pictures))}
+        tags = {**plan.all_tags(), NOTE: note_of(plan, done, parent.id, sorted(pictures))}
         to.log(parent, plan.params, tags, points)
         status = plan.status(store)
         seen = [run.status for run_id in lacking if (run := self.find(run_id))]
@@ -234,11 +237,11 @@ class Mirror:
         return ended + (to.end(parent, status) and parent.id not in self._made)
 
 
-def note_of(plan: Plan, store: RunStore, parent: str, pictures: Iterable[str]) -> str:
+def note_of(plan: Plan, done: Sequence[Tracked], parent: str, pictures: Iterable[str]) -> str:
     """The description of a plan's parent run, with pictures from among its artifacts."""
     place = f"get-artifact?run_uuid={parent}&path="
     shown = [f"![{name}]({place}{SHOWN_FOLDER}/{name})" for name in pictures]
-    return "\n\n".join([plan.note(store, place), *shown])[:MAX_NOTE]
+    return "\n\n".join([plan.note(done, place), *shown])[:MAX_NOTE]
 
 
 def _absent(series: Mapping[str, float], known: set[int]) -> list[tuple[str, float]]:

@@ -13,7 +13,7 @@ from benchmark.tracking.background import LONG_PATIENCE, Watch, patiently
 from benchmark.tracking.connection import Connection, Say
 from benchmark.tracking.mirror import Mirror, Outcome
 from benchmark.tracking.mlflow_store import load
-from benchmark.tracking.parents import PLAN_ID, Plan, plans
+from benchmark.tracking.parents import PLAN_ID, Plan, kept_plans
 from benchmark.tracking.tracked import Tracked, read
 
 
@@ -66,13 +66,16 @@ def sync(
     Raises:
         BenchmarkError: where the store cannot be reached or written to.
     """
-    report = SyncReport()
-    known = plans(store)
+    known, broken = kept_plans(store)
+    report = SyncReport(problems=[*broken])
     by_experiment: dict[str, list[Path]] = {plan.experiment: [] for plan in known}
     survey = store.survey()
     report.problems += map(str, survey.problems.values())
     for record in survey.records:
         places = {plan.experiment for plan in known if plan.has(record.run_id)}
+        if broken and not places:  # it may be of one of them, in another experiment
+            report.problems.append(f"run {record.run_id}: waits for the plans above")
+            continue
         for experiment in places or {experiment_of(record.spec)}:
             by_experiment.setdefault(experiment, []).append(record.path)
     del survey  # a record is read when its turn comes, and not kept: there may be many

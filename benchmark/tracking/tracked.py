@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cards import card_facts, deviations
+from benchmark.data.arrays import BROKEN
 from benchmark.errors import BenchmarkError
 from benchmark.records import CONFIG, RunRecord
 from benchmark.spec import RunSpec
@@ -38,8 +39,6 @@ LEARNING_RATE = "train/learning_rate"
 """The curve that has a value at every epoch of every run."""
 
 _NO_CURVE = frozenset({"epoch", "best"})
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, BenchmarkError)
-"""What reading a damaged file of a record raises."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def read(record: RunRecord) -> Tracked:
             epoch_seconds=training / max(1, len(curves)),
             record=record,
         )
-    except UNREADABLE as error:
+    except (OSError, *BROKEN) as error:  # sealed, but of another form
         problem = f"{type(error).__name__}: {error}"
         raise BenchmarkError(f"the record {record.path} cannot be read ({problem})") from error
 
