@@ -114,7 +114,7 @@ def command(address: str, data_dir: Path, runs_dir: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "benchmark", "run", *QUICK, "--regime", "spectrum"),
         *("--data-dir", str(data_dir), "--runs-dir", str(runs_dir), "--tracking-uri", "none"),
-        *("--seeds", "1,2", "--epochs", "24", "--executor", "ray", "--address", address),
+        *("--seeds", "1,2", "--epochs", "600", "--executor", "ray", "--address", address),
     ]
 
 
