@@ -6,7 +6,7 @@ Analysis", NAACL 2025, where such layers are those of a frozen BERT.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,10 +27,10 @@ _SPREAD = 0.02
 
 
 class Source(NamedTuple):
-    """Audio or vision as every layer reads it: (B, T_m, d_m) features and their (B, T_m) mask."""
+    """Audio or vision as a layer reads it: (B, S, e) keys and their (B, S) real steps."""
 
-    features: Tensor
-    mask: Tensor
+    keys: Tensor
+    real: Tensor
 
 
 class AdapterLayer(nn.Module):
@@ -73,30 +73,45 @@ class AdapterLayer(nn.Module):
         self.router = Router(width, top_k)
         self.experts = Adapters(width, rank, adapter_rate)
 
-    def forward(
-        self, x: Tensor, mask: Tensor, sources: Mapping[Modality, Source]
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, mask: Tensor, sources: Sequence[Source]) -> tuple[Tensor, Tensor]:
         """(B, T, e) states with a (B, T) key mask to the same, and the load-balancing loss."""
-        t = self.norm_1(x + self._dropout(self.output(self._attend(x, mask))))
-        streams = torch.stack([t, *(self.read(m, t, own) for m, own in sources.items())])
-        weights, balance = self.router(streams)
-        added = self.experts(streams, weights)
-        inner = F.gelu(self.inner(t))
-        return self.norm_2(t + self._dropout(self.outer(inner))) + added, balance
+        t = self.attend(x, mask)
+        return self.mix(t, [self.read(t, source) for source in sources])
 
-    def read(self, modality: Modality, t: Tensor, source: Source) -> Tensor:
-        """x_m (B, T, e): what the (B, T, e) states attend to in audio or vision, added to them.
+    def attend(self, x: Tensor, mask: Tensor) -> Tensor:
+        """t (B, T, e): what the states have from each other."""
+        return self.norm_1(x + self._dropout(self.output(self._attended(x, mask))))
 
-        Scores are divided by the root of e, not of a head's width. A key is real where its first
-        step is; where none is, all keys weigh the same.
+    def source(self, modality: Modality, features: Tensor, mask: Tensor) -> Source:
+        """What t can read of audio or vision. A key is real where its first step is."""
+        keys = self.convert[modality](features)
+        return Source(keys, mask[:, : keys.shape[1]])
+
+    def read(self, t: Tensor, source: Source) -> Tensor:
+        """x_m (B, T, e): what t attends to in audio or vision, added to it.
+
+        Scores are divided by the root of e, not of a head's width. Where no key is real, all weigh
+        the same.
         """
-        keys = self.convert[modality](source.features)
-        k = self._heads(keys)
+        k = self._heads(source.keys)
         q = self._heads(t * self.heads**-0.5)
-        read = attention(q, k, k, None, _key_bias(source.mask[:, : keys.shape[1]], t), (0.0,))
+        read = attention(q, k, k, None, _key_bias(source.real, t), (0.0,))
         return t + read[0].transpose(1, 2).flatten(2)
 
-    def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
+    def mix(
+        self, t: Tensor, read: Sequence[Tensor], fed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """t, what it read, and what was fed forward, if that is known, to what the layer gives."""
+        streams = torch.stack([t, *read])
+        weights, balance = self.router(streams)
+        added = self.experts(streams, weights)
+        return (self.feed(t) if fed is None else fed) + added, balance
+
+    def feed(self, t: Tensor) -> Tensor:
+        """LN(t + FFN(t))."""
+        return self.norm_2(t + self._dropout(self.outer(F.gelu(self.inner(t)))))
+
+    def _attended(self, x: Tensor, mask: Tensor) -> Tensor:
         q, k, v = (self._heads(part) for part in self.projection(x).chunk(3, -1))
         rate = self.rate if self.training else 0.0
         return attention(q, k, v, None, _key_bias(mask, x), (rate,))[0].transpose(1, 2).flatten(2)

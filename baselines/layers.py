@@ -137,6 +137,7 @@ class EncoderStack(nn.Module):
         source: Tensor | None = None,
         real_keys: Tensor | None = None,
         step: Tensor | None = None,
+        groups: Sequence[int] | None = None,
     ) -> Tensor:
         """Encode G x B sequences.
 
@@ -147,6 +148,8 @@ class EncoderStack(nn.Module):
                 A target left with none attends to padding, so that the output stays finite.
             step: (G, B) long, the only step of each sequence that is wanted. The last layer then
                 computes nothing else, with the same result.
+            groups: the encoders that are wanted, of which alone x and the others then have rows;
+                None for all. Not while training.
 
         Returns:
             (G, B, T, e), or (G, B, 1, e) with ``step``.
@@ -156,7 +159,7 @@ class EncoderStack(nn.Module):
         # finite, unlike the causal mask: a row with nothing but padding stays a distribution
         lowest = torch.finfo(x.dtype).min / 2
         bias = None if real_keys is None else torch.where(real_keys, 0.0, lowest).to(x.dtype)
-        layers = self._layers()
+        layers = [_Layer(*(_only(w, groups) for w in layer)) for layer in self._layers()]
         memory = None if source is None else self._memory(source, layers)
         x = self._embed(x)
         for number, layer in enumerate(layers):
@@ -164,7 +167,8 @@ class EncoderStack(nn.Module):
             x = self._attend(x, layer, memory[number] if memory else None, mask, bias, only)
             outer = self._feed_forward(_normalise(x), layer)
             x = x + self._dropout(outer, self.residual_dropout)
-        return torch.addcmul(self.last_shift, _normalise(x), self.last_gain)
+        shift, gain = (_only(w, groups) for w in (self.last_shift, self.last_gain))
+        return torch.addcmul(shift, _normalise(x), gain)
 
     def _layers(self) -> list[_Layer]:
         """The weights layer by layer, with each normalisation's gain and shift worked in."""
@@ -269,6 +273,11 @@ def _xavier(*shape: int) -> nn.Parameter:
     """Xavier-uniform weights (..., in, out), each matrix by its own fans."""
     bound = math.sqrt(6.0 / (shape[-2] + shape[-1]))
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+def _only(weight: Tensor, groups: Sequence[int] | None) -> Tensor:
+    """The weights of some of the stacked encoders."""
+    return weight if groups is None else torch.stack([weight[group] for group in groups])
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -10,23 +10,25 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from baselines.adapters import EXPERTS, STREAMS, AdapterLayer, Source
 from baselines.kernels import dropout
 from baselines.subnetworks import masked_mean
 from benchmark.interface import (
+    BranchedModel,
     DataSpec,
+    Encodings,
     Loss,
     ModelCard,
     ModelConfig,
-    MultimodalModel,
     Output,
     Preset,
     Progress,
+    Relation,
     task_loss,
 )
-from protocols.modalities import Modalities
+from protocols.modalities import Modalities, Modality
 
 _OFFICIAL = "official code"
 _OURS = "ours"
@@ -67,7 +69,7 @@ class MMAConfig(ModelConfig):
         return self
 
 
-class MMA(MultimodalModel):
+class MMA(BranchedModel):
     """MMA-lite (after Chen et al., NAACL 2025).
 
     Text rows pass n transformer layers. In each, the states attend to audio and to vision, and of
@@ -107,6 +109,7 @@ class MMA(MultimodalModel):
         ),
     )
     recordable = True
+    relations = tuple(("text", m) for m in STREAMS[1:])
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(),
         "official": Preset(
@@ -153,13 +156,33 @@ class MMA(MultimodalModel):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_normal_(layer.weight)
 
-    def forward(self, batch: Modalities) -> Output:
+    def encode(self, modality: Modality, features: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
+        """Of text the first layer's "t" and, when not training, what it feeds forward, "fed".
+
+        (In training that is dropped out after the adapters.) Of audio and vision the "keys" of each
+        layer, by its number. Of each the "real" steps.
+        """
+        if modality != "text":
+            sources = [layer.source(modality, features, mask) for layer in self._layers()]
+            keys = {f"keys {number}": source.keys for number, source in enumerate(sources)}
+            return {**keys, "real": sources[0].real}
+        first = self._layers()[0]
+        t = first.attend(self.enter(features), mask)
+        return {"t": t, "real": mask} | ({} if self.training else {"fed": first.feed(t)})
+
+    def relate(self, wanted: Sequence[Relation], encoded: Encodings) -> Encodings:
+        """What the first layer's t has "read" in audio or vision."""
+        t, first = encoded["text"]["t"], self._layers()[0]
+        return {(text, m): {"read": first.read(t, _source(encoded[m], 0))} for text, m in wanted}
+
+    def fuse(self, encoded: Encodings) -> Output:
         """The answer; the extra is "balance", the layers' mean load-balancing loss."""
-        mask = batch.masks["text"]
-        sources = {m: Source(batch.features[m], batch.masks[m]) for m in STREAMS[1:]}
-        x, balances = self.enter(batch.features["text"]), []
-        for layer in self.layers:
-            x, balance = layer(x, mask, sources)
+        text, (first, *further) = encoded["text"], self._layers()
+        read = [encoded["text", m]["read"] for m in STREAMS[1:]]
+        x, balance = first.mix(text["t"], read, text.get("fed"))
+        mask, balances = text["real"], [balance]
+        for number, layer in enumerate(further, start=1):
+            x, balance = layer(x, mask, [_source(encoded[m], number) for m in STREAMS[1:]])
             balances.append(balance)
         state = x[:, 0] if self.config.pool == "cls" else masked_mean(x, mask)
         answer = self.head(dropout(state, self.config.head_dropout, self.training))
@@ -175,7 +198,15 @@ class MMA(MultimodalModel):
         }
         return terms["task"] + self.config.balance_weight * terms["balance"], terms
 
+    def _layers(self) -> list[AdapterLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
     def expert_shares(self) -> Mapping[str, float]:
         """A step's share of the adapters of each layer."""
         share = self.config.top_k / EXPERTS
         return {f"layers.{number}.experts": share for number in range(self.config.layers)}
+
+
+def _source(encoded: Mapping[str, Tensor], layer: int) -> Source:
+    """What a layer reads of audio or vision."""
+    return Source(encoded[f"keys {layer}"], encoded["real"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -18,14 +19,16 @@ from torch.nn import functional as F
 from baselines.kernels import dropout
 from baselines.layers import EncoderStack, TemporalProjection, last_step
 from benchmark.interface import (
+    BranchedModel,
     DataSpec,
+    Encodings,
     Loss,
     ModelCard,
     ModelConfig,
-    MultimodalModel,
     Output,
     Preset,
     Progress,
+    Relation,
     task_loss,
 )
 from protocols.modalities import MODALITIES, Modalities, Modality
@@ -83,7 +86,7 @@ class MulTConfig(ModelConfig):
         return self
 
 
-class MulT(MultimodalModel):
+class MulT(BranchedModel):
     """MulT (Tsai et al., ACL 2019).
 
     Each modality is projected to width d; each of the three targets attends to the two other
@@ -119,6 +122,7 @@ class MulT(MultimodalModel):
         ),
     )
     recordable = True
+    relations = tuple(combinations(MODALITIES, 2))
     presets: ClassVar[Mapping[str, Preset]] = {
         "paper": Preset(training={"clip_norm": 0.8}),
         "official": Preset(
@@ -199,31 +203,45 @@ class MulT(MultimodalModel):
             position_code=config.position_code,
         )
 
-    def forward(self, batch: Modalities) -> Output:
-        """Predict (B,) sentiments or (B, C) logits. ``batch.available`` is not read."""
-        streams: dict[Modality, Tensor] = {}
-        for m in MODALITIES:
-            features = batch.features[m]
-            if m == "text":
-                features = dropout(features, self.config.text_dropout, self.training)
-            streams[m] = self.project[m](features)
+    def encode(self, modality: Modality, features: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
+        """One modality's "stream" (B, T, d) and its "real" (B, T) steps."""
+        if modality == "text":
+            features = dropout(features, self.config.text_dropout, self.training)
         # a step after the convolution is real when the last input step it covers is
-        real = {m: batch.masks[m][:, self.kernels[m] - 1 :] for m in MODALITIES}
-        crossed: dict[tuple[Modality, Modality], Tensor] = {}
+        real = mask[:, self.kernels[modality] - 1 :]
+        return {"stream": self.project[modality](features), "real": real}
+
+    def relate(self, wanted: Sequence[Relation], encoded: Encodings) -> Encodings:
+        """What each of two modalities, by whose name it goes, has from the other: (B, T, d)."""
+        crossed: dict[Relation, dict[str, Tensor]] = {relation: {} for relation in wanted}
         for stack, pairs in zip(self.crossmodal, self.pairs, strict=True):
-            target = torch.stack([streams[t] for t, _ in pairs])
-            source = torch.stack([streams[s] for _, s in pairs])
-            keys = self._real_keys(real, [s for _, s in pairs])
-            crossed.update(zip(pairs, stack(target, source, keys).unbind(0), strict=True))
+            groups = [g for g, pair in enumerate(pairs) if _relation(*pair) in crossed]
+            if not groups:
+                continue
+            chosen = [pairs[g] for g in groups]
+            target = torch.stack([encoded[t]["stream"] for t, _ in chosen])
+            source = torch.stack([encoded[s]["stream"] for _, s in chosen])
+            keys = self._real_keys(encoded, [s for _, s in chosen])
+            some = groups if len(groups) < len(pairs) else None
+            out = stack(target, source, keys, groups=some).unbind(0)
+            for (t, s), stream in zip(chosen, out, strict=True):
+                crossed[_relation(t, s)][t] = stream
+        return crossed
+
+    def fuse(self, encoded: Encodings) -> Output:
+        """The memories and the head."""
         pooled: dict[Modality, Tensor] = {}
         for stack, targets in zip(self.memory, self.targets, strict=True):
             both = torch.stack(
-                [torch.cat([crossed[t, s] for s in MODALITIES if s != t], -1) for t in targets]
+                [
+                    torch.cat([encoded[_relation(t, s)][t] for s in MODALITIES if s != t], -1)
+                    for t in targets
+                ]
             )
-            step = torch.stack(
-                [last_step(real[t], self.config.pool == "last_step") for t in targets]
-            )
-            out = stack(both, None, self._real_keys(real, targets), step)
+            steps = [
+                last_step(encoded[t]["real"], self.config.pool == "last_step") for t in targets
+            ]
+            out = stack(both, None, self._real_keys(encoded, targets), torch.stack(steps))
             pooled.update(zip(targets, out[:, :, 0].unbind(0), strict=True))
         c = torch.cat([pooled[m] for m in MODALITIES], -1)
         inner = dropout(F.relu(self.head_in(c)), self.config.output_dropout, self.training)
@@ -236,13 +254,16 @@ class MulT(MultimodalModel):
         total = task_loss(output, batch.label, self.spec.task, "l1")
         return total, {"task": total}
 
-    def _real_keys(
-        self, real: Mapping[Modality, Tensor], sources: Sequence[Modality]
-    ) -> Tensor | None:
+    def _real_keys(self, encoded: Encodings, sources: Sequence[Modality]) -> Tensor | None:
         """(G, B, S) real steps of the sources, where padding is kept out of attention."""
         if not self.config.use_key_padding_mask:
             return None
-        return torch.stack([real[m] for m in sources])
+        return torch.stack([encoded[m]["real"] for m in sources])
+
+
+def _relation(target: Modality, source: Modality) -> Relation:
+    """The relation that a target's stream from a source belongs to."""
+    return tuple(m for m in MODALITIES if m in (target, source))
 
 
 def _same_shapes(

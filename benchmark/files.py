@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -59,7 +60,12 @@ def read_text(path: Path, limit: int) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """A name to make a file under, which then takes the place of ``path``: what is there is the old
     file or the new one, whatever happens. What earlier tries left when they were killed goes.
+
+    Raises:
+        FileExistsError: where a device, a pipe or a folder is there: it is not replaced.
     """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
     for remains in path.parent.glob(f".{escape(path.name)}.*"):
         # by ctime: a link has the mtime of its file; the young may be another process's
         if HALF_WRITTEN.fullmatch(remains.name) and _age(remains) >= ABANDONED_SECONDS:

@@ -68,6 +68,13 @@ class Output:
 Loss = tuple[Tensor, dict[str, Tensor]]
 """The scalar to minimise, and its named terms (detached by the trainer) for the curves."""
 
+Relation = tuple[Modality, ...]
+"""Two modalities, in the order t, a, v."""
+
+Encodings = Mapping[Any, Mapping[str, Tensor]]
+"""A modality, or a relation -> named (B, ...) tensors. A model without relations has a
+``Mapping[Modality, Mapping[str, Tensor]]``, and may say so."""
+
 
 class ModelConfig(Settings):
     """Base of every model's settings: typed, frozen, unknown keys refused.
@@ -218,19 +225,30 @@ class MultimodalModel(nn.Module, ABC):
 
 
 class BranchedModel(MultimodalModel):
-    """A model whose modality branches are independent before fusion.
+    """A model of which parts do not see all modalities: the table runs each once for what it sees.
 
-    The prediction table then runs each branch 9 times per draw (8 levels and zeroed) instead of
-    57. ``forward`` is ``fuse`` of the three ``encode``.
+    A branch sees one modality, and is run 9 times per draw (8 levels and zeroed) instead of 57; a
+    relation sees two, and is run 25 times. ``forward`` is ``fuse`` of both.
     """
+
+    relations: ClassVar[Sequence[Relation]] = ()
+    """What :meth:`relate` gives before fusion; by default branches meet only there."""
 
     @abstractmethod
     def encode(self, modality: Modality, features: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
         """One branch: (B, T_m, d_m) features and (B, T_m) mask to named (B, ...) tensors."""
 
+    def relate(self, wanted: Sequence[Relation], encoded: Encodings) -> Encodings:
+        """Each wanted relation, from the encodings of its two modalities alone."""
+        return {}
+
     @abstractmethod
-    def fuse(self, encoded: Mapping[Modality, Mapping[str, Tensor]]) -> Output:
-        """The three encodings to the output."""
+    def fuse(self, encoded: Encodings) -> Output:
+        """The three encodings and the relations, ``encoded["text", "audio"]``, to the output."""
+
+    def with_relations(self, encoded: Encodings) -> Encodings:
+        """The three encodings, and all relations between them: what ``fuse`` takes."""
+        return {**encoded, **self.relate(self.relations, encoded)}
 
     def with_reliability(
         self, encoded: Mapping[Modality, Mapping[str, Tensor]], reliability: Tensor
@@ -249,8 +267,9 @@ class BranchedModel(MultimodalModel):
         return None
 
     def forward(self, batch: Modalities) -> Output:
-        """Encode each modality, then fuse."""
-        return self.fuse({m: self.encode(m, x, batch.masks[m]) for m, x in batch.features.items()})
+        """Encode each modality, relate them, then fuse."""
+        encoded = {m: self.encode(m, x, batch.masks[m]) for m, x in batch.features.items()}
+        return self.fuse(self.with_relations(encoded))
 
 
 def count_parameters(module: nn.Module) -> int:

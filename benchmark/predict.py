@@ -1,13 +1,14 @@
 """Fill a run's prediction table: the checkpoint's answers under every condition.
 
 Samples go through in chunks; a chunk's corruption is drawn once per draw and noise rule and only
-scaled after that, and nothing is predicted twice. A model with independent branches runs each
-branch once per level, not once per condition.
+scaled after that, and nothing is predicted twice. A part of a model that sees only some of the
+modalities runs once for each of their states, not once per condition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from benchmark.data.dataset import Split
 from benchmark.errors import BenchmarkError
-from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output
+from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output, Relation
 from benchmark.table import PredictionTable
 from benchmark.untouched import on_a_copy
-from protocols.availability import contains
+from protocols.availability import contains, mask_of
 from protocols.conditions import JOINT_LEVEL, NO_RULE, Condition, Joint
 from protocols.degradation import StandIns, degrade, keyed_noise, lose, stand_ins_of
 from protocols.draws import joint_levels
@@ -179,18 +180,18 @@ def _rows(
     centre: SigmaRef | None,
     conditions: Sequence[Condition],
 ) -> dict[str, NDArray[np.floating]]:
-    """Every condition for one chunk of a split's samples: name -> (R, B, ...), routing summed
-    over B."""
-    sample_ids, device, levels = (
-        split.sample_ids[part],
-        samples.device,
-        sorted({c.intensity for c in conditions}),
-    )
-    answer = _branched(model) if isinstance(model, BranchedModel) else _whole(model, device)
+    """Every condition for the samples of a part of a split: name -> (R, B, ...), routing summed."""
+    sample_ids, device = split.sample_ids[part], samples.device
+    levels = sorted({c.intensity for c in conditions})
+    steps = samples.masks
+    if isinstance(model, BranchedModel):
+        answer = _branched(model, steps)
+    else:
+        answer = _whole(model, steps)
     level_of = dict(zip(levels, torch.tensor(levels).to(device), strict=True))
     rows: list[dict[str, Tensor]] = []
     noise = {}
-    for (rule, draw, intensity, joint), group in groupby(conditions, key=_level_of):
+    for (rule, draw, intensity, joint), group in groupby(conditions, key=level_key):
         stand_ins: StandIns = {}
         if rule == NO_RULE:
             noisy = samples
@@ -253,38 +254,61 @@ Answer = Callable[[Modalities, StandIns, Sequence[int]], list[Output]]
 """(noisy samples, what stands in for what is missing, masks) -> the output under each mask."""
 
 
-def _whole(model: MultimodalModel, device: torch.device) -> Answer:
+Steps = Mapping[Modality, Tensor]
+"""The real steps of the clean samples: what is missing has them, whatever noise made of the text's
+while it was there."""
+
+
+def _whole(model: MultimodalModel, steps: Steps) -> Answer:
     """A forward pass for each mask."""
-    available = torch.stack([as_bools(mask) for mask in range(8)]).to(device)
+    available = torch.stack([as_bools(mask) for mask in range(8)]).to(steps["text"].device)
+
+    def under(mask: int, noisy: Modalities, stand_ins: StandIns) -> Output:
+        masks = {m: (noisy.masks if contains(mask, m) else steps)[m] for m in MODALITIES}
+        return model(replace(lose(noisy, available[mask], stand_ins), masks=masks))
 
     def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
-        return [model(lose(noisy, available[mask], stand_ins)) for mask in masks]
+        return [under(mask, noisy, stand_ins) for mask in masks]
 
     return answer
 
 
-def _branched(model: BranchedModel) -> Answer:
-    """Each branch once per level and once zeroed; only the fusion runs for each mask."""
-    zeroed: dict[Modality, Mapping[str, Tensor]] = {}
+def _branched(model: BranchedModel, steps: Steps) -> Answer:
+    """Each branch and relation once for each state of its modalities; only fusion for each mask.
+
+    A state is which of them are there, at a level. Of zeros alone a part is the same at all levels.
+    """
+    constant: dict[tuple[Modality | Relation, int], Mapping[str, Tensor]] = {}
 
     def answer(noisy: Modalities, stand_ins: StandIns, masks: Sequence[int]) -> list[Output]:
-        if not zeroed:
-            for m in MODALITIES:
-                nothing = torch.zeros_like(noisy.features[m])
-                zeroed[m] = model.encode(m, nothing, noisy.masks[m])
-        filled = {m: model.encode(m, x, noisy.masks[m]) for m, x in stand_ins.items()}
-        missing = filled or zeroed
-        used = [m for m in MODALITIES if any(contains(mask, m) for mask in masks)]
-        encoded = {m: model.encode(m, noisy.features[m], noisy.masks[m]) for m in used}
-        return [
-            model.fuse({m: encoded[m] if contains(mask, m) else missing[m] for m in MODALITIES})
-            for mask in masks
-        ]
+        found = {} if stand_ins else dict(constant)
+
+        def branch(m: Modality, there: int) -> Mapping[str, Tensor]:
+            if (m, there) not in found:
+                x = noisy.features[m]
+                if not there:
+                    x = stand_ins[m] if stand_ins else torch.zeros_like(x)
+                found[m, there] = model.encode(m, x, (noisy.masks if there else steps)[m])
+            return found[m, there]
+
+        def under(mask: int) -> Output:
+            encoded = {m: branch(m, mask & mask_of([m])) for m in MODALITIES}
+            states = {relation: mask & mask_of(relation) for relation in model.relations}
+            new = [state[0] for state in states.items() if state not in found]
+            for relation, tensors in model.relate(new, encoded).items() if new else ():
+                found[relation, states[relation]] = tensors
+            return model.fuse({**encoded, **{state[0]: found[state] for state in states.items()}})
+
+        outputs = [under(mask) for mask in masks]
+        if not stand_ins:
+            constant.update({state: x for state, x in found.items() if not state[1]})
+        return outputs
 
     return answer
 
 
-def _level_of(condition: Condition) -> tuple[NoiseRule, int, float, Joint]:
+def level_key(condition: Condition) -> tuple[NoiseRule, int, float, Joint]:
+    """What the rows of one level share: all but what is missing."""
     return (
         condition.noise_rule,  # type: ignore[return-value]
         condition.draw,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from baselines.imder import IMDer
+from baselines.mult import MulT
 from benchmark.execution import estimate
 from benchmark.execution.dear import affordable
 from benchmark.execution.executor import Execution
@@ -15,6 +16,7 @@ from benchmark.interface import Phase
 from benchmark.plan import PlanConfig, make_plan
 from protocols.conditions import NO_RULE
 from tests.batches import make_dataset
+from tests.small_models import SMALL
 
 QUICK = {"epochs": 4, "batch_size": 8}
 
@@ -95,10 +97,37 @@ def test_an_estimate_counts_what_is_missing(monkeypatch) -> None:
     assert spectrum == pytest.approx(table + 4 * 16 * 9 / 8, rel=0.02)
 
 
+def test_an_estimate_of_a_table_counts_what_every_row_costs(monkeypatch) -> None:
+    """Branches run once for a level, what joins them once for a row: 1 s for each sample."""
+    data, ticks = make_dataset(), []
+
+    def seconds(action, device) -> float:
+        ticks.clear()
+        action()
+        return float(sum(ticks))
+
+    def fuse(self, encoded):
+        ticks.append(len(encoded["text"]["stream"]))
+        return original(self, encoded)
+
+    original = MulT.fuse
+    monkeypatch.setattr(MulT, "fuse", fuse)
+    monkeypatch.setattr(estimate, "_seconds", seconds)
+    monkeypatch.setattr(estimate, "_MEASURED", {})
+    asked = request(
+        models=("mult",), model=SMALL["mult"], training=QUICK, regimes=("clean",),
+        evaluation={"noise_rules": ("seed_a1", "fill_mean")},
+    )  # fmt: skip
+    (planned,) = make_plan(asked, data)
+    cost = estimate.estimate(planned.spec, data, planned.conditions, how())
+    assert cost.table == pytest.approx(20 * len(planned.conditions))
+
+
 def test_an_estimate_counts_each_phase_in_its_own_epochs(monkeypatch) -> None:
     data = make_dataset()
     monkeypatch.setattr(estimate, "_seconds", lambda action, device: action() or 1.0)
-    monkeypatch.setattr(estimate, "_seconds_a_sample", lambda *_: 0.0)
+    for part in ("_seconds_a_sample", "_table_seconds"):
+        monkeypatch.setattr(estimate, part, lambda *_: 0.0)
     monkeypatch.setattr(estimate, "_MEASURED", {})
     models = ("mult", "mmin", "momke", "imder")
     asked = request(models=models, model=IMDer.trial, training=QUICK, protocol="clean")

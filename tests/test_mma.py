@@ -41,8 +41,8 @@ def make_layer(top_k: int = 3, norm_eps: float = 1e-5) -> AdapterLayer:
     return layer.eval()
 
 
-def inputs(batch: Modalities) -> tuple[Tensor, Tensor, dict[str, Source]]:
-    sources = {m: Source(batch.features[m], batch.masks[m]) for m in STREAMS[1:]}
+def inputs(layer: AdapterLayer, batch: Modalities) -> tuple[Tensor, Tensor, list[Source]]:
+    sources = [layer.source(m, batch.features[m], batch.masks[m]) for m in STREAMS[1:]]
     return batch.features["text"], batch.masks["text"], sources
 
 
@@ -120,7 +120,7 @@ def transformer(layer: AdapterLayer) -> nn.TransformerEncoderLayer:
 @pytest.mark.parametrize("top_k", [1, 3, 6])
 def test_the_layer_is_its_reference(top_k: int) -> None:
     layer, batch = make_layer(top_k), make_batch(4)
-    x, mask, sources = inputs(batch)
+    x, mask, sources = inputs(layer, batch)
     whole = transformer(layer)
     attended, _ = whole.self_attn(x, x, x, key_padding_mask=~mask, need_weights=False)
     t = whole.norm1(x + attended)
@@ -128,10 +128,10 @@ def test_the_layer_is_its_reference(top_k: int) -> None:
     expected, used, mean = plain.clone(), torch.zeros(6), torch.zeros(6)
     for i in range(4):
         converted = {}
-        for m, own in sources.items():
+        for m in STREAMS[1:]:
             weight = layer.convert[m].taps.weight.permute(2, 0, 1)
-            out = nn.functional.conv1d(own.features[i].T[None], weight, layer.convert[m].bias)
-            converted[m] = (out[0].T, own.mask[i][: out.shape[2]])
+            out = nn.functional.conv1d(batch.features[m][i].T[None], weight, layer.convert[m].bias)
+            converted[m] = (out[0].T, batch.masks[m][i][: out.shape[2]])
         for step, state in enumerate(t[i]):
             three = [state] + [state + reference_attention(state, *converted[m]) for m in converted]
             stack = torch.stack(three)
@@ -152,7 +152,7 @@ def test_without_adapters_it_is_torchs_layer() -> None:
     layer, batch = make_layer(norm_eps=1e-12), make_batch(5)
     with torch.no_grad():
         layer.experts.scale.zero_()
-    x, mask, sources = inputs(batch)
+    x, mask, sources = inputs(layer, batch)
     expected = transformer(layer)(x, src_key_padding_mask=~mask)
     found, _ = layer(x, mask, sources)
     torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-4)
@@ -208,8 +208,8 @@ def one_hot_read(rows: list[int], real: list[bool], state: int, scale: float) ->
         convert.bias.zero_()
         convert.taps.weight = nn.Parameter(torch.eye(E)[:, None])
     features = torch.eye(E)[rows][None]
-    source = Source(features, torch.tensor([real]))
-    return layer.read("vision", scale * torch.eye(E)[[state]][None], source)[0, 0]
+    source = layer.source("vision", features, torch.tensor([real]))
+    return layer.read(scale * torch.eye(E)[[state]][None], source)[0, 0]
 
 
 def test_scores_are_divided_by_the_root_of_the_whole_width() -> None:
@@ -229,16 +229,18 @@ def test_what_can_be_attended_to() -> None:
 
 def test_zero_audio_adds_the_convolutions_bias_to_all_states() -> None:
     layer, t = make_layer(), torch.randn(2, 6, E)
-    source = Source(torch.zeros(2, 9, 5), torch.ones(2, 9, dtype=torch.bool))
-    torch.testing.assert_close(layer.read("audio", t, source), t + layer.convert["audio"].bias)
+    nothing = torch.zeros(2, 9, 5), torch.ones(2, 9, dtype=torch.bool)
+    source = layer.source("audio", *nothing)
+    torch.testing.assert_close(layer.read(t, source), t + layer.convert["audio"].bias)
     with torch.no_grad():
         layer.convert["audio"].bias.zero_()
-    torch.testing.assert_close(layer.read("audio", t, source), t)
+    torch.testing.assert_close(layer.read(t, layer.source("audio", *nothing)), t)
 
 
 def test_one_streams_adapters_cannot_be_swapped_alone() -> None:
     """The router's one layer scores all three streams."""
-    layer, (x, mask, sources) = make_layer(), inputs(make_batch(5))
+    layer = make_layer()
+    x, mask, sources = inputs(layer, make_batch(5))
     before, _ = layer(x, mask, sources)
 
     def swap(streams: int) -> Tensor:
@@ -282,10 +284,12 @@ def test_the_loss_is_the_sum_of_its_terms() -> None:
     model, batch = make(balance_weight=0.5).eval(), make_batch(6)
     output = model(batch)
     loss, _ = model.loss(output, batch, NOW)
-    x, mask, sources = inputs(batch)
-    x, one = model.layers[0](model.enter(x), mask, sources)
-    _, two = model.layers[1](x, mask, sources)
-    expected = (output.prediction - batch.label).abs().mean() + 0.5 * (one + two) / 2
+    x, balances = model.enter(batch.features["text"]), []
+    for layer in model.layers:
+        _, mask, sources = inputs(layer, batch)
+        x, balance = layer(x, mask, sources)
+        balances.append(balance)
+    expected = (output.prediction - batch.label).abs().mean() + 0.5 * sum(balances) / 2
     torch.testing.assert_close(loss, expected)
 
 

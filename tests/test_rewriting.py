@@ -23,7 +23,7 @@ from benchmark.plan import PlanConfig, make_plan
 from benchmark.predict import fill_table
 from benchmark.registry import model_class
 from protocols import degrade as degrade_in_a_loop
-from protocols.conditions import Condition, conditions_of
+from protocols.conditions import Condition, at_level, conditions_of
 from protocols.degradation import keyed_noise, with_noise
 from protocols.draws import joint_levels, keyed_generator
 from protocols.modalities import Modalities
@@ -166,6 +166,25 @@ def test_a_table_is_the_model_on_transcripts_rewritten_afresh(
                 found = table.prediction[table.row(condition)]
                 np.testing.assert_allclose(found, expected, atol=1e-5)
     assert not np.allclose(made[64].prediction[made[64].row(noisy[-1])], expected * 0)
+
+
+@pytest.mark.parametrize("name", ["qamoe", "mult", "misa"])
+def test_a_missing_text_tells_nothing_of_its_words(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "t.csv", HEADER, *ROWS)
+    (tmp_path / "audio").mkdir()
+    for i in range(len(ROWS)):
+        np.save(tmp_path / "audio" / f"v{i}.npy", np.random.default_rng(i).normal(size=(4, 3)))
+    encoded(tmp_path, path, Counting(), max_tokens=STEPS, folders={"audio": tmp_path / "audio"})
+    rewrite_transcripts("mine", tmp_path / "data", Counting, 1)
+    dataset = load(tmp_path / "data", "mine")
+    model = model_class(name)(small_config(name), dataset.spec).eval()
+    conditions = conditions_of(["grid"], ("text", "audio"), ["words"], 1, "uniform_0.7")
+    table = fill_table(model, dataset.splits["test"], dataset.spec, dataset.sigma_ref, conditions)
+    clean = table.prediction[table.row(at_level("words", 0, 0.0, 2))]
+    for intensity in (0.1, 0.7):
+        row = table.prediction[table.row(at_level("words", 0, intensity, 2))]
+        np.testing.assert_allclose(row, clean, atol=1e-6)
+        assert not np.allclose(table.prediction[table.row(at_level("words", 0, intensity, 3))], row)
 
 
 def test_some_samples_have_their_own_transcripts(data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmark.data.inputs import InputForm
 from benchmark.errors import BenchmarkError
 from benchmark.execution.executor import Execution
 from benchmark.execution.session import Session
+from benchmark.files import replace_file
 from benchmark.interface import DataSpec
 from benchmark.plan import PlanConfig
 from benchmark.records import CHECKPOINT, ERROR, INPUTS, METRICS, RunRecord, RunStore
@@ -231,3 +233,14 @@ def test_a_plan_uploads_nothing_from_outside_the_runs_folder(
 def test_an_address_that_is_none_is_said_at_once(uri: str) -> None:
     with pytest.raises(BenchmarkError, match=r"--tracking-uri .* is no address"):
         check_uri(uri)
+
+
+def test_a_pipe_or_a_device_is_no_database_and_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(BenchmarkError, match="pipe is no file to keep a database in"):
+        check_uri(f"sqlite:///{pipe}")
+    with pytest.raises(FileExistsError, match="no plain file"):
+        replace_file(pipe, b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    assert pipe.is_fifo()

@@ -96,20 +96,21 @@ def given_scores(
     Returns:
         Nothing where the model takes no scores.
     """
-    if not isinstance(model, BranchedModel):
+    default = BranchedModel.with_reliability
+    if not isinstance(model, BranchedModel) or type(model).with_reliability is default:
         return {}
     model.eval()
     asked = [c for c in conditions if not c.joint]
     test = _Side(dataset.splits["test"], "test", dataset)
     first = next(iter(test.encoded(model, asked[:1])))[1]
-    own = model.fuse(first).reliability
+    own = model.fuse(model.with_relations(first)).reliability
     if own is None or model.with_reliability(first, own) is None:
         return {}
     best = _best_weights(model, _Side(dataset.splits["valid"], "valid", dataset), asked, dataset)
     orders = _permutations(len(dataset.splits["test"]))
     permuted, fixed = [], []
     for condition, encoded in test.encoded(model, asked):
-        scores = model.fuse(encoded).reliability
+        scores = model.fuse(model.with_relations(encoded)).reliability
         assert scores is not None
         permuted.append(np.stack([_given(model, encoded, scores[order]) for order in orders]))
         fixed.append(_given(model, encoded, best[_cell(condition)].expand_as(scores)))
@@ -153,7 +154,7 @@ def _given(model: BranchedModel, encoded: Encoded, scores: Tensor) -> np.ndarray
     """The prediction with given (B, 3) scores."""
     changed = model.with_reliability(encoded, scores)
     assert changed is not None
-    output: Output = model.fuse(changed)
+    output: Output = model.fuse(model.with_relations(changed))
     return output.prediction.float().cpu().numpy()
 
 

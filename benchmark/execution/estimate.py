@@ -6,18 +6,20 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
 from multiprocessing.connection import Connection
 
 import torch
 
-from benchmark.data.dataset import Dataset
+from benchmark.data.dataset import Dataset, Split
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution, load_placed
 from benchmark.execution.timeleft import Cost, mean_cost
 from benchmark.interface import BranchedModel, Phase, Progress
 from benchmark.plan import Planned
-from benchmark.predict import batch_size_for, predict
+from benchmark.predict import batch_size_for, fill_table, level_key, predict
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
 from protocols.availability import mask_of, subsets
@@ -44,15 +46,11 @@ def estimate(
     whole = mask_of(dataset.spec.present)
     missing = spec.regime.kind in ("spectrum", "missing")
     valid = tuple(subsets(dataset.spec.present)) if missing else (whole,)
-    table = tuple(c.mask for c in conditions)
-    if issubclass(model_class(spec.model), BranchedModel):  # its branches run once per level
-        levels = {(c.noise_rule, c.draw, c.intensity, c.joint) for c in conditions}
-        table = (whole,) * len(levels)
     validation = training.epochs * sizes["valid"]
     return Cost(
         training=steps * _training_seconds(spec, dataset, device)
         + validation * _seconds_a_sample(spec, dataset, valid, device),
-        table=len(table) * sizes["test"] * _seconds_a_sample(spec, dataset, table, device),
+        table=sizes["test"] * _table_seconds(spec, dataset, conditions, device),
     )
 
 
@@ -158,6 +156,40 @@ def _training_seconds(spec: RunSpec, dataset: Dataset, device: torch.device) -> 
         if active:
             total += active * _measured(key, lambda phase=phase: seconds_of(phase))  # type: ignore[misc]
     return total
+
+
+def _table_seconds(
+    spec: RunSpec, dataset: Dataset, conditions: Sequence[Condition], device: torch.device
+) -> float:
+    """Seconds of all the rows of a sample. Parts of a branched model run once for several rows."""
+    if not issubclass(model_class(spec.model), BranchedModel):
+        masks = tuple(c.mask for c in conditions)
+        return len(masks) * _seconds_a_sample(spec, dataset, masks, device)
+    levels = [tuple(c.mask for c in level) for _, level in groupby(conditions, key=level_key)]
+    return sum(_level_seconds(spec, dataset, masks, device) for masks in levels)
+
+
+def _level_seconds(
+    spec: RunSpec, dataset: Dataset, masks: tuple[int, ...], device: torch.device
+) -> float:
+    """Seconds of a further level's rows of a sample: what is zero is known by then."""
+
+    def measure() -> float:
+        model, train = make_model(spec, dataset).to(device), dataset.splits["train"]
+        rows = slice(0, min(batch_size_for(device), len(train)))
+        chunk = Split(train.sample_ids[rows], train.part(rows))
+        few = replace(dataset, splits={"train": chunk}).to(device)
+
+        def seconds_of(*levels: float) -> float:
+            asked = [Condition("seed_a1", 0, x, "", mask) for x in levels for mask in masks]
+            split = few.splits["train"]
+            return _seconds(
+                lambda: fill_table(model, split, few.spec, few.sigma_ref, asked), device
+            )
+
+        return max(0.0, seconds_of(0.1, 0.2) - seconds_of(0.1)) / len(chunk)
+
+    return _measured((spec.model, spec.config.model_dump_json(), "level", masks), measure)
 
 
 def _seconds_a_sample(

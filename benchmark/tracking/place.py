@@ -51,6 +51,9 @@ def check_uri(uri: str) -> None:
             f"--tracking-uri {without_password(uri)} is no address: write it as in "
             "http://127.0.0.1:5000"
         )
+    path = sqlite_path(uri)
+    if path is not None and path.exists() and not path.is_file():
+        raise BenchmarkError(f"--tracking-uri {uri}: {path} is no file to keep a database in")
 
 
 def reason(uri: str, error: Exception) -> str:
