@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmark.metrics import METRIC_VERSION, METRICS
-from benchmark.questions import KEYS
+from benchmark.questions import KEYS, Question
 from benchmark.readouts import summarise
 from benchmark.seal import sealed
 from benchmark.table import PredictionTable
@@ -65,9 +67,29 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     )
 
 
+_question = lru_cache(maxsize=4096)(Question)
+"""One object for the same question of all runs."""
+
+
+def answers(values: Mapping[str, Any], metric: str) -> dict[Question, float]:
+    """A metric's value for each question, from a file's values.
+
+    Raises:
+        KeyError: where they do not have it.
+    """
+    return {
+        _question(*(row[key] for key in KEYS)): math.nan if row[metric] is None else row[metric]
+        for row in values["rows"]
+    }
+
+
 def _read_off(task: Task, seal: str, noise_rules: Iterable[str]) -> dict[str, Any]:
     """The table, what the numbers mean, and which rows are not out of date."""
+    return {"table": seal[:12], "versions": definitions(task, noise_rules)}
+
+
+def definitions(task: Task, noise_rules: Iterable[str] = NOISE_RULES) -> dict[str, int]:
+    """The versions of everything that numbers about these rules depend on."""
     versions = {"metric": METRIC_VERSION[task], **RULE_VERSIONS, **PROTOCOL_VERSIONS}
     own = {rule: FAMILIES[rule].version for rule in NOISE_RULES if rule in set(noise_rules)}
-    versions |= {rule: version for rule, version in own.items() if version is not None}
-    return {"table": seal[:12], "versions": versions}
+    return versions | {rule: version for rule, version in own.items() if version is not None}

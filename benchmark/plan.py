@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -122,10 +123,16 @@ def make_plan(config: PlanConfig, dataset: Dataset) -> list[Planned]:
             known = plan.get(spec.run_id, Planned(spec, ()))
             plan[spec.run_id] = Planned(
                 known.spec,
-                tuple(sorted({*known.conditions, *conditions})),
-                tuple(sorted({*known.validation, *validation})),
+                _joint_rows(known.conditions, conditions),
+                _joint_rows(known.validation, validation),
             )
     return list(plan.values())
+
+
+@lru_cache(maxsize=64)
+def _joint_rows(one: tuple[Condition, ...], other: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """The conditions of both; runs that are asked the same share them."""
+    return tuple(sorted({*one, *other}))
 
 
 def plan_runs(product: Product, dataset: Dataset) -> list[RunSpec]:
@@ -138,14 +145,14 @@ def plan_runs(product: Product, dataset: Dataset) -> list[RunSpec]:
     regimes = [regime_named(name, product.regime) for name in dict.fromkeys(product.regimes)]
     for key in product.model:
         if not any(key in kind.Config.model_fields for kind in classes.values()):
-            fields = {field for kind in classes.values() for field in kind.Config.model_fields}
-            raise unknown(f"setting of {', '.join(classes)}", f"model.{key}", _dotted(fields))
-    specs = [
-        _spec(name, kind, product, regime, seed, dataset)
+            known = {f"model.{x}" for kind in classes.values() for x in kind.Config.model_fields}
+            raise unknown(f"setting of {', '.join(classes)}", f"model.{key}", known)
+    first = [
+        _spec(name, kind, product, regime, product.seeds[0], dataset)
         for name, kind in classes.items()
         for regime in regimes
-        for seed in dict.fromkeys(product.seeds)
     ]
+    specs = [replace(spec, seed=seed) for spec in first for seed in dict.fromkeys(product.seeds)]
     return list({spec.run_id: spec for spec in specs}.values())
 
 
@@ -320,7 +327,3 @@ def preset_named(name: str, kind: type[MultimodalModel], preset: str) -> Preset:
     if preset not in presets:
         raise unknown(f"preset of {name}", preset, presets)
     return presets[preset]
-
-
-def _dotted(fields: set[str]) -> list[str]:
-    return [f"model.{field}" for field in fields]

@@ -92,7 +92,10 @@ def covers(table: PredictionTable, questions: Iterable[Question]) -> bool:
 
 def questions_in(frame: pd.DataFrame) -> list[Question]:
     """The questions of a tidy frame, row by row."""
-    return [Question(*key) for key in frame[list(KEYS)].itertuples(index=False, name=None)]
+    columns = (
+        frame[key].to_numpy(dtype=object).tolist() for key in KEYS
+    )  # an array is slow to walk
+    return [Question(*key) for key in zip(*columns, strict=True)]
 
 
 def answers_in(frame: pd.DataFrame, metric: str) -> Mapping[Question, float]:

@@ -58,7 +58,7 @@ class RunSpec:
     source: str = ""
     recorded: Mapping[str, Any] | None = None
 
-    @property
+    @cached_property
     def identity(self) -> Mapping[str, Any]:
         """The scientific fields: versions, and the departures from the versions' defaults.
 

@@ -48,8 +48,10 @@ def systems(specs: Sequence[RunSpec]) -> dict[Name, list[RunSpec]]:
         groups.setdefault(spec.apart_from(), []).append(spec)
     first = [runs[0] for runs in groups.values()]
     names = [_name(spec) for spec in first]
-    for alike in {name for name in names if names.count(name) > 1}:
-        places = [place for place, name in enumerate(names) if name == alike]
+    places_of: dict[Name, list[int]] = {}
+    for place, name in enumerate(names):
+        places_of.setdefault(name, []).append(place)
+    for places in [found for found in places_of.values() if len(found) > 1]:
         for place, extra in zip(places, _differing([first[i] for i in places]), strict=True):
             names[place] = _name(first[place], extra)
     return dict(zip(names, groups.values(), strict=True))

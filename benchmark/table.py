@@ -35,12 +35,14 @@ class RowIndex:
     (which rows a question mixes) holds for all of them. Equal to itself only.
 
     Attributes:
+        conditions: of every row.
         rows: condition -> row.
         draws: (noise rule, joint) -> the number of corruption draws.
         size: the number of rows of the table.
     """
 
     def __init__(self, conditions: tuple[Condition, ...], current: tuple[bool, ...]) -> None:
+        self.conditions = conditions
         self.rows = {c: row for row, c in enumerate(conditions) if current[row]}
         self.draws = draws_of(self.rows)
         self.size = len(conditions)
@@ -102,6 +104,7 @@ class PredictionTable:
             object.__setattr__(self, "block", (0,) * len(now))
         current = tuple(a == b for a, b in zip(self.versions, now, strict=True))
         object.__setattr__(self, "_index", row_index(self.conditions, current))
+        object.__setattr__(self, "conditions", self.index.conditions)  # one for all such tables
 
     @property
     def index(self) -> RowIndex:
@@ -122,6 +125,12 @@ class PredictionTable:
     def outdated(self) -> tuple[Condition, ...]:
         """The conditions whose rows were made by other versions than the present ones."""
         return tuple(c for c in self.conditions if c not in self.index.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """What its predictions take in memory."""
+        parts = (self.prediction, self.log_variance, self.reliability, self.routing)
+        return sum(part.nbytes for part in parts if part is not None)
 
     @property
     def lacking(self) -> dict[Modality, int]:
@@ -258,7 +267,7 @@ def load(path: Path) -> PredictionTable:
         conditions=tuple(Condition(*row) for row in zip(*columns, strict=True)),
         present=tuple(m for m in MODALITIES if m in present),
         task="regression" if task == "regression" else "classification",
-        sample_ids=tuple(arrays["sample_id"].tolist()),
+        sample_ids=_shared(tuple(arrays["sample_id"].tolist())),
         label=arrays["label"],
         available=arrays["available"],
         prediction=arrays["prediction"],
@@ -270,6 +279,12 @@ def load(path: Path) -> PredictionTable:
         block=tuple(arrays["block"].tolist()),
         blocks=tuple(json.loads(block) for block in arrays["blocks"].tolist()),
     )
+
+
+@lru_cache(maxsize=16)
+def _shared(sample_ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The same object for the same ids: a report has as many tables as runs."""
+    return sample_ids
 
 
 def _arrays(table: PredictionTable) -> dict[str, np.ndarray]:

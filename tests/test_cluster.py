@@ -124,6 +124,7 @@ def test_the_same_bytes_as_on_one_machine(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_run_goes_on_where_its_node_is_killed(
     nodes, tiny, data_dir, here, tmp_path, monkeypatch, nothing_shared
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_run_goes_on_where_its_node_is_killed(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_run_whose_worker_ends_is_done_again_alone_and_once(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:
@@ -212,6 +214,15 @@ def test_a_run_that_fits_no_host_is_refused(nodes, tiny, data_dir, tmp_path) -> 
         run_plan(plan_of(tiny), how, lambda event: None)
 
 
+def test_without_an_address_no_cluster_that_runs_here_is_joined(nodes) -> None:
+    joined = hosts.Hosts(Cluster(None))
+    try:
+        assert len(joined.nodes) == 1
+        assert joined.head != nodes.address
+    finally:
+        joined.close()
+
+
 def command(nodes, data_dir: Path, runs_dir: Path, epochs: int) -> list[str]:
     return [
         *(sys.executable, "-m", "benchmark", "run", *QUICK, "--regime", "spectrum"),
@@ -241,6 +252,7 @@ def begin(nodes, data_dir: Path, runs_dir: Path, epochs: int) -> subprocess.Pope
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_driver_that_is_killed_or_interrupted_goes_on(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:
@@ -258,3 +270,15 @@ def test_a_driver_that_is_killed_or_interrupted_goes_on(
     )
     assert again.returncode == 0, again.stderr
     assert_same(plan_of(tiny, 24, (1, 2)), here, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_second_interrupt_ends_a_driver_at_once(nodes, data_dir, tmp_path) -> None:
+    process = begin(nodes, data_dir, tmp_path, 400)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr is not None
+    assert any("again stops at once" in line for line in process.stderr)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=10) == -signal.SIGINT
+    assert list(tmp_path.glob(".partial/*/resume.pt"))

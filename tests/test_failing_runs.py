@@ -236,8 +236,8 @@ def test_a_worker_that_dies_before_it_reads_its_task(data_dir, tmp_path, monkeyp
 
 
 def test_the_users_interrupt_ends_a_plan_whose_model_never_ends(site, data_dir, tmp_path) -> None:
-    plan = plan_of(tmp_path / "plan.yaml", "stay", "nothing")
-    command = arguments(plan, data_dir, tmp_path / "runs", 1)
+    plan = plan_of(tmp_path / "plan.yaml", "stay")
+    command = [*arguments(plan, data_dir, tmp_path / "runs", 1), "--seeds", "1,2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmark", *command],
         stdout=subprocess.PIPE,

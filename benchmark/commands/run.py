@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark import completion
+from benchmark.commands.interrupts import interruptible
 from benchmark.commands.request import find_plan, names, read_request, seeds_of
 from benchmark.errors import BenchmarkError
 from benchmark.options import (
@@ -134,11 +135,8 @@ def run(
     if dry_run:
         session.show_plan()
         return
-    try:
+    with interruptible():
         succeeded = session.carry_out(tracking_uri, experiment)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from the last complete epochs", err=True)
-        raise typer.Exit(130) from None
     if not succeeded:
         raise typer.Exit(1)
 

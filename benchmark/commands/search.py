@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark import completion
+from benchmark.commands.interrupts import interruptible
 from benchmark.commands.request import find_plan, names, read_request, seeds_of
 from benchmark.commands.run import cluster_of, execution_of
 from benchmark.errors import BenchmarkError
@@ -141,11 +142,8 @@ def search(
     how = execution_of(request.dataset, data_dir, runs_dir, device, workers, threads, cluster)
     name = str(space) if space else "the search space"
     plan = plan_search(request, objective_named(objective), values, how, name)
-    try:
+    with interruptible():
         session = SearchSession(plan, how, trials, storage, resume, tracking_uri, experiment)
         found = session.carry_out()
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from the last complete epochs", err=True)
-        raise typer.Exit(130) from None
     if not found:
         raise typer.Exit(1)

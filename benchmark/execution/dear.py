@@ -27,8 +27,9 @@ def affordable(
         return list(plan), []
     kept, said = [], {}
     for planned in plan:
-        why = model_class(planned.spec.model).card.dear
-        rows = tuple(c for c in planned.conditions if c.noise_rule == NO_RULE or not why)
+        why, rows = model_class(planned.spec.model).card.dear, planned.conditions
+        if why:
+            rows = tuple(c for c in rows if c.noise_rule == NO_RULE)
         if len(rows) < len(planned.conditions):
             said[planned.spec.title] = (
                 f"{planned.spec.title}: Protocol I only, without noise, because on a CPU its "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -16,7 +16,7 @@ from benchmark.data.dataset import Dataset, Split
 from benchmark.environment import compute_with
 from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution, load_placed
-from benchmark.execution.timeleft import Cost
+from benchmark.execution.timeleft import Cost, mean_cost
 from benchmark.interface import BranchedModel, Phase, Progress
 from benchmark.plan import Planned
 from benchmark.predict import batch_size_for, fill_table, level_key, predict
@@ -54,14 +54,13 @@ def estimate(
     )
 
 
-def estimates(todo: Sequence[Planned], how: Execution) -> list[Cost | None]:
-    """:func:`estimate` of each run; None where its model fails, which its run will say.
-
-    They are measured in a process of their own: a model may end it.
-    """
+def estimates(
+    todo: Sequence[Planned], how: Execution, patience: float = math.inf
+) -> list[Cost | None]:
+    """:func:`timed`, in a process of its own: a model may end it, and fails in its run alone."""
     from benchmark.execution.pool import start_process
 
-    channel, process = start_process(_measure, list(todo), how)
+    channel, process = start_process(_measure, list(todo), how, patience)
     found: list[Cost | None] = []
     with suppress(EOFError, OSError):
         while len(found) < len(todo) and channel.poll(PATIENCE):
@@ -71,10 +70,40 @@ def estimates(todo: Sequence[Planned], how: Execution) -> list[Cost | None]:
     return found + [None] * (len(todo) - len(found))
 
 
-def _measure(channel: Connection, todo: Sequence[Planned], how: Execution) -> None:
-    data = load_placed(how)
+def _measure(channel: Connection, todo: Sequence[Planned], how: Execution, patience: float) -> None:
+    for cost in timed(todo, load_placed(how), how, patience):
+        channel.send(cost)
+
+
+def timed(
+    todo: Sequence[Planned], dataset: Dataset, how: Execution, patience: float = math.inf
+) -> Iterator[Cost | None]:
+    """What each run should take; None where its model raises, whatever it raises.
+
+    What the seeds of a system share is timed once.
+
+    Args:
+        todo: the runs.
+        dataset: their data.
+        how: on which device, with how many threads.
+        patience: seconds after which one system of each model is timed and no more: the others are
+            taken for what those of their model cost on average.
+    """
+    begun = time.monotonic()
+    found: dict[tuple[str, str, int], Cost | None] = {}
+    of_model: dict[str, list[Cost]] = {}
     for planned in todo:
-        channel.send(estimate_or_none(planned, data, how))
+        spec = planned.spec
+        # Runs that are asked the same share their conditions, which are long to compare.
+        kind = spec.model, spec.apart_from(), id(planned.conditions)
+        if kind not in found:
+            known = of_model.setdefault(spec.model, [])
+            if known and time.monotonic() - begun > patience:
+                found[kind] = mean_cost(known)
+            else:
+                found[kind] = cost = estimate_or_none(planned, dataset, how)
+                known += [cost] if cost else []
+        yield found[kind]
 
 
 def estimate_or_none(planned: Planned, data: Dataset, how: Execution) -> Cost | None:

@@ -7,8 +7,10 @@ import contextlib
 import math
 import os
 import socket
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmark.errors import BenchmarkError
@@ -17,8 +19,10 @@ from benchmark.hygiene import one_line
 
 LOOK_SECONDS = 2.0
 """Between two looks at what the cluster has."""
-HEAD_SECONDS = 10.0
-"""How long a head node may leave us without an answer; Ray ends this process after 60."""
+HEAD_SECONDS = 30.0
+"""How long a head node may leave us without an answer. Ray ends a process after 60, in its way."""
+LEAVE_SECONDS = 10.0
+"""How long leaving a cluster whose head is lost may take: 5 s where it is gone."""
 EMPTY_SECONDS = 60.0
 """How long a cluster may be without any host for a run."""
 
@@ -50,7 +54,7 @@ class Hosts:
             self._require_answer(cluster.address)
         try:
             self.ray.init(
-                address=cluster.address,
+                address=cluster.address or "local",  # without one it joins whatever runs here
                 include_dashboard=None if cluster.address else False,
                 log_to_driver=False,
                 logging_level="ERROR",
@@ -63,10 +67,18 @@ class Hosts:
         self.head = self.ray.get_runtime_context().gcs_address
         self.nodes: list[Mapping[str, Any]] = []
         self.greeted: set[str] = set()
-        self.looked = self.answered = self.filled = time.monotonic()
+        self.asked: dict[Any, str] = {}
+        self.lost = False
+        self.left = threading.Event()
         with contextlib.ExitStack() as on_error:
             on_error.callback(self.close)
             self._look()
+            self.filled = time.monotonic()
+            threading.Thread(target=self._watch, name="hosts", daemon=True).start()
+            self._greet()
+            while self.asked:
+                self._require_head()
+                self._hear_greetings(timeout=1.0)
             if not self.room():
                 wanted = f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs"
                 raise BenchmarkError(
@@ -83,21 +95,13 @@ class Hosts:
         """How many runs the cluster has room for, those under way included.
 
         Raises:
-            BenchmarkError: where the head node has left us without an answer, or no host is left.
+            BenchmarkError: where the head node has left us without an answer, no host is left, or a
+                new one has other versions.
         """
+        self._require_head()
+        self._greet()
+        self._hear_greetings(timeout=0.0)
         now = time.monotonic()
-        if now - self.looked > LOOK_SECONDS:
-            self.looked = now
-            if _answers(self.head):
-                self.answered = now
-                self._look()
-            elif now - self.answered > HEAD_SECONDS:
-                atexit.unregister(self.ray.shutdown)  # it would wait for the head
-                raise BenchmarkError(
-                    f"the head node of the Ray cluster, {self.head}, does not answer any more. "
-                    "What is finished is kept; start the cluster again, and the same command goes "
-                    "on from the last epochs."
-                )
         room = sum(self._fitting(node) for node in self.nodes)
         self.filled = now if room else self.filled
         if now - self.filled > EMPTY_SECONDS:
@@ -117,23 +121,47 @@ class Hosts:
         fitting = min(by_cpu, by_gpu)
         return math.floor(fitting + 1e-9) if math.isfinite(fitting) else 1
 
+    def _require_head(self) -> None:
+        if time.monotonic() - self.answered > HEAD_SECONDS:
+            self.lost = True
+            raise BenchmarkError(
+                f"the head node of the Ray cluster, {self.head}, does not answer any more. "
+                "What is finished is kept; start the cluster again, and the same command goes "
+                "on from the last epochs."
+            )
+
+    def _watch(self) -> None:
+        """In a thread, as a head node that hangs does not answer at all, nor in any certain time.
+
+        Whatever Ray raises is no answer: :meth:`room` says so once that has lasted.
+        """
+        while not self.left.wait(LOOK_SECONDS):
+            if _answers(self.head):
+                with contextlib.suppress(Exception):
+                    self._look()
+
     def _look(self) -> None:
         self.nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        self._greet([n["NodeID"] for n in self.nodes if n["NodeID"] not in self.greeted])
+        self.answered = time.monotonic()
 
-    def _greet(self, node_ids: Sequence[str]) -> None:
-        """Compare what counts for numbers on new hosts with what is here."""
+    def _greet(self) -> None:
+        """Ask new hosts for what counts for numbers."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        for node_id in {node["NodeID"] for node in self.nodes} - self.greeted:
+            there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+            task = self.ray.remote(num_cpus=0, scheduling_strategy=there)(_by_value())
+            self.asked[task.remote()] = node_id
+            self.greeted.add(node_id)
+
+    def _hear_greetings(self, timeout: float) -> None:
+        """Compare what new hosts say with what is here."""
+        if not self.asked:
+            return
         ours = _facts()
-        task = self.ray.remote(num_cpus=0)(_by_value())
-        asked = {
-            task.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
-            ).remote(): node_id
-            for node_id in node_ids
-        }
-        for reference, node_id in asked.items():
+        ready, _ = self.ray.wait(list(self.asked), timeout=timeout)
+        for reference in ready:
+            del self.asked[reference]
             try:
                 theirs = self.ray.get(reference)
             except self.ray.exceptions.RayError:  # it has left before it could answer
@@ -145,7 +173,6 @@ class Hosts:
                         f"{theirs[name] or '(none)'}, and this one has {version}: install the same"
                         " on all, or the same plan gives other numbers"
                     )
-            self.greeted.add(node_id)
 
     def is_gone(self, error: Exception) -> bool:
         """Whether an actor was lost with its host, and not by what it did."""
@@ -154,8 +181,16 @@ class Hosts:
 
     def close(self) -> None:
         """Leave the cluster, and take our actors along."""
-        if _answers(self.head):
+        self.left.set()
+        if not self.lost:
             self.ray.shutdown()
+            return
+        leaving = threading.Thread(target=self.ray.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(LEAVE_SECONDS)
+        if leaving.is_alive():  # of a head that hangs Ray waits, and brings the process down then
+            atexit.unregister(self.ray.shutdown)
+            atexit.register(_end_at_once)
 
     def _require_answer(self, address: str) -> None:
         if "://" in address or not address.rpartition(":")[2].isdigit():
@@ -164,6 +199,13 @@ class Hosts:
             )
         if not _answers(address):
             raise BenchmarkError(f"--address {address}: no Ray cluster answers there")
+
+
+def _end_at_once() -> None:
+    """With the exit code of an error that was told."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def _amount(node: Mapping[str, Any], kind: str) -> float:

@@ -29,7 +29,7 @@ from benchmark.data.registry import load_dataset, need_data_dir, registered
 from benchmark.environment import compute_with
 from benchmark.errors import BenchmarkError
 from benchmark.execution.attempt import attempt
-from benchmark.execution.estimate import estimate_or_none
+from benchmark.execution.estimate import timed
 from benchmark.execution.events import Event
 from benchmark.execution.execute import Stopped
 from benchmark.execution.executor import Execution, Job, Message
@@ -130,7 +130,7 @@ class RemoteWorker:
 
     def costs(self, todo: Sequence[Planned]) -> list[Cost | None]:
         """How long runs take here."""
-        return [estimate_or_none(planned, self.dataset, self.how) for planned in todo]
+        return list(timed(todo, self.dataset, self.how))
 
     def _work(self, job: Job) -> None:
         compute_with(self.how.threads)  # OpenMP counts for each thread

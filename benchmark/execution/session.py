@@ -12,8 +12,8 @@ from benchmark.data import cards
 from benchmark.data.registry import load_dataset
 from benchmark.diagnostics.kept import Diagnosis
 from benchmark.errors import BenchmarkError
+from benchmark.execution.covered import pending, remember
 from benchmark.execution.dear import affordable
-from benchmark.execution.diagnose import lacking
 from benchmark.execution.estimate import estimates, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, forecast, run_plan
@@ -31,12 +31,11 @@ from benchmark.plan import (
     plan_title,
 )
 from benchmark.questions import Question, overview
-from benchmark.readouts import answers_in, headline_value, spread
-from benchmark.records import DamagedError, RunStore
+from benchmark.readouts import headline_value, spread
+from benchmark.records import RunStore
 from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
-from benchmark.table import to_make
 from benchmark.tracking import stamp
 from benchmark.tracking.live import Tracker
 from benchmark.tracking.parents import Plan
@@ -44,6 +43,8 @@ from benchmark.tracking.place import default_uri
 from protocols.availability import MASK_COUNT, subsets
 from protocols.modalities import MODALITIES
 
+TIMING_SECONDS = 5.0
+"""Beyond these only one system of each model is timed before a plan begins."""
 _SUMMED_UP = ("clean", "III", "grid")
 """What of the overview fits a terminal's width."""
 
@@ -70,19 +71,7 @@ class Session:
 
     def pending(self) -> list[Planned]:
         """The runs whose record is absent or lacks some of the conditions, or a diagnostic."""
-        return [planned for planned in self.plan if not self._covered(planned)]
-
-    def _covered(self, planned: Planned) -> bool:
-        if not self.store.has(planned.spec.run_id) or lacking(planned, self.store):
-            return False
-        record = self.store.record(planned.spec.run_id)
-        try:
-            record.look()
-            if to_make(record.validation, planned.validation):
-                return False
-            return record.covers(planned.conditions) and record.metrics_are_current()
-        except DamagedError:  # the run says what, and makes it anew
-            return False
+        return pending(self.plan, self.store)
 
     def show_plan(self) -> None:
         """Print the plan, how many of its runs are missing, and how long they should take."""
@@ -166,12 +155,18 @@ class Session:
 
     def _execute(self, pending: Sequence[Planned], tracker: Tracker | None) -> dict[str, str]:
         by_id = {planned.spec.run_id: planned.spec for planned in pending}
+        costs = self._costs(pending)
+        queue = list(pending)
+        if costs:
+            known = {p.spec.run_id: costs.get(p.spec.run_id) for p in queue}
+            queue.sort(key=lambda p: -(cost.seconds if (cost := known[p.spec.run_id]) else 0.0))
+            costs = {p.spec.run_id: costs[p.spec.run_id] for p in queue if p.spec.run_id in costs}
         display = Display(
             run_titles(self.specs),
             self.console,
             len(pending),
             self.how.workers,
-            self._costs(pending),
+            {} if self.how.cluster else costs,
         )
         with display:
 
@@ -180,14 +175,25 @@ class Session:
                 if tracker:
                     tracker.handle(by_id[event.run_id], event)
 
-            return dict(run_plan(pending, self.how, listen))
+            results = run_plan(queue, self.how, listen)
+        remember([p for p in queue if results[p.spec.run_id] in ("done", "kept")], self.store)
+        return dict(results)
 
     def _costs(self, pending: Sequence[Planned]) -> dict[str, Cost]:
-        """What the runs should take, for a person who watches; where nobody does, nothing."""
-        if self.how.cluster or not self.console.is_terminal or not pending:
+        """Run id -> what a run should take, where the order depends on it or somebody watches.
+
+        The longest run begins first: begun last, it would keep one worker long after the others.
+        For a cluster it is timed on this CPU, which tells which is longer, not how long it takes.
+        """
+        several = len({planned.spec.apart_from() for planned in pending}) > 1
+        waits = len(pending) > (1 if self.how.cluster else self.how.workers)
+        watched = self.console.is_terminal and not self.how.cluster
+        if not pending or not (watched or (several and waits)):
             return {}
+        here = replace(self.how, device="cpu") if self.how.cluster else self.how
         with self.console.status("timing a few batches of each model"):
-            return self._of_what_is_left(pending, estimates(pending, self.how))
+            costs = estimates(pending, here, TIMING_SECONDS)
+        return self._of_what_is_left(pending, costs)
 
     def _of_what_is_left(
         self, pending: Sequence[Planned], costs: Sequence[Cost | None]
@@ -241,10 +247,9 @@ class Session:
         for run_id in sorted({spec.run_id for spec in self.specs}):
             with suppress(BenchmarkError):
                 record = self.store.record(run_id)
-                record.look()
-                table = record.validation
+                table = record.validation if objective else None
                 value = objective.value(table) if objective and table is not None else None
-                found[run_id] = answers_in(record.metrics, metric), value
+                found[run_id] = record.answers(metric), value
         return found
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,14 @@ class Cost:
     def seconds(self) -> float:
         """Of the whole run."""
         return self.training + self.table
+
+
+def mean_cost(costs: Sequence[Cost]) -> Cost:
+    """Of a run that nobody has timed."""
+    return Cost(
+        sum(cost.training for cost in costs) / len(costs),
+        sum(cost.table for cost in costs) / len(costs),
+    )
 
 
 @dataclass
@@ -113,8 +121,10 @@ class TimeLeft:
         heapq.heapify(free)
         waiting = [cost for run_id, cost in self.costs.items() if run_id not in self.begun]
         unnamed = self.count - len(self.begun) - len(waiting)
-        for cost in [*waiting, *[self._cost("")] * max(0, unnamed)]:
-            heapq.heappush(free, heapq.heappop(free) + self._seconds(cost, 1, 1))
+        waiting += [self._cost("")] * max(0, unnamed)
+        seconds = {cost: self._seconds(cost, 1, 1) for cost in set(waiting)}
+        for cost in waiting:
+            heapq.heapreplace(free, free[0] + seconds[cost])
         return max(free)
 
     def _cost(self, run_id: str) -> Cost:
@@ -122,10 +132,7 @@ class TimeLeft:
         known = list(self.costs.values())
         if run_id in self.costs or not known:
             return self.costs.get(run_id, Cost(1.0, 0.1))
-        return Cost(
-            sum(cost.training for cost in known) / len(known),
-            sum(cost.table for cost in known) / len(known),
-        )
+        return mean_cost(known)
 
     def _seconds(self, cost: Cost, training: float, table: float) -> float:
         """What these shares of a run's parts will take, by all that was seen."""

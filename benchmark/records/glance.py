@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmark import metrics_file, seal, spec, yamlfile
+from benchmark import metrics_file, seal, spec, table, yamlfile
 from benchmark.files import replace_file
 from benchmark.records import reader, record
 from benchmark.records.reader import DamagedError, read_json
@@ -45,7 +45,7 @@ class Glance:
 def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
     """Every sound record of a store, ordered by run id, and what is wrong with the others."""
     kept = _kept(store.root)
-    now = {run_id: _signature(store.path(run_id)) for run_id in store.directories()}
+    now = {run_id: signature(store.path(run_id)) for run_id in store.directories()}
     known = {run_id: kept[run_id] for run_id in now if _is_same(kept.get(run_id), now[run_id])}
     survey = store.survey(but=known)
     fresh = {found.run_id: _facts(found, now[found.run_id]) for found in survey.records}
@@ -59,20 +59,20 @@ def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
     return found, survey.problems
 
 
-def _facts(found: RunRecord, signature: list[list[Any]]) -> dict[str, Any]:
+def _facts(found: RunRecord, files: list[list[Any]]) -> dict[str, Any]:
     return {
-        "files": signature,
+        "files": files,
         "spec": found.spec.as_dict(),
-        "clean": found.clean(),
+        "clean": found.clean,
         "evaluated": found.is_evaluated(),
     }
 
 
-def _is_same(kept: Mapping[str, Any] | None, signature: list[list[Any]]) -> bool:
-    return kept is not None and kept["files"] == signature
+def _is_same(kept: Mapping[str, Any] | None, files: list[list[Any]]) -> bool:
+    return kept is not None and kept["files"] == files
 
 
-def _signature(folder: Path) -> list[list[Any]]:
+def signature(folder: Path) -> list[list[Any]]:
     """Of every file its name, size, times of change and inode; of what cannot be seen nothing."""
     try:
         with os.scandir(folder) as entries:
@@ -83,10 +83,10 @@ def _signature(folder: Path) -> list[list[Any]]:
 
 
 @cache
-def _looked_by() -> str:
+def looked_by() -> str:
     """The hash of the code that finds a record sound."""
     code = hashlib.sha256()
-    for module in (reader, record, metrics_file, seal, spec, yamlfile):
+    for module in (reader, record, metrics_file, seal, spec, table, yamlfile):
         code.update(Path(str(module.__file__)).read_bytes())
     return code.hexdigest()
 
@@ -95,12 +95,12 @@ def _kept(root: Path) -> dict[str, Any]:
     """What was kept, by this code; nothing where that cannot be believed."""
     with contextlib.suppress(DamagedError):
         values = read_json(root / KEPT)
-        if values.get("code") == _looked_by():
+        if values.get("code") == looked_by():
             return dict(values["runs"])
     return {}
 
 
 def _keep(root: Path, runs: Mapping[str, Any]) -> None:
-    values = seal.sealed({"code": _looked_by(), "runs": dict(runs)})
+    values = seal.sealed({"code": looked_by(), "runs": dict(runs)})
     with contextlib.suppress(OSError):  # a folder that cannot be written to is looked at again
         replace_file(root / KEPT, json.dumps(values).encode())

@@ -92,6 +92,15 @@ def read(path: Path, reader: Callable[[Path], T]) -> T:
     raise DamagedError(path, why.rstrip(". "))
 
 
+def file_state(path: Path) -> tuple[int, ...]:
+    """What changes with a file: its size, times of change and inode; nothing where it is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 def read_spec(path: Path) -> RunSpec:
     """What was run, from ``config.yaml``. Raises DamagedError."""
     return read(path, lambda path: RunSpec.from_dict(read_yaml(path)))

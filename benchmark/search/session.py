@@ -87,7 +87,6 @@ class SearchSession:
         )
         self.experiment = experiment or plan.dataset.name
         self.folder = how.runs_dir / FOLDER / plan.name
-        self.plan_so_far = self._tracked(finished=False)
 
     def carry_out(self) -> bool:
         """Do the trials that are missing, print and write the results. False without any value."""
@@ -110,10 +109,7 @@ class SearchSession:
                 settings = settings_text(trial.settings)
                 display.add(spec.run_id, f"trial {trial.number}: {settings}{seed}")
                 if self.tracker:  # a search that is killed has the runs that it began
-                    self.plan_so_far = self.plan_so_far.with_run(
-                        spec.run_id, trial_title(spec, trial.settings)
-                    )
-                    self.tracker.grow(self.plan_so_far)
+                    self.tracker.add(spec.run_id, trial_title(spec, trial.settings))
 
             def listen(event: Event) -> None:
                 display.handle(event)
@@ -122,7 +118,7 @@ class SearchSession:
 
             search = Search(self.plan, self.study, self.count, self.how, begun, listen)
             if self.tracker:
-                self.tracker.open(self.plan_so_far)
+                self.tracker.open(self._tracked(finished=False))
             finished = False
             try:
                 search.carry_out(self._say_waiting)
@@ -132,7 +128,7 @@ class SearchSession:
                 best = self._conclude()
                 if self.tracker:
                     self._figures()
-                    self.tracker.grow(self._tracked(finished))
+                    self.tracker.grown(self._tracked(finished))
                     self.tracker.close()
         return best
 

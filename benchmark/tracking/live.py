@@ -65,8 +65,13 @@ class Tracker:
         self._background = Background(self._failed)
         self._do(lambda mirror: mirror.connection.begin(mirror.parent(self._plan)))
 
-    def grow(self, plan: Plan) -> None:
-        """The plan has more runs than it had, or their results."""
+    def add(self, run_id: str, title: str) -> None:
+        """The plan, a search, has one more run."""
+        self._plan.add(self.store, run_id, title)
+        self._do(lambda mirror: mirror.add(self._plan, run_id, title))
+
+    def grown(self, plan: Plan) -> None:
+        """The plan with all its runs and their results."""
         self._plan = plan.save(self.store)
         self._do(lambda mirror: mirror.read_plans(self._plan))
 

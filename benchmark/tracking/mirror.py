@@ -64,13 +64,20 @@ class Mirror:
         self._parents: dict[str, StoredRun] = {}
         self._made: set[str] = set()
         self._plans: list[Plan] = []
+        self._added: dict[str, dict[str, str]] = {}
         self.read_plans(own)
 
     def read_plans(self, own: Plan | None) -> None:
         """Know what has been planned since."""
         here = self.connection.experiment
         known = {plan.plan_id: plan for plan in plans(self.store) if plan.experiment == here}
-        self._plans = [*(known | ({own.plan_id: own} if own else {})).values()]
+        unread = [own] if own and own.plan_id not in known else []
+        self._plans = [*known.values(), *unread]
+        self._added = {plan.plan_id: {} for plan in self._plans}
+
+    def add(self, plan: Plan, run_id: str, title: str) -> None:
+        """Know of one more run of a search, without reading again what is known."""
+        self._added.setdefault(plan.plan_id, {})[run_id] = title
 
     def look(self) -> None:
         """See everything that the store has at once, for a mirror of many runs."""
@@ -105,7 +112,8 @@ class Mirror:
         if found is not None:
             return found, False
         asked, links = self._links(spec.run_id)
-        title = next((p.titles[spec.run_id] for p in asked if spec.run_id in p.titles), None)
+        named = [known for p in asked for known in (self._added[p.plan_id], p.titles)]
+        title = next((known[spec.run_id] for known in named if spec.run_id in known), None)
         with self.connection.lock():
             found = self.connection.find(RUN_ID, spec.run_id)
             if found is not None:
@@ -115,7 +123,7 @@ class Mirror:
 
     def _links(self, run_id: str) -> tuple[list[Plan], dict[str, str]]:
         """The plans that asked for a run, and the tags that tie it to their parents."""
-        asked = [plan for plan in self._plans if plan.has(run_id)]
+        asked = [p for p in self._plans if p.has(run_id) or run_id in self._added[p.plan_id]]
         links = {plain_name(f"plan.{plan.plan_id}"): self.parent(plan).id for plan in asked}
         return asked, links | ({PARENT: next(iter(links.values()))} if links else {})
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import JSON_BYTES, is_inside, read_text, replace_file
+from benchmark.files import JSON_BYTES, is_file, is_inside, read_text, remove, replace_file
 from benchmark.hygiene import one_line
 from benchmark.records import RUN_ID, RunStore
 from benchmark.spec import RunSpec
@@ -27,6 +27,8 @@ from benchmark.tracking.tracked import Tracked, read
 PLAN_ID = "plan_id"
 ARTIFACTS = "artifacts:/"
 """Where a description points into its run's artifacts."""
+ADDED = ".added"
+"""Of the file beside a search's, with the runs begun since that was written."""
 PLAN: Literal["plan"] = "plan"
 """The kind of a plan that was asked for; a search's is its own."""
 SEARCH: Literal["search"] = "search"
@@ -109,12 +111,23 @@ class Plan:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, json.dumps(asdict(kept), indent=1).encode())
+            remove(path.with_suffix(ADDED))
         except OSError as error:
-            raise BenchmarkError(
-                f"cannot write {path}: {error.strerror or error}. Make room, or name another "
-                "folder with --runs-dir; the same command goes on from there."
-            ) from None
+            raise _cannot_write(path, error) from None
         return kept
+
+    def add(self, store: RunStore, run_id: str, title: str) -> None:
+        """Keep one more run of a search under way: a line beside the file, which stays as it is.
+
+        Raises:
+            BenchmarkError: where the folder cannot be written to.
+        """
+        path = (_plans(store) / self._file_name()).with_suffix(ADDED)
+        try:
+            with path.open("a") as stream:  # what a kill cut short ends where the next line begins
+                stream.write(f"\n{json.dumps([run_id, title])}")
+        except OSError as error:
+            raise _cannot_write(path, error) from None
 
     def _file_name(self) -> str:
         place = hashlib.sha256(self.experiment.encode(errors="replace")).hexdigest()[:6]
@@ -128,10 +141,10 @@ class Plan:
         """Whether a run is one of its runs."""
         return run_id in self._members
 
-    def with_run(self, run_id: str, title: str) -> Plan:
-        """With one more run, and its name."""
-        run_ids = tuple(dict.fromkeys((*self.run_ids, run_id)))
-        return replace(self, run_ids=run_ids, titles={**self.titles, run_id: title})
+    def with_runs(self, titles: Mapping[str, str]) -> Plan:
+        """With more runs, and their names."""
+        run_ids = tuple(dict.fromkeys((*self.run_ids, *titles)))
+        return replace(self, run_ids=run_ids, titles={**self.titles, **titles})
 
     def status(self, store: RunStore) -> Status:
         """Whether it is under way, and how it ended: what the records and the locks say."""
@@ -210,10 +223,29 @@ def _read(path: Path) -> Plan:
         elif outside:
             why = f"its file {outside[0]!r} is not in the runs folder"
         else:
-            return plan
+            return plan.with_runs(_added(path.with_suffix(ADDED)))
     raise BenchmarkError(
         f"{path}: no plan can be read from it ({one_line(why, 200)}). Delete it: the same"
         " `benchmark run` or `benchmark search` writes it anew."
+    )
+
+
+def _added(path: Path) -> dict[str, str]:
+    """The runs that :meth:`Plan.add` kept; a line that is none is passed over."""
+    found = {}
+    if is_file(path):
+        for line in read_text(path, JSON_BYTES).split("\n"):
+            with suppress(ValueError):
+                run_id, title = json.loads(line)
+                if RUN_ID.fullmatch(str(run_id)):
+                    found[str(run_id)] = str(title)
+    return found
+
+
+def _cannot_write(path: Path, error: OSError) -> BenchmarkError:
+    return BenchmarkError(
+        f"cannot write {path}: {error.strerror or error}. Make room, or name another "
+        "folder with --runs-dir; the same command goes on from there."
     )
 
 

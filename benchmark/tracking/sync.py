@@ -68,20 +68,22 @@ def sync(
     """
     known, broken = kept_plans(store)
     report = SyncReport(problems=[*broken])
-    by_experiment: dict[str, list[Tracked]] = {plan.experiment: [] for plan in known}
+    by_experiment: dict[str, list[Path]] = {plan.experiment: [] for plan in known}
     survey = store.survey()
     report.problems += map(str, survey.problems.values())
-    for tracked in readable(survey.records, report):
-        places = {plan.experiment for plan in known if plan.has(tracked.spec.run_id)}
+    for record in survey.records:
+        places = {plan.experiment for plan in known if plan.has(record.run_id)}
         if broken and not places:  # it may be of one of them, in another experiment
-            report.problems.append(f"run {tracked.spec.run_id}: waits for the plans above")
+            report.problems.append(f"run {record.run_id}: waits for the plans above")
             continue
-        for experiment in places or {experiment_of(tracked.spec)}:
-            by_experiment.setdefault(experiment, []).append(tracked)
+        for experiment in places or {experiment_of(record.spec)}:
+            by_experiment.setdefault(experiment, []).append(record.path)
+    del survey  # a record is read when its turn comes, and not kept: there may be many
     load()
 
     def work(watch: Watch) -> None:
-        for experiment, items in by_experiment.items():
+        for experiment, paths in by_experiment.items():
+            items = readable(map(RunRecord, paths), report)
             mirror = Mirror(connect(uri, experiment, store, say, watch), store)
             here = [plan for plan in known if plan.experiment == experiment]
             mirror_all(mirror, items, here, report)

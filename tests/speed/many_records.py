@@ -3,17 +3,17 @@
     python -m tests.speed.many_records 100 1000 10000 [--folder DIR] [--only list,plan,start]
 
 Makes records of runs that were never trained (random predictions, one table for all of them) of a
-plan with so many seeds on ``synthetic-tiny``, and prints of each command its seconds, its
-processor seconds (which a busy machine changes little), and the peak memory.
-``again`` is the list once more; ``plan`` is the same plan started again, with nothing to do;
-``start`` is one with all to do, up to its first run; the other names are the commands.
+plan of four systems on ``synthetic-tiny``, and prints of each command its seconds, its processor
+seconds (which a busy machine changes little), and the most memory that its process had.
+``again`` is the list once more; ``plan`` is the same plan started again, with nothing to do, and
+``idle`` that once more; ``start`` is one with all to do, up to its first run; ``sync`` and
+``present`` bring the records into MLflow, and find them there; ``report`` makes the report.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,14 +30,19 @@ from benchmark.records.writer import later_files, record_files
 from benchmark.registry import model_facts
 from tests.records import make_history, make_table
 
-SETTINGS = "dataset: synthetic-tiny\nmodels: [lmf]\nregimes: [clean]\nevaluation: {{draws: 1}}\n"
-COMMANDS = ("list", "again", "plan", "start", "sync", "report")
+SETTINGS = """dataset: synthetic-tiny
+models: [lmf, tfn]
+regimes: [clean, spectrum]
+evaluation: {draws: 1}
+"""
+SYSTEMS = 4
+COMMANDS = ("list", "again", "plan", "idle", "start", "sync", "present", "report")
 
 
 def plan_file(folder: Path, count: int) -> Path:
     """A plan of so many runs."""
     path = folder / "plan.yaml"
-    path.write_text(SETTINGS.format() + f"seeds: {list(range(1, count + 1))}\n")
+    path.write_text(SETTINGS + f"seeds: {list(range(1, count // SYSTEMS + 1))}\n")
     return path
 
 
@@ -46,12 +51,11 @@ def fabricate(runs: Path, count: int) -> None:
     import yaml
 
     dataset = load_dataset("synthetic-tiny")
-    asked = yaml.safe_load(SETTINGS.format())
-    plan = make_plan(read_request(asked, {"seeds": tuple(range(1, count + 1))}, [], None), dataset)
+    asked, seeds = yaml.safe_load(SETTINGS), tuple(range(1, count // SYSTEMS + 1))
+    plan = make_plan(read_request(asked, {"seeds": seeds}, [], None), dataset)
     table, checkpoint = make_table(), save({"weight": make_history()["train_loss"].to_numpy()})
     shared = later_files(table, None, InputForm.of(dataset))
     environment = {
-        "model": model_facts("lmf"),
         "device_type": "cpu",
         "data_sha256": dataset.sha256,
         "synthetic": True,
@@ -65,35 +69,45 @@ def fabricate(runs: Path, count: int) -> None:
     for planned in plan:
         folder = runs / planned.spec.run_id
         folder.mkdir(parents=True)
-        files = record_files(planned.spec, environment, history, checkpoint) | shared
+        facts = {**environment, "model": model_facts(planned.spec.model)}
+        files = record_files(planned.spec, facts, history, checkpoint) | shared
         for name, content in files.items():
             (folder / name).write_bytes(content)
 
 
 def measured(command: list[str], until: str = "") -> tuple[float, float, int, str]:
-    """Seconds, those of processors, peak MiB, and the output's end.
+    """Seconds, those of processors, MiB at most, and the output's end.
 
     The seconds count until a file of the pattern ``until`` is there, where one is given.
     """
     started, spent = time.perf_counter(), _processor()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    folder = Path(command[command.index("--runs-dir") + 1])
-    while until and process.poll() is None and not any(folder.glob(until)):
-        time.sleep(0.02)
-    seconds = time.perf_counter() - started
-    if until:
-        process.send_signal(signal.SIGINT)
-    output = process.communicate()[0]
-    if not until:
+    folder, peak = Path(command[command.index("--runs-dir") + 1]), 0
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmark", *command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        while process.poll() is None and not (until and any(folder.glob(until))):
+            peak = max(peak, _most_memory(process.pid))
+            time.sleep(0.02)
         seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    return seconds, _processor() - spent, peak, output[-300:]
+        if until:
+            process.kill()
+        process.wait()
+        output.seek(0)
+        return seconds, _processor() - spent, peak, output.read()[-300:]
+
+
+def _most_memory(pid: int) -> int:
+    """MiB that a process has had at most; 0 where it has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(x.split()[1]) // 1024 for x in lines if x.startswith("VmHWM")), 0)
 
 
 def _processor() -> float:
@@ -108,7 +122,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", default=",".join(COMMANDS))
     options = parser.parse_args()
-    print("  runs  command  seconds processor    per run  peak so far")
+    print("  runs  command  seconds processor    per run      most")
     for count in options.counts:
         folder = Path(tempfile.mkdtemp(dir=options.folder))
         plan, runs = plan_file(folder, count), folder / "runs"
@@ -121,8 +135,10 @@ def main() -> None:
             "list": (["list", "runs", *where], ""),
             "again": (["list", "runs", *where], ""),
             "plan": ([*run, *where], ""),
+            "idle": ([*run, *where], ""),
             "start": ([*run, "--runs-dir", str(folder / "other")], ".partial/*"),
             "sync": (["sync", *where], ""),
+            "present": (["sync", *where], ""),
             "report": (["report", *where, "--out", str(folder / "report")], ""),
         }
         for name in options.only.split(","):

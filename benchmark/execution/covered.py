@@ -1,0 +1,100 @@
+"""Which runs of a plan have all that is asked of them.
+
+What was found complete is kept, so that a record is looked at again only where its files, the
+question, the definitions or the code that looks have changed since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from typing import Any
+
+from benchmark.execution.diagnose import lacking
+from benchmark.files import replace_file
+from benchmark.metrics_file import definitions
+from benchmark.plan import Planned
+from benchmark.records import DamagedError, RunStore
+from benchmark.records.glance import looked_by, signature
+from benchmark.records.reader import read_json
+from benchmark.seal import hash_of, sealed
+from benchmark.table import to_make
+
+KEPT = ".complete.json"
+
+
+def pending(plan: Sequence[Planned], store: RunStore) -> list[Planned]:
+    """The runs whose record is absent or lacks some of the conditions, or a diagnostic."""
+    kept, questions = _kept(store), _Questions()
+    known, there, todo = dict(kept), set(store.directories()), []
+    for planned in plan:
+        run_id = planned.spec.run_id
+        state = _state(planned, store, questions) if run_id in there else []
+        if run_id in there and (kept.get(run_id) == state or _covered(planned, store)):
+            known[run_id] = state
+            if not lacking(planned, store):
+                continue
+        todo.append(planned)
+    if known != kept:
+        _keep(store, known)
+    return todo
+
+
+def remember(done: Sequence[Planned], store: RunStore) -> None:
+    """Keep that these runs have just been given all that was asked of them."""
+    questions = _Questions()
+    _keep(store, _kept(store) | {p.spec.run_id: _state(p, store, questions) for p in done})
+
+
+def _state(planned: Planned, store: RunStore, questions: _Questions) -> list[str]:
+    """The files of a record and what is asked of it, by their hashes."""
+    files = signature(store.path(planned.spec.run_id))
+    return [hash_of({"files": files}), questions.digest(planned)]
+
+
+def _keep(store: RunStore, known: Mapping[str, Any]) -> None:
+    values = sealed({"code": looked_by(), "runs": dict(known)})
+    with contextlib.suppress(OSError):  # all is looked at again the next time
+        replace_file(store.root / KEPT, json.dumps(values).encode())
+
+
+class _Questions:
+    """What is asked of runs, by its hash; runs that are asked the same share their conditions."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int, str], str] = {}
+
+    def digest(self, planned: Planned) -> str:
+        task = planned.spec.task
+        place = id(planned.conditions), id(planned.validation), task
+        if place not in self._seen:
+            asked = {
+                "test": [astuple(c) for c in planned.conditions],
+                "valid": [astuple(c) for c in planned.validation],
+                "definitions": definitions(task),
+            }
+            self._seen[place] = hash_of(asked)
+        return self._seen[place]
+
+
+def _kept(store: RunStore) -> dict[str, Any]:
+    with contextlib.suppress(DamagedError):
+        values = read_json(store.root / KEPT)
+        if values.get("code") == looked_by():
+            return dict(values["runs"])
+    return {}
+
+
+def _covered(planned: Planned, store: RunStore) -> bool:
+    if not store.has(planned.spec.run_id):
+        return False
+    record = store.record(planned.spec.run_id)
+    try:
+        record.look()
+        if to_make(record.validation, planned.validation):
+            return False
+        return record.covers(planned.conditions) and record.metrics_are_current()
+    except DamagedError:  # the run says what, and makes it anew
+        return False

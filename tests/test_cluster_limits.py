@@ -1,0 +1,180 @@
+"""Ray clusters that lack something: GPU memory, their head, or a user's patience."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.data.registry import load_dataset
+from benchmark.execution.events import Event
+from benchmark.execution.executor import Cluster, Execution, run_plan
+from benchmark.execution.hosts import HEAD_SECONDS, LEAVE_SECONDS, LOOK_SECONDS
+from benchmark.plan import PlanConfig, make_plan
+from benchmark.records import RunStore
+from tests.tiny import QUICK
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+ray = pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[scale]'")
+
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+HEAD = {**NODE, "include_dashboard": False}
+GREEDY = """
+import os, pathlib, time, ray, torch
+from pydantic import Field
+from benchmark.interface import ModelCard, ModelConfig, MultimodalModel, Output, task_loss
+
+
+class GreedyConfig(ModelConfig):
+    wants: float = Field(0.0, description="GPUs that it needs for itself")
+    told: str = Field("", description="where it writes what it was given")
+
+
+class Greedy(MultimodalModel):
+    Config = GreedyConfig
+    card = ModelCard(title="Greedy", citation="a test, 2026", source="official code read")
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.task, self.config = spec.task, config
+        self.out = torch.nn.Linear(spec.widths["text"], spec.classes)
+
+    def forward(self, batch):
+        return Output(self.out(batch.features["text"].mean(1))[:, 0])
+
+    def loss(self, output, batch, progress):
+        given = ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)
+        if progress.step == progress.epoch == 0:
+            line = f"{given} {os.environ['CUDA_VISIBLE_DEVICES']}\\n"
+            with pathlib.Path(self.config.told).open("a") as stream:
+                stream.write(line)
+            time.sleep(1)  # so that those that share a GPU are there at the same time
+        if given < self.config.wants:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
+        return task_loss(output, batch.label, self.task, "l1"), {}
+"""
+
+
+@pytest.fixture
+def gpus(tmp_path, monkeypatch) -> Iterator[str]:
+    """The address of a cluster with two GPUs in its books, whose hosts know the model."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    (tmp_path / "greedy_model.py").write_text(GREEDY)
+    metadata = tmp_path / "greedy_model-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[benchmark.models]\ngreedy = greedy_model:Greedy\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    nodes = Nodes(initialize_head=True, head_node_args={**HEAD, "num_cpus": 4, "num_gpus": 2})
+    yield nodes.address
+    nodes.shutdown()
+
+
+def test_a_run_out_of_gpu_memory_is_done_again_on_a_whole_gpu_once(gpus, data_dir, tmp_path):
+    """Of four runs that share two GPUs one needs a whole one, and one needs more than there is."""
+    told = tmp_path / "told"
+    common = {"models": ["greedy"], "regimes": ["clean"]}
+    wants = [{"wants": x, "told": str(told)} for x in (0.5, 1.0, 1.5)]
+    request = PlanConfig.model_validate(
+        {
+            "dataset": "tiny",
+            "protocol": "clean",
+            "training": {"epochs": 2},
+            "runs": [
+                {**common, "seeds": [1, 2], "model": wants[0]},
+                *({**common, "seeds": [1], "model": one} for one in wants[1:]),
+            ],
+        }
+    )
+    plan = make_plan(request, load_dataset("tiny", data_dir))
+    how = Execution("tiny", data_dir, tmp_path / "runs", "cpu", 99, cluster=Cluster(gpus, 1.0, 0.5))
+    RunStore(how.runs_dir).prepare()
+    events: list[Event] = []
+    results = run_plan(plan, how, events.append)
+    assert [results[p.spec.run_id] for p in plan] == ["done", "done", "done", "failed"]
+    notes = {e.run_id: e.message for e in events if e.kind == "note"}
+    assert list(notes) == [p.spec.run_id for p in plan[2:]] or len(notes) == 2
+    assert all("does not fit beside other runs" in note for note in notes.values())
+    lines = [line.split() for line in told.read_text().splitlines()]
+    assert sorted(lines[:4]) == [["0.5", "0"], ["0.5", "0"], ["0.5", "1"], ["0.5", "1"]]
+    assert [given for given, _ in lines[4:]] == ["1.0", "1.0"]
+    assert "out of memory" in RunStore(how.runs_dir).unfinished()[plan[3].spec.run_id]
+
+
+def command(address: str, data_dir: Path, runs_dir: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "benchmark", "run", *QUICK, "--regime", "spectrum"),
+        *("--data-dir", str(data_dir), "--runs-dir", str(runs_dir), "--tracking-uri", "none"),
+        *("--seeds", "1,2", "--epochs", "600", "--executor", "ray", "--address", address),
+    ]
+
+
+def started(runs_dir: Path, process: subprocess.Popen[str]) -> bool:
+    """Whether two runs are under way; where the driver has ended, that is an error."""
+    assert process.poll() is None, process.communicate()
+    return len(list(runs_dir.glob(".partial/*/resume.pt"))) == 2
+
+
+def kill_head(nodes: Any) -> None:
+    """The machine is gone, with all that was on it."""
+    for processes in nodes.head_node.all_processes.values():
+        for one in processes:
+            one.process.kill()
+
+
+def freeze_head(nodes: Any) -> None:
+    """It takes connections and answers none."""
+    os.kill(nodes.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGSTOP)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("lose", [kill_head, freeze_head])
+def test_a_lost_head_ends_the_driver_in_time_and_nothing_is_lost(lose, data_dir, tmp_path):
+    from ray.cluster_utils import Cluster as Nodes
+
+    nodes, runs = Nodes(initialize_head=True, head_node_args=HEAD), tmp_path / "runs"
+    nodes.add_node(**NODE)
+    process = subprocess.Popen(
+        command(nodes.address, data_dir, runs),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not started(runs, process):
+        time.sleep(0.05)
+    lose(nodes)
+    begun = time.monotonic()
+    _, error = process.communicate(timeout=90)
+    # the last look before it, its silence, leaving Ray, and a busy machine
+    assert time.monotonic() - begun < LOOK_SECONDS + HEAD_SECONDS + LEAVE_SECONDS + 10
+    assert process.returncode == 2
+    assert "does not answer any more" in error
+    assert "Traceback" not in error
+    assert list(runs.glob(".partial/*/resume.pt")) or RunStore(runs).records()
+    kill_head(nodes)
+    nodes.shutdown()
+    nodes = Nodes(initialize_head=True, head_node_args=HEAD)
+    try:
+        again = subprocess.run(
+            command(nodes.address, data_dir, runs), capture_output=True, text=True, check=False
+        )
+    finally:
+        nodes.shutdown()
+    assert again.returncode == 0, again.stderr
+    alone = tmp_path / "alone"
+    local = command(nodes.address, data_dir, alone)[:-4]
+    subprocess.run([*local, "--workers", "1"], check=True, capture_output=True)
+    for record in RunStore(alone).records():
+        for name in ("predictions.npz", "history.csv", "checkpoint.safetensors", "metrics.json"):
+            assert (runs / record.run_id / name).read_bytes() == (record.path / name).read_bytes()
