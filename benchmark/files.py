@@ -62,10 +62,10 @@ def replacing(path: Path) -> Iterator[Path]:
     file or the new one, whatever happens. What earlier tries left when they were killed goes.
 
     Raises:
-        FileExistsError: where a device, a pipe or a folder is there: it is not replaced.
+        FileExistsError: where a device is there: it is the system's, and is not replaced.
     """
-    if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "is no plain file", str(path))
+    if path.is_char_device() or path.is_block_device():
+        raise FileExistsError(errno.EEXIST, "is a device", str(path))
     for remains in path.parent.glob(f".{escape(path.name)}.*"):
         # by ctime: a link has the mtime of its file; the young may be another process's
         if HALF_WRITTEN.fullmatch(remains.name) and _age(remains) >= ABANDONED_SECONDS:
