@@ -52,7 +52,7 @@ def check_uri(uri: str) -> None:
             "http://127.0.0.1:5000"
         )
     path = sqlite_path(uri)
-    if path is not None and path.exists() and not path.is_file():
+    if path is not None and path.exists() and not (path.is_file() or path.is_dir()):
         raise BenchmarkError(f"--tracking-uri {uri}: {path} is no file to keep a database in")
 
 
