@@ -79,6 +79,7 @@ def gpus(tmp_path, monkeypatch) -> Iterator[str]:
     nodes.shutdown()
 
 
+@pytest.mark.long
 def test_a_run_out_of_gpu_memory_is_done_again_on_a_whole_gpu_once(gpus, data_dir, tmp_path):
     """Of four runs that share two GPUs one needs a whole one, and one needs more than there is."""
     told = tmp_path / "told"

@@ -128,7 +128,7 @@ INTERVALS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(INTERVALS, INTERVALS)
 def test_overlaps_are_those_of_plain_loops(words: Any, others: Any) -> None:
     def sorted_array(pairs: Any) -> np.ndarray:

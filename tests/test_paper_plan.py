@@ -10,6 +10,8 @@ import pytest
 
 from tests.tiny import benchmark
 
+pytestmark = pytest.mark.long
+
 TABLES = {
     "table7-clean",  # the synthetic data are unaligned: in place of Table 1
     *("table2-protocol-i-fixed", "table5-protocol-iii-seed-a1", "table6-ablations-seed-a1"),

@@ -67,6 +67,7 @@ def wait_for_training(runs: Path, trials: int) -> None:
     raise AssertionError("the search does not get on")
 
 
+@pytest.mark.long
 def test_three_processes_share_a_study_and_one_is_killed(options, tmp_path) -> None:
     runs = tmp_path / "runs"
     first, second, third = (start(options) for _ in range(3))
