@@ -62,9 +62,11 @@ def replacing(path: Path) -> Iterator[Path]:
     file or the new one, whatever happens. What earlier tries left when they were killed goes.
 
     Raises:
-        FileExistsError: where a device is there: it is the system's, and is not replaced.
+        FileExistsError: where a device is there, or a link to a pipe as ``/dev/stdout`` is one: it
+            is the system's, and is not replaced.
     """
-    if path.is_char_device() or path.is_block_device():
+    piped = path.is_symlink() and (path.is_fifo() or path.is_socket())
+    if piped or path.is_char_device() or path.is_block_device():
         raise FileExistsError(errno.EEXIST, "is a device", str(path))
     for remains in path.parent.glob(f".{escape(path.name)}.*"):
         # by ctime: a link has the mtime of its file; the young may be another process's
@@ -108,7 +110,7 @@ def is_locked(path: Path) -> bool:
     several may look at once, and none of them is taken for its holder.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # of a pipe it would wait
     except OSError:
         return False
     try:

@@ -57,3 +57,23 @@ def test_what_was_kept_is_made_anew_where_it_cannot_be_believed(store, content) 
     (store.root / KEPT).write_bytes(content)
     assert glances(store)[0] == expected
     assert made.run_id in (store.root / KEPT).read_text()
+
+
+@pytest.mark.parametrize("of", [0.3, 0.6, 0.9])
+def test_a_flipped_bit_of_a_table_is_seen(store, of) -> None:
+    made = make_record(store)
+    path = made.path / "predictions.npz"
+    content = bytearray(path.read_bytes())
+    content[int(of * len(content))] ^= 1
+    path.write_bytes(content)
+    found, problems = glances(store)
+    assert not found
+    assert "predictions.npz" in str(problems[made.run_id])
+
+
+def test_a_link_that_leads_nowhere_hides_no_change(store) -> None:
+    made = make_record(store)
+    (made.path / "notes").symlink_to("nowhere")
+    assert len(glances(store)[0]) == 1
+    (made.path / "history.csv").write_bytes(b"x")
+    assert made.run_id in glances(store)[1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,14 @@ def flipped(state: bytes, place: float) -> bytes:
     return bytes(content)
 
 
+def with_content(state: bytes, content: object) -> bytes:
+    """Something else than a state, with the right size and hash."""
+    made = io.BytesIO()
+    torch.save(content, made)
+    facts = {"bytes": len(made.getvalue()), "sha256": sha256(made.getvalue()).hexdigest()}
+    return with_line(state, **facts).split(b"\n", 1)[0] + b"\n" + made.getvalue()
+
+
 FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda s: b"", "damaged"),
     "random": (lambda s: bytes(range(256)) * 40, "damaged"),
@@ -88,6 +98,8 @@ FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "another torch": (lambda s: with_line(s, torch="1.0"), "its torch is 1.0"),
     "another source": (lambda s: with_line(s, **{"model's file": "f0"}), "its model's file is f0"),
     "another device": (lambda s: with_line(s, device="cuda"), "its device is cuda, and now"),
+    "an object": (lambda s: with_content(s, Path("x")), "more than tensors"),
+    "no state": (lambda s: with_content(s, [1]), "holds a list"),
 }
 
 

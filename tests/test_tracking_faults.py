@@ -261,6 +261,8 @@ def test_the_ui_says_what_is_wrong(store: RunStore, tmp_path: Path, closed_port:
             serve_ui(uri_of(store), port=closed_port)
     with pytest.raises(BenchmarkError, match="cannot serve on nowhere"):
         serve_ui(uri_of(store), host="nowhere.invalid", port=closed_port)
+    with pytest.raises(BenchmarkError, match="the tracking store ftp://server failed"):
+        serve_ui("ftp://server", port=closed_port)
     said: list[str] = []
     serve_ui("http://server:5000", say=said.append)
     assert said == ["the tracking server has its own UI: http://server:5000"]

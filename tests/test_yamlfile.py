@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmark.commands.request import parse_setting, read_request
@@ -84,6 +84,8 @@ def test_refused_in_one_short_line(text: str, words: str) -> None:
     assert time.monotonic() < started + 2
 
 
+@example("\x85")
+@example({"a\u2028": "\u2029b"})
 @given(plain)
 def test_what_is_written_is_read_as_the_same(value: object) -> None:
     assert parse_yaml(to_yaml(value), "x") == value
@@ -137,3 +139,8 @@ def test_the_number_of_draws_is_bounded(data_dir: Path) -> None:
     )
     assert done.returncode == 2
     assert "evaluation.draws" in done.stderr
+
+
+def test_a_megabyte_of_commas_is_refused_before_it_is_built() -> None:
+    with pytest.raises(BenchmarkError, match="more than 50,000 values"):
+        parse_yaml(f"a: [{'x,' * 400_000}]", "x")

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmark.files import replace_file
+from benchmark.errors import BenchmarkError
+from benchmark.files import JSON_BYTES, read_text, replace_file
 from benchmark.records import RunStore
 
 FOLDER = ".efficiency"
@@ -86,7 +87,7 @@ def kept(store: RunStore) -> list[Efficiency]:
     found = []
     for path in sorted((store.root / FOLDER).glob("*.json")):
         try:
-            found.append(Efficiency(**json.loads(path.read_text())))
-        except (OSError, ValueError, TypeError):
+            found.append(Efficiency(**json.loads(read_text(path, JSON_BYTES))))
+        except (BenchmarkError, ValueError, TypeError, RecursionError):
             continue
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.data.arrays import BROKEN
 from benchmark.environment import versions
 from benchmark.files import remove, replace_file
 from benchmark.registry import model_facts
@@ -109,7 +111,14 @@ def load_state(path: Path, origin: dict[str, Any], device: torch.device) -> Stat
         content = stream.read()
     if stated.get("sha256") != hashlib.sha256(content).hexdigest():
         raise UnusableError("it is damaged: its content has another hash")
-    state: State = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    try:
+        state: State = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except torch.OutOfMemoryError:
+        raise
+    except (pickle.UnpicklingError, RuntimeError, *BROKEN):  # made to have the right hash
+        raise UnusableError("it is damaged: it holds more than tensors and numbers") from None
+    if not isinstance(state, dict):
+        raise UnusableError(f"it is damaged: it holds a {type(state).__name__}")
     return state
 
 

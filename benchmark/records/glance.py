@@ -76,10 +76,18 @@ def signature(folder: Path) -> list[list[Any]]:
     """Of every file its name, size, times of change and inode; of what cannot be seen nothing."""
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries]
+            found = [(entry.name, _stat(entry)) for entry in entries]
     except OSError:
         return []
     return sorted([name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in found)
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result:
+    """Of the file that a link leads to; of the link, where it leads nowhere: it hides no others."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ class RunStore:
         """Look at every record: one that is unsound is named, and takes no other down.
 
         Args:
-            tables: whether to read the tables whole, as what uses all of them does anyway.
+            tables: whether to keep the tables, for what uses all of them.
             but: the ids of records that are not looked at.
         """
         sound, problems = [], {}
@@ -173,9 +174,7 @@ class RunStore:
             try:
                 if missing := self._missing(run_id):
                     raise DamagedError(record.path / missing[0], "it is missing")
-                record.look()
-                if tables:
-                    _ = record.validation, record.table if record.is_evaluated() else None
+                record.look(keep_tables=tables)
             except DamagedError as error:
                 problems[run_id] = error
             else:
@@ -240,14 +239,15 @@ class RunStore:
         return FileLock(folder / self.path(run_id).name)
 
     def prepare(self) -> None:
-        """Make the directory. Raises BenchmarkError where a MiB cannot be written to it."""
+        """Make the directory. Raises BenchmarkError where runs cannot write a MiB to it."""
+        for path in (self.root / ".locks", self.root / ".partial"):
+            if os.path.lexists(path) and not path.is_dir():
+                raise BenchmarkError(f"{path} is no folder, as runs need one there: move it away")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / ".probe"
-            try:
-                probe.write_bytes(bytes(2**20))
-            finally:
-                probe.unlink(missing_ok=True)
+            replace_file(probe, bytes(2**20))  # it follows no link, and waits for no pipe
+            probe.unlink(missing_ok=True)
         except OSError as error:
             raise BenchmarkError(
                 f"cannot write to the runs folder {self.root}: {error.strerror or error}. "
@@ -285,7 +285,7 @@ class RunStore:
         (partial / _STAGING).mkdir(parents=True)
         for name, content in files.items():
             replace_file(partial / _STAGING / name, content)
-        if final.exists():  # files of it were deleted, edited or damaged
+        if os.path.lexists(final):  # files of it were deleted, edited or damaged; a link, lost
             final.rename(partial / _REPLACED)
         (partial / _STAGING).rename(final)
         self.close(run_id)
@@ -315,7 +315,7 @@ class RunStore:
     def _add(self, run_id: str, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             path = self.path(run_id) / name
-            if path.is_dir():  # damage that a file cannot be renamed onto
+            if path.is_dir() or path.is_symlink():  # damage; what a link leads to stays
                 remove(path)
             replace_file(path, content)
 

@@ -39,7 +39,7 @@ def model_of(record: RunRecord) -> TrackedModel | None:
     """The logged model of a record; None for one without its checkpoint, or too old for one."""
     if not (record.path / INPUTS).is_file() or not record.has_checkpoint:
         return None
-    form = InputForm.from_json((record.path / INPUTS).read_text())
+    form = record.inputs
     history = record.history
     best = history[history["best"] == 1]
     return TrackedModel(

@@ -19,7 +19,9 @@ from urllib.parse import urlencode
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import LOWER_IS_BETTER, PRIMARY
+from benchmark.tracking.background import Watch
 from benchmark.tracking.connection import Say
+from benchmark.tracking.mlflow_store import Client
 from benchmark.tracking.place import sqlite_path
 
 START_SECONDS = 120.0
@@ -35,8 +37,8 @@ def serve_ui(uri: str, host: str = "127.0.0.1", port: int = 5000, say: Say = pri
         say: told the URL when the UI answers.
 
     Raises:
-        BenchmarkError: where there is no store yet, the address or port cannot be had, or the
-            server ends by itself.
+        BenchmarkError: where there is no store yet or it cannot be opened, the address or port
+            cannot be had, or the server ends by itself.
     """
     if uri.startswith(("http://", "https://")):
         say(f"the tracking server has its own UI: {uri}")
@@ -48,6 +50,8 @@ def serve_ui(uri: str, host: str = "127.0.0.1", port: int = 5000, say: Say = pri
             "`benchmark sync` rebuilds it from records. Name another folder with --runs-dir."
         )
     _check_free(host, port)
+    if path is None:  # of a store that it cannot open, MLflow's server would try for ever
+        Client(uri, Watch()).search_experiments(max_results=1)
     with tempfile.TemporaryFile() as output:
         server = _start(uri, path, host, port, output)
         try:
