@@ -125,13 +125,13 @@ def command(data_dir: Path, runs_dir: Path) -> list[str]:
     return [
         *(sys.executable, "-c", IMPATIENT, "run", *QUICK, "--regime", "spectrum"),
         *("--data-dir", str(data_dir), "--runs-dir", str(runs_dir), "--tracking-uri", "none"),
-        *("--seeds", "1,2", "--epochs", "150"),
+        *("--seeds", "1", "--epochs", "150"),
     ]
 
 
 @pytest.fixture(scope="module")
 def alone(data_dir, tmp_path_factory) -> Path:
-    """The same runs without a cluster."""
+    """The same run without a cluster."""
     runs = tmp_path_factory.mktemp("alone")
     subprocess.run(command(data_dir, runs), check=True, capture_output=True)
     return runs
@@ -171,11 +171,12 @@ def test_a_lost_head_ends_the_driver_in_time_and_nothing_is_lost(lose, data_dir,
         lose(nodes)
         begun = time.monotonic()
         _, error = process.communicate(timeout=90)
+        took = time.monotonic() - begun
     finally:
         kill_head(nodes)
         nodes.shutdown()
     # the last look before it, its silence, leaving Ray, and a busy machine
-    assert time.monotonic() - begun < LOOK_SECONDS + SILENCE + LEAVE_SECONDS + 20
+    assert took < LOOK_SECONDS + SILENCE + LEAVE_SECONDS + 15
     assert process.returncode == 2, error
     assert "does not answer any more" in error
     assert "Traceback" not in error
@@ -189,9 +190,7 @@ def test_a_lost_head_ends_the_driver_in_time_and_nothing_is_lost(lose, data_dir,
         )
     finally:
         nodes.shutdown()
-    records = RunStore(alone).records()
-    assert len(records) == 2
-    for record in records:
-        for name in ("predictions.npz", "history.csv", "checkpoint.safetensors", "metrics.json"):
-            there = tmp_path / record.run_id / name
-            assert there.read_bytes() == (record.path / name).read_bytes(), name
+    [record] = RunStore(alone).records()
+    for name in ("predictions.npz", "history.csv", "checkpoint.safetensors", "metrics.json"):
+        there = tmp_path / record.run_id / name
+        assert there.read_bytes() == (record.path / name).read_bytes(), name
