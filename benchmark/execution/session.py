@@ -207,7 +207,8 @@ class Session:
         most = max(len(planned.conditions) for planned in self.plan)
         title = f"{self.request.title}: " if self.request.title else ""
         return (
-            f"{title}{len(self.plan)} runs on {self.dataset.name}, {pending} to do; up to "
+            f"{title}{len(self.plan)} run{'s' * (len(self.plan) != 1)} on {self.dataset.name}, "
+            f"{pending} to do; up to "
             f"{most} conditions of {len(self.dataset.splits['test'])} test samples each"
             f"{self._fewer_subsets()}{self._unlike_published()}"
         )
