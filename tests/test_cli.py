@@ -164,10 +164,10 @@ def test_a_runs_folder_that_cannot_be_written(invoke, tmp_path) -> None:
 
 
 def test_a_full_disk_is_said_at_once(invoke, monkeypatch) -> None:
-    def full(self: Path, data: bytes) -> int:
+    def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("benchmark.records.store.replace_file", full)
     code, _, error = invoke("run", *QUICK)
     assert code == 2
     assert "No space left on device" in error
