@@ -105,11 +105,11 @@ def _gain(x: Tensor, mask: Tensor, level: Tensor, z: Tensor | None, sigma: Tenso
 
 
 def _quantise(x: Tensor, mask: Tensor, level: Tensor, _: Tensor | None, sigma: Tensor) -> Tensor:
-    """Rounded to multiples of 2λσ."""
+    """Rounded to multiples of 2λσ; where those are too close for a float32 to count, kept."""
     step = 2 * level * sigma
     some = step > 0
     coarse = (x / torch.where(some, step, torch.ones_like(step))).round() * step
-    return torch.where(mask & some, coarse, x)
+    return torch.where(mask & some & coarse.isfinite(), coarse, x)
 
 
 def _noise_instead(

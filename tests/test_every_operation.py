@@ -11,7 +11,7 @@ import pytest
 
 from tests.every_operation import COMMANDS
 
-QUICKER = ("run", "import", "sync")
+QUICKER = ("run", "import")
 
 
 @pytest.mark.parametrize(

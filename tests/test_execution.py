@@ -364,6 +364,7 @@ def command(data_dir: Path, runs_dir: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_kill_9_at_random_moments_changes_nothing(data_dir, tmp_path) -> None:
     options = ["--seeds", "1,2", "--epochs", "30"]
     straight = command(data_dir, tmp_path / "straight", *options)
