@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 REPORT ?= report
-# One more than there are processors: many tests wait for processes that they started.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 TORCH := torch==2.13.0
 
 .PHONY: install run docs test test-long lint lock
@@ -56,7 +54,7 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest --numprocesses $(WORKERS) -m 'not long'
+	$(BIN)/pytest --numprocesses auto -m 'not long'
 
 test-long: install
 	$(BIN)/pytest -m long

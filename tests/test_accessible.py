@@ -109,12 +109,19 @@ def serious(page: Path, width: int, dark: bool) -> list[Any]:
     return [one for one in found if one[0] in ("serious", "critical")]
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (500, False)])
+LONG = pytest.mark.long
+each_look = pytest.mark.parametrize(
+    ("width", "dark"),
+    [(1400, True), pytest.param(1400, False, marks=LONG), pytest.param(500, False, marks=LONG)],
+)
+
+
+@each_look
 def test_axe_finds_nothing_serious(built: ReportPaths, width: int, dark: bool) -> None:
     assert serious(built.index, width, dark) == []
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (500, False)])
+@each_look
 def test_axe_finds_nothing_serious_on_the_submissions(zoo: Path, width: int, dark: bool) -> None:
     assert serious(zoo, width, dark) == []
 
