@@ -39,7 +39,8 @@ def lose_words(text: str, level: float, key: Key) -> str:
     a missing modality."""
     words = text.split()
     u = _uniforms(key, "words", (len(words),))
-    kept = [word for word, own in zip(words, u, strict=True) if own >= level or own == u.max()]
+    last = u.max(initial=0.0)
+    kept = [word for word, own in zip(words, u, strict=True) if own >= min(level, last)]
     return " ".join(kept)
 
 

@@ -18,10 +18,13 @@ from benchmark.data.dataset import Dataset
 from benchmark.data.manifest import MANIFEST
 from benchmark.data.rewrite import rewrite_transcripts
 from benchmark.data.store import load
+from benchmark.diagnostics.reliability import _Side
 from benchmark.errors import BenchmarkError
+from benchmark.interface import BranchedModel, MultimodalModel
 from benchmark.plan import PlanConfig, make_plan
 from benchmark.predict import fill_table
 from benchmark.registry import model_class
+from benchmark.table import PredictionTable
 from protocols import degrade as degrade_in_a_loop
 from protocols.conditions import Condition, at_level, conditions_of
 from protocols.degradation import keyed_noise, with_noise
@@ -168,23 +171,47 @@ def test_a_table_is_the_model_on_transcripts_rewritten_afresh(
     assert not np.allclose(made[64].prediction[made[64].row(noisy[-1])], expected * 0)
 
 
-@pytest.mark.parametrize("name", ["qamoe", "mult", "misa"])
-def test_a_missing_text_tells_nothing_of_its_words(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / "t.csv", HEADER, *ROWS)
-    (tmp_path / "audio").mkdir()
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Transcripts, rewritten in one draw, with audio beside them."""
+    folder = tmp_path_factory.mktemp("heard")
+    path = write(folder / "t.csv", HEADER, *ROWS)
+    (folder / "audio").mkdir()
     for i in range(len(ROWS)):
-        np.save(tmp_path / "audio" / f"v{i}.npy", np.random.default_rng(i).normal(size=(4, 3)))
-    encoded(tmp_path, path, Counting(), max_tokens=STEPS, folders={"audio": tmp_path / "audio"})
-    rewrite_transcripts("mine", tmp_path / "data", Counting, 1)
-    dataset = load(tmp_path / "data", "mine")
-    model = model_class(name)(small_config(name), dataset.spec).eval()
+        np.save(folder / "audio" / f"v{i}.npy", np.random.default_rng(i).normal(size=(4, 3)))
+    encoded(folder, path, Counting(), max_tokens=STEPS, folders={"audio": folder / "audio"})
+    rewrite_transcripts("mine", folder / "data", Counting, 1)
+    return load(folder / "data", "mine")
+
+
+def table_of(model: MultimodalModel, dataset: Dataset) -> PredictionTable:
     conditions = conditions_of(["grid"], ("text", "audio"), ["words"], 1, "uniform_0.7")
-    table = fill_table(model, dataset.splits["test"], dataset.spec, dataset.sigma_ref, conditions)
+    test = dataset.splits["test"]
+    return fill_table(model, test, dataset.spec, dataset.sigma_ref, conditions)
+
+
+@pytest.mark.parametrize("name", ["qamoe", "mult", "misa"])
+def test_a_missing_text_tells_nothing_of_its_words(heard: Dataset, name: str) -> None:
+    model = model_class(name)(small_config(name), heard.spec).eval()
+    table = table_of(model, heard)
     clean = table.prediction[table.row(at_level("words", 0, 0.0, 2))]
     for intensity in (0.1, 0.7):
         row = table.prediction[table.row(at_level("words", 0, intensity, 2))]
         np.testing.assert_allclose(row, clean, atol=1e-6)
         assert not np.allclose(table.prediction[table.row(at_level("words", 0, intensity, 3))], row)
+
+
+def test_given_scores_see_the_words_of_the_table(heard: Dataset) -> None:
+    """The audit of reliability encodes for itself; with a model's own scores it must agree."""
+    model = model_class("qamoe")(small_config("qamoe"), heard.spec).eval()
+    assert isinstance(model, BranchedModel)
+    table = table_of(model, heard)
+    side = _Side(heard.splits["test"], "test", heard)
+    with torch.inference_mode():
+        for condition, parts in side.encoded(model, table.conditions):
+            expected = table.prediction[table.row(condition)]
+            found = model.fuse(parts).prediction.numpy()
+            np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=str(condition))
 
 
 def test_some_samples_have_their_own_transcripts(data: Path) -> None:

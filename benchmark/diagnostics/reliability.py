@@ -77,7 +77,8 @@ class _Side:
             stand_ins = stand_ins_of(samples, intensity, noise, sigma, centre)
             nothing = {m: torch.zeros_like(x) for m, x in noisy.features.items()}
             missing = {m: stand_ins.get(m, nothing[m]) for m in MODALITIES}
-            parts.append((_encode(model, noisy, noisy.features), _encode(model, noisy, missing)))
+            # What is missing has the steps of the clean sample, as in the table.
+            parts.append((_encode(model, noisy, noisy.features), _encode(model, samples, missing)))
         there, missing_parts = zip(*parts, strict=True)
         return _joined(there), _joined(missing_parts)
 
