@@ -10,7 +10,6 @@ import re
 import signal
 import sys
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -26,6 +25,7 @@ from benchmark.execution import executor
 from benchmark.execution.attempt import attempt
 from benchmark.records import RunStore
 from benchmark.tracking.mlflow_store import load
+from tests.forks import be
 
 _EVENTS = {f"os.{name}" for name in ("rename", "remove", "mkdir", "rmdir", "link", "truncate")}
 _EVENTS |= {"open", "os.listdir", "os.scandir"}
@@ -135,22 +135,15 @@ def in_a_fork(
     """
     pid = os.fork()
     if pid == 0:
-        code = 1
-        try:
+
+        def begin() -> None:
             out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(out, 1)
             os.dup2(out, 2)
             os.setsid()
             work()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001 — a fork must not go on with its parent's work
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+
+        be(begin)
     while os.WIFSTOPPED(status := os.waitpid(pid, os.WUNTRACED)[1]):
         stopped()
         os.kill(pid, signal.SIGCONT)

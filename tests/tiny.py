@@ -9,16 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NoReturn
 
 import numpy as np
 
 from benchmark.cli import main
 from benchmark.data.importer import import_package
 from tests.batches import make_batch, make_spec
+from tests.forks import be
 
 SIZES = {"train": 96, "valid": 24, "test": 40}
 LIMIT_SECONDS = 240
@@ -76,7 +75,7 @@ def benchmark(
     with TemporaryFile() as out, TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
-            _become(words, cwd, out.fileno(), err.fileno())
+            be(lambda: _become(words, cwd, out.fileno(), err.fileno()))
         code = _wait_for(pid)
         texts = []
         for file in (out, err):
@@ -85,31 +84,18 @@ def benchmark(
     return subprocess.CompletedProcess(words, code, *texts)
 
 
-def _become(words: list[str], cwd: Path | None, out: int, err: int) -> NoReturn:
-    """In a fork: be the command, and end."""
-    code = 1
-    try:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        os.chdir(cwd or Path.cwd())
-        sys.stdin, sys.stdout, sys.stderr = (
-            os.fdopen(fd, mode, closefd=False) for fd, mode in _FILES
-        )
-        os.environ["COLUMNS"] = "200"
-        sys.argv = ["benchmark", *words]
-        forkserver = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
-        forkserver.__init__()  # the server that this process may have is no child of the fork
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 — a fork must not go on with its parent's work
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def _become(words: list[str], cwd: Path | None, out: int, err: int) -> None:
+    """In a fork: be the command."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.chdir(cwd or Path.cwd())
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(fd, mode, closefd=False) for fd, mode in _FILES)
+    os.environ["COLUMNS"] = "200"
+    sys.argv = ["benchmark", *words]
+    forkserver = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    forkserver.__init__()  # the server that this process may have is no child of the fork
+    main()
 
 
 def _wait_for(pid: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from benchmark.data.arrays import build_array, check_shape
-from benchmark.data.unpickle import ALLOWED, KEYS, Dtype, RefusedError, unwrap
+from benchmark.data.unpickle import KEYS, Dtype, Restricted, unwrap
 
 WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 
@@ -59,7 +59,7 @@ _Python: Any = pickle._Unpickler
 """The unpickler that is written in Python: each opcode is a method of it."""
 
 
-class _Reader(_Python):
+class _Reader(Restricted, _Python):
     dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
 
     def __init__(self, file: _Leashed) -> None:
@@ -67,15 +67,7 @@ class _Reader(_Python):
         self.file = file
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == WRAPPER:
-            return _Wrapped
-        try:
-            return ALLOWED[module, name]
-        except KeyError:
-            raise RefusedError(repr(f"{module}.{name}")) from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise RefusedError("an object kept outside the file (persistent id)")
+        return _Wrapped if (module, name) == WRAPPER else super().find_class(module, name)
 
     def build(self) -> None:
         """BUILD; where it completes joblib's description of an array, the array follows."""

@@ -210,15 +210,23 @@ ALLOWED: dict[tuple[str, str], _Shell | _Call] = {
 """(module, name) as the file states them -> what it gets. numpy 1 and numpy 2 module names."""
 
 
-class _Reader(pickle.Unpickler):
+class Restricted:
+    """Of an unpickler: a file gets what is :data:`ALLOWED` and nothing else."""
+
     def find_class(self, module: str, name: str) -> Any:
+        """What the file gets for a name. Raises RefusedError."""
         try:
             return ALLOWED[module, name]
         except KeyError:
             raise RefusedError(repr(f"{module}.{name}")) from None
 
     def persistent_load(self, pid: Any) -> Any:
+        """Nothing. Raises RefusedError."""
         raise RefusedError("an object kept outside the file (persistent id)")
+
+
+class _Reader(Restricted, pickle.Unpickler):
+    pass
 
 
 def unwrap(value: Any, depth: int = 0, done: dict[int, Any] | None = None) -> Any:
