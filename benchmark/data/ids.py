@@ -66,7 +66,7 @@ def _has_rows(values: Any) -> bool:
 def _only_count(values: Any) -> bool:
     """Whether ids are 0, 1, 2, ... or 1, 2, 3, ... as numbers or texts."""
     array = columns.array_of(values)
-    if array is None or array.size < 1 or array.size != len(array):
+    if array is None or array.ndim == 0 or array.size < 1 or array.size != len(array):
         return False
     numbers = [columns.as_number(x) for x in array.ravel()[:: max(1, len(array) - 1)].tolist()]
     if numbers[0] not in (0, 1) or numbers[-1] != numbers[0] + len(array) - 1:
