@@ -16,7 +16,9 @@ Pool = Literal["mean", "attention", "cls", "last_valid"]
 Head = Literal["affine", "mlp2"]
 Expert = Literal["glu_proj", "glu_plain", "swiglu"]
 Sharing = Literal["shared", "per_modality"]
-Fusion = Literal["concat_mlp", "sum", "mean", "gated_sum", "transformer", "precision"]
+Fusion = Literal[
+    "concat_mlp", "sum", "mean", "gated_sum", "transformer", "precision", "shared_errors"
+]
 Prior = Literal["shared", "per_modality", "zeros_frozen"]
 Ablation = Literal["none", "no_gate", "no_variance", "no_prior"]
 
@@ -42,8 +44,9 @@ class QAMoEConfig(ModelConfig):
     modality_embedding: bool = Field(False, description="A6: added to mu before a shared bank")
     fusion: Fusion = Field(
         "concat_mlp",
-        description="A8: 'standard fusion layer'; precision is our extension: each modality is a "
-        "Gaussian of variance mean_k sigma2_m, the answer their product with a prior",
+        description="A8: 'standard fusion layer'; two are our extensions. precision: each modality "
+        "is a Gaussian of variance mean_k sigma2_m, the answer their product with a prior; "
+        "shared_errors: the same with a joint answer beside, and errors that all have in common",
     )
     uncertainty_head: Literal["plain", "reads_variance"] = Field(
         "plain",
@@ -81,12 +84,12 @@ class QAMoEConfig(ModelConfig):
             raise ValueError(f"{readers[0]} needs sigma2, which {self.ablation} removes")
         if self.quality_supervision == "availability" and self.ablation == "no_gate":
             raise ValueError("quality_supervision=availability needs r, which no_gate removes")
-        by_modality = self.fusion == "precision" or self.uncertainty_head == "reads_variance"
+        by_modality = self.by_precision or self.uncertainty_head == "reads_variance"
         if by_modality and self.moe_level == "token":
             raise ValueError("a modality's variance is not that of its steps: moe_level=utterance")
         if self.load_balance and "per_modality" in (self.expert_bank, self.router):
             raise ValueError("load_balance is of one bank with one router, shared by modalities")
-        if self.fusion == "precision":
+        if self.by_precision:
             self._fits_precision()
         return self
 
@@ -96,19 +99,25 @@ class QAMoEConfig(ModelConfig):
             "quality_supervision=unimodal": self.quality_supervision == "unimodal",
             "sample_latent": self.sample_latent,
             "uncertainty_head=reads_variance": self.uncertainty_head == "reads_variance",
-            "fusion=precision": self.fusion == "precision",
+            f"fusion={self.fusion}": self.by_precision,
         }
         return [name for name, read in reads.items() if read]
 
     def _fits_precision(self) -> None:
         """The product of Gaussians has its own variance and prior, and no gate."""
+        fusion = f"fusion={self.fusion}"
         if self.uncertainty_head != "plain":
-            raise ValueError("fusion=precision has no uncertainty head: its variance is computed")
+            raise ValueError(f"{fusion} has no uncertainty head: its variance is computed")
         if self.ablation == "no_prior":
-            raise ValueError("fusion=precision has no y_prior for no_prior to remove")
+            raise ValueError(f"{fusion} has no y_prior for no_prior to remove")
         if self.quality_supervision == "unimodal":
-            raise ValueError("fusion=precision supervises each modality's own answer already")
+            raise ValueError(f"{fusion} supervises each modality's own answer already")
+
+    @property
+    def by_precision(self) -> bool:
+        """Whether the answer is computed from variances, not by a gate and a head."""
+        return self.fusion in ("precision", "shared_errors")
 
     def idle(self) -> frozenset[str]:
         """What has no effect beside the other settings: y_prior where nothing is gated by it."""
-        return frozenset({"prior"} if self.fusion == "precision" else ())
+        return frozenset({"prior"} if self.by_precision else ())

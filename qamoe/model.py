@@ -33,6 +33,7 @@ from qamoe.loss import (
 )
 from qamoe.precision import PrecisionFusion
 from qamoe.quality import GaussianFeature, UngatedFeature, VarianceFreeFeature
+from qamoe.shared_errors import SharedErrorsFusion
 
 LOG_VARIANCE_LIMIT = 10.0
 PRIOR_STD = 0.02
@@ -60,8 +61,8 @@ class QAMoE(BranchedModel):
         deviations=(
             "s is clamped to [-10, 10] for numerical safety",
             "encoder, pooling and fusion are unspecified in the paper: readings A1, A2, A8",
-            "quality_supervision=unimodal and fusion=precision, off by default, are extensions of "
-            "ours",
+            "quality_supervision=unimodal, fusion=precision and fusion=shared_errors, off by "
+            "default, are extensions of ours",
         ),
     )
     recordable = True
@@ -131,6 +132,9 @@ class QAMoE(BranchedModel):
         self.prior = self._prior()
         if config.fusion == "precision":
             self.fusion: nn.Module = PrecisionFusion(d, spec.classes, spec.present)
+        elif config.fusion == "shared_errors":
+            joint = FusionLayer(d, "concat_mlp", config.dropout, config.encoder_heads)
+            self.fusion = SharedErrorsFusion(d, spec.classes, spec.present, joint)
         else:
             self.fusion = FusionLayer(d, config.fusion, config.dropout, config.encoder_heads)
             self.predict = nn.Linear(d, spec.classes)
@@ -151,7 +155,7 @@ class QAMoE(BranchedModel):
     def _prior(self) -> nn.Parameter | None:
         """y_prior of Eq. 7, (1, d) or (3, d) (A9)."""
         config = self.config
-        if config.ablation in ("no_gate", "no_prior") or config.fusion == "precision":
+        if config.ablation in ("no_gate", "no_prior") or config.by_precision:
             return None
         if config.prior == "zeros_frozen":
             return nn.Parameter(torch.zeros(1, config.width), requires_grad=False)
@@ -186,7 +190,7 @@ class QAMoE(BranchedModel):
         routing = router(z)
         experts = self.banks[_key(config.expert_bank, modality)](z, routing)
         y = experts
-        if r is not None and config.fusion != "precision":
+        if r is not None and not config.by_precision:
             y = self._gated(experts, r, position)
         encoded = {"y": y, "routing": routing}
         if r is not None:
@@ -222,7 +226,7 @@ class QAMoE(BranchedModel):
         given = {}
         for position, m in enumerate(MODALITIES):
             r = reliability[:, position]
-            if self.config.fusion == "precision":
+            if self.config.by_precision:
                 changed = {"variance": 1 / r - 1}  # r = 1 / (1 + v)
             else:
                 changed = {"y": self._gated(encoded[m]["experts"], r, position)}
@@ -237,7 +241,7 @@ class QAMoE(BranchedModel):
 
         names = [name for name in _EXTRAS if name in encoded["text"]]
         extras = {name: stack(name) for name in names}
-        if isinstance(self.fusion, PrecisionFusion):
+        if isinstance(self.fusion, PrecisionFusion | SharedErrorsFusion):
             fused = self.fusion(*({m: encoded[m][x] for m in encoded} for x in ("y", "variance")))
             prediction, log_variance = fused.prediction, fused.log_variance
             extras |= {"own": fused.own, "variance": fused.own_variance}
@@ -287,8 +291,8 @@ class QAMoE(BranchedModel):
         """Name -> weight and value of each term beside the likelihood."""
         config, extras = self.config, output.extras
         found: dict[str, tuple[float, Tensor]] = {}
-        if config.fusion == "precision":  # a sum over modalities, where the loss is their mean
-            weight = OWN_ANSWERS_WEIGHT * len(self.present)
+        if config.by_precision:  # a sum over modalities, where the loss is their mean
+            weight = OWN_ANSWERS_WEIGHT * extras["own"].shape[1]
             found["own_answers"] = (weight, self._own_answers_loss(extras, label))
         if config.quality_supervision == "unimodal":
             quality = self._own_answers_loss(extras, label)

@@ -53,7 +53,7 @@ def gated(**config: object):
 
 READINGS = (
     *({}, {"prior": "per_modality"}, {"ablation": "no_prior"}, {"ablation": "no_variance"}),
-    *({"fusion": "precision"}, {"uncertainty_head": "reads_variance"}),
+    *({"fusion": "precision"}, {"fusion": "shared_errors"}, {"uncertainty_head": "reads_variance"}),
 )
 
 

@@ -19,9 +19,11 @@ from benchmark.registry import model_facts
 from benchmark.systems import run_title
 from protocols.modalities import MODALITIES
 from qamoe.config import QAMoEConfig
+from qamoe.fusion import FusionLayer
 from qamoe.loss import availability_loss, load_balance_loss
 from qamoe.model import QAMoE
 from qamoe.precision import LEAST_VARIANCE, PrecisionFusion
+from qamoe.shared_errors import SharedErrorsFusion
 from tests.batches import make_batch, make_dataset, make_spec, with_zeroed
 from tests.test_replay import changes_python_state
 
@@ -30,6 +32,7 @@ SMALL = {"width": 16, "encoder_heads": 2}
 READINGS = [
     {"fusion": "precision"},
     {"fusion": "precision", "beta_nll": 0.5, "modality_embedding": True, "sample_latent": True},
+    {"fusion": "shared_errors"},
     {"uncertainty_head": "reads_variance"},
     {"missing_flags": True, "quality_supervision": "availability", "load_balance": 0.01},
     {"missing_flags": True, "load_balance": 0.01, "moe_level": "token"},
@@ -126,6 +129,61 @@ def test_the_loss_of_precisions_is_eq10_and_half_the_sum_of_the_own_ones(present
         expected = expected + 0.5 * gaussian_nll_loss(own, batch.label, v)
     torch.testing.assert_close(total, expected)
     assert "own_answers" in terms
+
+
+def shared_errors(present=MODALITIES, outputs: int = 1) -> SharedErrorsFusion:
+    torch.manual_seed(2)
+    return SharedErrorsFusion(6, outputs, present, FusionLayer(6, "concat_mlp", 0.0, 2)).double()
+
+
+@pytest.mark.parametrize(("present", "outputs"), [(MODALITIES, 1), (("text", "audio"), 3)])
+def test_shared_errors_give_the_best_linear_unbiased_answer_or_no_weight(present, outputs) -> None:
+    fusion = shared_errors(present, outputs)
+    with torch.no_grad():
+        fusion.shared.copy_(torch.tensor([0.1, -0.2, 0.05, 0.15][-len(present) - 1 :]))
+        fusion.prior_log_variance.fill_(-0.4)
+        fusion.prior_mean.fill_(0.9)
+    y = {m: torch.randn(40, 6).double() for m in MODALITIES}
+    variance = {m: 3 * torch.rand(40).double() + 0.05 for m in MODALITIES}
+    fused, prior = fusion(y, variance), math.exp(0.4)
+    share = fusion.shares()
+    root = share.sqrt()
+    correlation = torch.outer(root, root) + torch.diag(1 - share)
+    silent = 0
+    for row in range(40):
+        deviation = torch.diag(fused.own_variance[row].sqrt())
+        weight = torch.linalg.inv(deviation @ correlation @ deviation).sum(1)
+        silent += int((weight < 0).sum())
+        weight = weight.clamp_min(0)
+        total = weight.sum() + prior
+        expected = (weight @ fused.own[row] + prior * 0.9) / total
+        torch.testing.assert_close(fused.prediction[row], expected)
+        torch.testing.assert_close(fused.log_variance[row], -total.log())
+    assert 0 < silent < 40 * (len(present) + 1)
+
+
+def test_without_a_shared_error_it_is_the_product_of_independent_gaussians() -> None:
+    fusion = shared_errors()
+    with torch.no_grad():
+        fusion.shared.fill_(-10.0)  # a share of 4e-44
+    y = {m: torch.randn(3, 6).double() for m in MODALITIES}
+    variance = {m: torch.rand(3).double() + 0.05 for m in MODALITIES}
+    fused = fusion(y, variance)
+    for row in range(3):
+        own = [*fused.own[row, :, 0].tolist(), 0.0]
+        spreads = [*fused.own_variance[row].tolist(), 1.0]
+        mean, spread = moments_of_product(own, spreads, [1.0] * 5)
+        assert fused.prediction[row, 0].item() == pytest.approx(mean, abs=1e-4)
+        assert fused.log_variance[row].exp().item() == pytest.approx(spread, rel=1e-3)
+
+
+def test_the_joint_answers_variance_rises_with_each_modalitys() -> None:
+    fusion = shared_errors()
+    y = {m: torch.randn(3, 6).double() for m in MODALITIES}
+    variance = {m: torch.ones(3).double() for m in MODALITIES}
+    before = fusion(y, variance).own_variance[:, -1]
+    for m in MODALITIES:
+        assert (fusion(y, {**variance, m: variance[m] * 4}).own_variance[:, -1] > before).all()
 
 
 def test_precisions_of_classes_weigh_logits() -> None:
@@ -269,6 +327,7 @@ def test_contract_of_the_readings(settings, check: str) -> None:
         ({"fusion": "precision", "ablation": "no_prior"}, "no y_prior"),
         ({"fusion": "precision", "quality_supervision": "unimodal"}, "own answer already"),
         ({"fusion": "precision", "moe_level": "token"}, "moe_level=utterance"),
+        ({"fusion": "shared_errors", "ablation": "no_prior"}, "shared_errors has no y_prior"),
         ({"quality_supervision": "availability", "ablation": "no_gate"}, "needs r"),
         ({"load_balance": 0.1, "router": "per_modality"}, "one bank"),
     ],
