@@ -217,18 +217,19 @@ def check(name: str, work: Path, sample: int, tried: set[str]) -> int:
     kills = some(list(trials.states.values()), sample)
     failures = some([kind for kind in like if kind not in tried], sample)
     tried |= like.keys()
-    for fault in (*kills, *failures):
+    print(
+        f"{name}: {like.total()} operations leave {len(trials.states)} states and are of "
+        f"{len(like)} kinds; {len(kills)} kills and {len(failures)} failures to try",
+        flush=True,
+    )
+    for done, fault in enumerate((*kills, *failures), 1):
         after = trials.after_kill if isinstance(fault, Path) else trials.after_failure
         if problems := after(fault):
             wrong += 1
             print(f"{name}: {fault}: {'; '.join(problems)}", flush=True)
-    seconds = time.monotonic() - started
-    print(
-        f"{name}: {like.total()} operations leave {len(trials.states)} states and are of "
-        f"{len(like)} kinds; {len(kills)} kills and {len(failures)} failures, "
-        f"{wrong} not made good, {seconds:.0f} s",
-        flush=True,
-    )
+        if done % 25 == 0 or done == len(kills) + len(failures):
+            seconds = time.monotonic() - started
+            print(f"{name}: {done} tried, {wrong} not made good, {seconds:.0f} s", flush=True)
     return wrong
 
 

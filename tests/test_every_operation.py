@@ -27,4 +27,4 @@ def test_the_same_command_again_makes_good_what_a_fault_left(name: str, tmp_path
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert "1 kills and 1 failures, 0 not made good" in done.stdout
+    assert f"{name}: 2 tried, 0 not made good" in done.stdout
