@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load
 
 from benchmark.config import build
 from benchmark.data.inputs import InputForm
 from benchmark.errors import BenchmarkError
-from benchmark.hygiene import one_line
 from benchmark.interface import MultimodalModel, Output
 from benchmark.predict import batch_size_for, predict
 from benchmark.records import CHECKPOINT, CONFIG, ENVIRONMENT, INPUTS
 from benchmark.records.reader import read_bytes, read_inputs, read_json, read_spec
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
+from benchmark.strangers import strangers
 from protocols.availability import name_of
 from protocols.missing import as_masks
 from protocols.modalities import MODALITIES
@@ -76,8 +75,9 @@ class Checkpoint:
         import pandas as pd
 
         names, samples = self.form.samples(features, lengths, ids, where)
-        device = next(self.model.parameters()).device
-        output = predict(self.model, samples.to(device), batch_size_for(device))
+        with strangers(lambda why: BenchmarkError(f"{self.spec.model} fails on {where}: {why}")):
+            device = next(self.model.parameters()).device
+            output = predict(self.model, samples.to(device), batch_size_for(device))
         available = [name_of(mask) for mask in as_masks(samples.available).tolist()]
         columns = {"available": available, **_columns(output, self.form)}
         return pd.DataFrame(columns, index=pd.Index(names, name="id"))
@@ -104,14 +104,10 @@ def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
     spec, form = read_spec(path / CONFIG), read_inputs(path / INPUTS)
     kind = model_class(spec.model)
     config = build(kind.Config, spec.settings()["model"], f"model {spec.model}")
-    try:
+    said = f"{path / CHECKPOINT} is damaged, or does not fit {spec.model} as it is installed"
+    with strangers(lambda why: BenchmarkError(f"{said}: {why}")):
         model = kind(config, form.spec)
         model.load_state_dict(load(_weights(path)))
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
-        raise BenchmarkError(
-            f"{path / CHECKPOINT} is damaged, or does not fit {spec.model} as it is installed: "
-            f"{one_line(error, 300)}"
-        ) from None
     return Checkpoint(spec, form, model.to(torch.device(device)).eval())
 
 

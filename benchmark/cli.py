@@ -27,6 +27,7 @@ from benchmark.data.commands import app as data_app
 from benchmark.errors import BenchmarkError
 from benchmark.hygiene import message, one_line
 from benchmark.plugins import Plugin, plugins
+from benchmark.strangers import strangers
 
 app = typer.Typer(
     name="benchmark",
@@ -71,12 +72,11 @@ def _join(plugin: Plugin) -> None:
     try:
         command = plugin.load()
         alone = typer.Typer()
-        alone.command()(command)
-        typer.main.get_command(alone)  # what it takes, looked at while it can harm no other
+        with strangers(plugin.broken):  # what it takes, looked at while it can harm no other
+            alone.command()(command)
+            typer.main.get_command(alone)
     except BenchmarkError as error:
         _join_broken(plugin.name, error)
-    except Exception as error:  # noqa: BLE001 — anybody's function, with any signature
-        _join_broken(plugin.name, plugin.broken(f"{type(error).__name__}: {one_line(error, 200)}"))
     else:
         app.command(name=plugin.name, rich_help_panel=REST)(command)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.hygiene import one_line
+from benchmark.strangers import strangers
 from protocols.conditions import Joint
 from protocols.rules import NoiseRule
 from protocols.settings import Settings
@@ -97,13 +98,14 @@ def build(kind: type[S], values: Mapping[str, Any], where: str) -> S:
     for key in values:
         if key not in kind.model_fields:
             raise unknown(f"setting in {where}", key, kind.model_fields)
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join((where, *map(str, e['loc'])))}: "
-            f"{one_line(e['msg'].removeprefix('Value error, '))}"
-            f" (got {one_line(repr(e['input']), 80)})"
-            for e in error.errors()
-        )
-        raise BenchmarkError(f"the settings do not fit: {problems}") from None
+    with strangers(lambda why: BenchmarkError(f"the settings of {where} cannot be read: {why}")):
+        try:
+            return kind.model_validate(dict(values))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join((where, *map(str, e['loc'])))}: "
+                f"{one_line(e['msg'].removeprefix('Value error, '))}"
+                f" (got {one_line(repr(e['input']), 80)})"
+                for e in error.errors()
+            )
+            raise BenchmarkError(f"the settings do not fit: {problems}") from None

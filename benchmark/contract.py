@@ -32,6 +32,7 @@ from benchmark.contract_predictions import (
 )
 from benchmark.errors import BenchmarkError
 from benchmark.interface import MultimodalModel
+from benchmark.strangers import strangers
 from protocols.availability import subsets
 from protocols.modalities import MODALITIES, Modalities
 
@@ -196,8 +197,12 @@ def findings(kind: type[MultimodalModel], tried: Mapping[str, Case]) -> Iterator
         yield Finding(name, tuple(problems))
 
 
-def _tried(check: Callable[[Case], Problems], case: Case) -> Problems:
+def _tried(check: Callable[[Case], Problems], case: Case) -> list[str]:
+    """The problems that a check finds; what the model raises is one of them."""
+    problems: list[str] = []
     try:
-        yield from check(case)
-    except Exception as error:  # noqa: BLE001, whatever a model raises is a finding about it
-        yield f"{type(error).__name__}: {error}"
+        with strangers(BenchmarkError):
+            problems.extend(check(case))  # those that came before stay
+    except BenchmarkError as error:
+        problems.append(str(error))
+    return problems

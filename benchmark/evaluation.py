@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from benchmark.data.dataset import Dataset
 from benchmark.data.registry import load_dataset
 from benchmark.environment import describe, made_with, now
 from benchmark.errors import BenchmarkError
+from benchmark.files import scratch
 from benchmark.foreign import as_model
 from benchmark.hygiene import one_line
 from benchmark.interface import ModelCard, MultimodalModel
@@ -45,10 +45,12 @@ from benchmark.questions import KEYS
 from benchmark.readouts import summarise
 from benchmark.records import RunRecord, RunStore
 from benchmark.spec import EVALUATED, PREDICTED, RunSpec, evaluated
+from benchmark.strangers import strangers
 from benchmark.systems import run_title
 from benchmark.table import PredictionTable, merge
 from protocols.availability import mask_of
 from protocols.conditions import at_level, conditions_of
+from protocols.modalities import Modalities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,10 +98,8 @@ class Evaluation:
         Raises:
             BenchmarkError: for a metric that does not exist, or without the grid's rows.
         """
-        with TemporaryDirectory() as folder:
-            record = RunStore(Path(folder)).commit(
-                self.spec, self.environment, None, None, self.table
-            )
+        with scratch() as folder:
+            record = RunStore(folder).commit(self.spec, self.environment, None, None, self.table)
             figure: Figure = offered("landscape")([record], metric or PRIMARY[self.table.task])
         return figure
 
@@ -198,7 +198,7 @@ def evaluate(
         protocols_named(protocol), present, how.noise_rules, how.draws, how.joint
     )
     data.require(conditions)
-    with _evaluating(model):
+    with _evaluating(model, test.samples):
         reads = check(model, data)
         started = time.perf_counter()
         table = fill_table(
@@ -237,7 +237,6 @@ def check(model: MultimodalModel, data: Dataset) -> bool:
     samples = data.splits["test"].part(slice(CHECKED))
     case = Given(model, data.spec, samples)
     with torch.inference_mode():
-        _first_answer(model, case)
         for name, one in PREDICTION_CHECKS.items():  # what fails first would spoil what follows
             if problems := list(one(case)):
                 raise BenchmarkError(
@@ -247,31 +246,16 @@ def check(model: MultimodalModel, data: Dataset) -> bool:
         return reads_availability(case)
 
 
-def _first_answer(model: MultimodalModel, case: Given) -> None:
-    """Whatever a stranger's code raises is said with the place that raised it."""
-    try:
-        model(case.samples.without_label())
-    except BenchmarkError:
-        raise
-    except Exception as error:
-        last = error.__traceback__
-        while last is not None and last.tb_next is not None:
-            last = last.tb_next
-        place = f"{last.tb_frame.f_code.co_filename}:{last.tb_lineno}" if last else "?"
-        shapes = ", ".join(f"{m} {tuple(x.shape)}" for m, x in case.samples.features.items())
-        raise BenchmarkError(
-            f"the model raises {type(error).__name__} at {place}: {one_line(error, 300)} "
-            f"(the batch: {shapes}, on {case.samples.device})"
-        ) from error
-
-
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """In eval mode, and afterwards as each of its modules was."""
+def _evaluating(model: nn.Module, samples: Modalities) -> Iterator[None]:
+    """In eval mode, and afterwards as each of its modules was; what it raises is said."""
     before = {module: module.training for module in model.modules()}
     model.eval()
+    shapes = ", ".join(f"{m} {tuple(x.shape)}" for m, x in samples.features.items())
+    given = f"the test split: {shapes}, on {samples.device}"
     try:
-        yield
+        with strangers(lambda why: BenchmarkError(f"the model raises {why} ({given})")):
+            yield
     finally:
         for module, training in before.items():
             module.training = training

@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -22,7 +23,7 @@ JSON_BYTES = 64 * 2**20
 HALF_WRITTEN = re.compile(r"\..+\.[0-9]+")
 """What :func:`replacing` leaves of a file when its process is killed."""
 ABANDONED_SECONDS = 60.0
-"""After which that is nobody's any more."""
+"""After which that is nobody's any more, nor a folder of :func:`scratch` that nobody holds."""
 
 
 def check_regular(path: Path) -> None:
@@ -103,8 +104,37 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         raise
 
 
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder. It is held by a lock, which ends with its process: the folders of those
+    that were killed go when the next one is made.
+
+    Raises:
+        BenchmarkError: where none can be made.
+    """
+    prefix = f"robust-msa-{os.getuid()}-"
+    try:
+        place = Path(tempfile.gettempdir())
+        for remains in place.glob(f"{prefix}*"):
+            if _age(remains) >= ABANDONED_SECONDS and not is_locked(remains):
+                shutil.rmtree(remains, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    except OSError as error:
+        raise BenchmarkError(
+            f"no temporary folder can be made ({_reason(error)}): TMPDIR names another place"
+        ) from None
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks: it is kept for a minute only
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock file.
+    """Whether a process holds a lock file, or a folder of :func:`scratch`.
 
     It is opened for reading, which whoever sees it may do, and looked at through a shared lock:
     several may look at once, and none of them is taken for its holder.

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from benchmark.errors import BenchmarkError, unknown
-from benchmark.hygiene import one_line
+from benchmark.strangers import strangers
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,8 @@ class Plugin:
         values = sorted({entry.value for entry in self.entries})
         if len(values) > 1:
             raise self.broken(f"two packages declare it: {' and '.join(values)}")
-        try:
+        with strangers(self.broken):
             return self.entries[0].load()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit, and what a package derives from neither
-            raise self.broken(f"{type(error).__name__}: {one_line(error, 200)}") from error
 
     def broken(self, why: str) -> BrokenError:
         """The error that says what is wrong with it."""

@@ -14,8 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.config import build
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.plugins import plugins
+from benchmark.strangers import strangers
 
 if TYPE_CHECKING:  # names cost no torch, a class does
     from benchmark.interface import MultimodalModel
@@ -31,7 +33,7 @@ def sound_models() -> list[str]:
     names = []
     for name in model_names():
         try:
-            model_class(name)
+            build(model_class(name).Config, {}, f"model {name}")
         except BenchmarkError as error:
             print(f"left out: {error}", file=sys.stderr)
         else:
@@ -52,25 +54,42 @@ def model_class(name: str) -> type[MultimodalModel]:
     Raises:
         BenchmarkError: for an unknown name, or an entry that cannot be imported or is no model.
     """
-    from benchmark.interface import ModelCard, ModelConfig, MultimodalModel
-
     known = plugins("model")
     if name not in known:
         raise unknown("model", name, known)
     found = known[name].load()
+    with strangers(known[name].broken):
+        problem = _problem(found)
+    if problem:
+        raise known[name].broken(problem)
+    return found  # type: ignore[no-any-return]
+
+
+def _problem(found: Any) -> str:
+    """Why what an entry names is no model; "" where it is one."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from benchmark.interface import ModelCard, ModelConfig, MultimodalModel, Preset
+
     if not (isinstance(found, type) and issubclass(found, MultimodalModel)):
-        raise known[name].broken("it is no subclass of benchmark.interface.MultimodalModel")
+        return "it is no subclass of benchmark.interface.MultimodalModel"
     if inspect.isabstract(found):
-        lacks = ", ".join(sorted(found.__abstractmethods__))
-        raise known[name].broken(f"it does not define {lacks}")
-    if not isinstance(getattr(found, "card", None), ModelCard):
-        raise known[name].broken("it has no 'card' (a ModelCard)")
-    config = getattr(found, "Config", None)
+        return f"it does not define {', '.join(sorted(found.__abstractmethods__))}"
+    config, card = getattr(found, "Config", None), getattr(found, "card", None)
     if not (isinstance(config, type) and issubclass(config, ModelConfig)):
-        raise known[name].broken("its 'Config' is no subclass of ModelConfig")
+        return "its 'Config' is no subclass of ModelConfig"
+    if not isinstance(card, ModelCard):
+        return "it has no 'card' (a ModelCard)"
+    try:
+        TypeAdapter(ModelCard).validate_python(asdict(card))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"its card's {first['loc'][0]}: {first['msg']}"
     if not isinstance(found.presets, Mapping):
-        raise known[name].broken("its 'presets' are no mapping")
-    return found
+        return "its 'presets' are no mapping"
+    if wrong := [k for k, preset in {**found.presets}.items() if not isinstance(preset, Preset)]:
+        return f"its preset {wrong[0]} is no Preset"
+    return "" if isinstance(found.search_space, Mapping) else "its 'search_space' is no mapping"
 
 
 def model_facts(name: str, preset: str = "") -> dict[str, Any]:

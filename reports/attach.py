@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from benchmark.files import scratch
 from benchmark.records import RunStore
 from reports.build import ReportPaths
 
@@ -44,9 +44,9 @@ def attach(
     from benchmark.tracking.sync import attach as upload
 
     uri = tracking_uri or default_uri(store.root)
-    with TemporaryDirectory() as folder:
+    with scratch() as folder:
         folders = _by_folder(built, REPORT_FOLDER)
-        folders[SHOWN_FOLDER] = _small_landscapes(built, Path(folder))
+        folders[SHOWN_FOLDER] = _small_landscapes(built, folder)
         plan = upload(store, uri, tracked, folders)
     if plan is not None:
         say(f"mlflow   attached to the plan “{plan.title}” in {uri}")

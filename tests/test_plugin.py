@@ -82,6 +82,7 @@ def test_a_model_that_cannot_be_imported_is_said(tmp_path: Path, data_dir: Path)
 BREAKS = {
     "syntax": "def (",
     "exits": "import sys; sys.exit(3)",
+    "interrupts": "raise KeyboardInterrupt",
     "odd": "raise type('Odd', (BaseException,), {})('odd')",
     "raises": "raise RuntimeError('\\x1b[31m' + 'x' * 100_000)",
     "no_model": "BagOfMeans = 3",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.errors import BenchmarkError
 from benchmark.options import DATA_DIR, DEVICE, RUNS_DIR, SET
+from benchmark.strangers import strangers
 
 if TYPE_CHECKING:
     from benchmark.efficiency.kept import Efficiency
@@ -39,7 +41,7 @@ def efficiency(
     from benchmark.environment import choose_device, compute_with
     from benchmark.execution.execute import make_model
     from benchmark.execution.executor import available_cores
-    from benchmark.hygiene import terminal
+    from benchmark.hygiene import message, terminal
     from benchmark.plan import plan_runs
     from benchmark.records import RunStore
 
@@ -51,11 +53,21 @@ def efficiency(
     data, store = load_dataset(dataset, data_dir), RunStore(runs_dir)
     store.prepare()
     console, found = terminal(highlight=False), []
-    for spec in [spec for product in request.products for spec in plan_runs(product, data)]:
-        found.append(measure(make_model(spec, data), data, chosen, spec, passes))
-        save(store, found[-1])
-        console.print(f"measured {found[-1].name}", style="dim")
-    show(found, console)
+    specs = [spec for product in request.products for spec in plan_runs(product, data)]
+    for spec in specs:
+        try:
+            with strangers(lambda why, name=spec.model: BenchmarkError(f"{name} raises {why}")):
+                measured = measure(make_model(spec, data), data, chosen, spec, passes)
+        except BenchmarkError as error:
+            typer.echo(f"not measured: {message(error)}", err=True)
+            continue
+        save(store, measured)
+        found.append(measured)
+        console.print(f"measured {measured.name}", style="dim")
+    if found:
+        show(found, console)
+    if len(found) < len(specs):
+        raise typer.Exit(1)
 
 
 def show(found: list[Efficiency], console: object) -> None:

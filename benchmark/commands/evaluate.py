@@ -13,6 +13,7 @@ from benchmark import completion
 from benchmark.errors import BenchmarkError
 from benchmark.hygiene import one_line
 from benchmark.options import DATA_DIR, RUNS_DIR
+from benchmark.strangers import strangers
 
 if TYPE_CHECKING:
     from benchmark.evaluation import Evaluation
@@ -97,17 +98,16 @@ def named(target: str, runs_dir: Path) -> Any:
                 f"'{one_line(target, 80)}' is neither module:name, as in my_module:predict, nor the"
                 f" folder or id of a run: {error}"
             ) from None
-    sys.path.insert(0, str(Path.cwd()))
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
     try:
-        found: Any = import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # anybody's module, which may raise anything as it is imported
-        raise BenchmarkError(
-            f"cannot get '{one_line(target, 80)}': {type(error).__name__}: {one_line(error, 300)}"
-        ) from error
+        with strangers(lambda why: BenchmarkError(f"cannot get '{one_line(target, 80)}': {why}")):
+            found: Any = import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
     finally:
-        sys.path.remove(str(Path.cwd()))
+        if here in sys.path:  # the module may have taken it out
+            sys.path.remove(here)
     return found
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError, unknown
-from benchmark.hygiene import one_line
 from benchmark.plugins import Plugin, plugins
+from benchmark.strangers import strangers
 
 if TYPE_CHECKING:  # listing names must not cost an import of torch
     from benchmark.data.dataset import Dataset
@@ -70,12 +70,9 @@ def _made(plugin: Plugin, folder: Path | None) -> Dataset:
     """What anybody's function makes. Raises BenchmarkError where it makes none."""
     from benchmark.data.dataset import Dataset
 
-    try:
-        made = plugin.load()(folder)
-    except BenchmarkError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise plugin.broken(f"{type(error).__name__}: {one_line(error, 200)}") from error
+    make = plugin.load()
+    with strangers(plugin.broken):
+        made = make(folder)
     if not isinstance(made, Dataset):
         raise plugin.broken(f"it makes a {type(made).__name__}, not a Dataset")
     return made

@@ -30,6 +30,7 @@ from benchmark.predict import fill_table
 from benchmark.records import CHECKPOINT, DamagedError, ForeignError, RunRecord, RunStore
 from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
+from benchmark.strangers import strangers
 from benchmark.table import PredictionTable, merge, to_make
 from benchmark.train import Callbacks, Fitted, ResumeError, State, Watch, fit, unwatched
 from protocols.conditions import Condition
@@ -51,12 +52,12 @@ def make_model(spec: RunSpec, dataset: Dataset) -> MultimodalModel:
     Raises:
         BenchmarkError: where the settings do not fit each other, or not the data.
     """
-    try:
-        return model_class(spec.model)(spec.config, dataset.spec)
-    except ValueError as error:
-        raise BenchmarkError(
-            f"{spec.model} cannot be built for {dataset.name} with these settings: {error}"
-        ) from None
+    said = f"{spec.model} cannot be built for {dataset.name} with these settings"
+    with strangers(lambda why: BenchmarkError(f"{said}: {why}")):
+        try:
+            return model_class(spec.model)(spec.config, dataset.spec)
+        except ValueError as error:
+            raise BenchmarkError(f"{said}: {error}") from None
 
 
 def load_model(record: RunRecord, spec: RunSpec, dataset: Dataset) -> MultimodalModel:

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -34,7 +35,7 @@ from benchmark.execution.events import Event
 from benchmark.execution.execute import Stopped
 from benchmark.execution.executor import Execution, Job, Message
 from benchmark.execution.timeleft import Cost
-from benchmark.files import replace_file
+from benchmark.files import replace_file, scratch
 from benchmark.hygiene import one_line
 from benchmark.plan import Planned
 from benchmark.records import RunStore
@@ -81,7 +82,8 @@ class RemoteWorker:
         """
         self.how, self.data_sha256 = how, data_sha256
         self.shared = is_shared(probe)
-        self.store = RunStore(how.runs_dir if self.shared else Path(tempfile.mkdtemp("-runs")))
+        self.kept = ExitStack()  # for as long as this worker
+        self.store = RunStore(how.runs_dir if self.shared else self.kept.enter_context(scratch()))
         self.said: SimpleQueue[Said] = SimpleQueue()
         self.answers: SimpleQueue[bool] = SimpleQueue()
         self.known: dict[str, str] = {}

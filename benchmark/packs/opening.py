@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import check_regular, is_inside, replace_file
+from benchmark.files import check_regular, is_inside, replace_file, scratch
 from benchmark.hygiene import one_line
 from benchmark.packs.card import CARD, Card, System, read_card
 from benchmark.packs.making import PLAIN
@@ -88,8 +87,7 @@ def opened(source: str) -> Iterator[Pack]:
         BenchmarkError: where it is none, damaged, or not safe.
     """
     source, _, pin = source.partition(_PIN)
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+    with scratch() as folder:
         if not is_address(source) and Path(source).is_dir():
             content, read = _of_folder(Path(source))
         else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
-from benchmark.files import remove
+from benchmark.files import remove, scratch
 from benchmark.tracking.background import Watch
 from benchmark.tracking.mlflow_store import (
     MODEL_FILE,
@@ -200,8 +199,8 @@ class Connection:
         lacked = self.upload(made, model.files)
         if made.ready and not lacked and MODEL_FILE in self.files(made):
             return False
-        with tempfile.TemporaryDirectory() as folder:
-            self.upload(made, [write_description(made, model, Path(folder))], anew=True)
+        with scratch() as folder:
+            self.upload(made, [write_description(made, model, folder)], anew=True)
         self._client.finalize_logged_model(made.id, "READY")
         return True
 
