@@ -21,9 +21,13 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The suite starts some hundred interpreters: each would compile the project anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# How long an example takes says more of the machine than of the code.
+# How long an example takes says more of the machine than of the code, and how many of them did not
+# fit more of the draw.
+_CHECK = hypothesis.HealthCheck
 hypothesis.settings.register_profile(
-    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "suite",
+    deadline=None,
+    suppress_health_check=[_CHECK.too_slow, _CHECK.filter_too_much, _CHECK.data_too_large],
 )
 hypothesis.settings.load_profile("suite")
 

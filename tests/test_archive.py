@@ -27,6 +27,7 @@ from benchmark.data.manifest import MANIFEST, read_manifest
 from benchmark.data.package import parse_package, read_package
 from benchmark.data.picklefile import read_pickle
 from benchmark.errors import BenchmarkError
+from tests.clock import within
 from tests.packages import make_package
 from tests.test_layouts import write_npz, write_safetensors
 
@@ -175,11 +176,11 @@ def test_sound_archives_are_read_as_numpy_reads_them(tmp_path: Path, compressed:
 
 
 def read_any(path: Path) -> None:
-    with contextlib.suppress(BenchmarkError):
+    with within(), contextlib.suppress(BenchmarkError):
         read_package(path)
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(
     st.sampled_from(["p.npz", "p.safetensors"]),
     st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=4),
@@ -200,7 +201,7 @@ def test_a_damaged_archive_is_read_or_refused(
     read_any(path)
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(st.sampled_from(["p.npz", "p.safetensors", "p.pkl"]), st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
@@ -209,7 +210,7 @@ def test_any_bytes_are_read_or_refused(
     path.write_bytes(content)
     read_any(path)
     if name == "p.pkl":
-        with contextlib.suppress(BenchmarkError):
+        with within(), contextlib.suppress(BenchmarkError):
             read_pickle(path)
 
 
@@ -245,30 +246,30 @@ VALUES = st.recursive(
 SPLIT = st.dictionaries(KEYS, VALUES, max_size=6)
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 @given(st.fixed_dictionaries({"train": SPLIT, "valid": SPLIT, "test": SPLIT}) | VALUES)
 def test_any_content_is_a_package_or_refused(data: Any) -> None:
-    with contextlib.suppress(BenchmarkError):
+    with within(), contextlib.suppress(BenchmarkError):
         parse_package(data, "p.pkl")
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(make_package()["train"])), VALUES)
 def test_any_column_is_sound_or_refused(key: str, value: Any) -> None:
     data = make_package()
     data["train"][key] = value
-    with contextlib.suppress(BenchmarkError):
+    with within(), contextlib.suppress(BenchmarkError):
         parse_package(data, "p.pkl")
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(st.binary(max_size=200) | st.text('text,label;\n"\r\0é 1', max_size=80).map(str.encode))
 def test_any_csv_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_bytes(content)
-    with contextlib.suppress(BenchmarkError):
+    with within(), contextlib.suppress(BenchmarkError):
         read_rows(path, [("text", "text")])
 
 
@@ -279,14 +280,14 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(st.binary(max_size=100) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_manifest_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
     (folder / MANIFEST).write_bytes(content)
-    with pytest.raises(BenchmarkError, match=r"manifest\.json"):
+    with within(), pytest.raises(BenchmarkError, match=r"manifest\.json"):
         read_manifest(folder)
     (folder / MANIFEST).write_bytes(b"[" * 100_000)
     with pytest.raises(BenchmarkError, match=r"manifest\.json"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -219,7 +219,6 @@ def test_constant_labels_are_called_that(tmp_path: Path) -> None:
     assert "every label is 1.5: a constant" in found.shown
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(-50, 50), st.floats(-9, 9), st.floats(0.1, 9))
 def test_a_formula_is_what_python_makes_of_it(x: float, shift: float, factor: float) -> None:
     formula = f"-(x - {shift!r}) / {factor!r} + 2 * x"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
@@ -63,7 +63,7 @@ values = hnp.arrays(np.float64, 40, elements=st.floats(-4, 4, width=32))
 
 
 @given(prediction=values, label=values)
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # a busy machine's first
+@settings(max_examples=50)
 def test_regression_against_scikit_learn_and_scipy(prediction, label) -> None:
     label = np.round(label, 1)
     result = evaluate("regression", prediction, label)

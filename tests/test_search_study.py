@@ -107,6 +107,18 @@ def test_tpe_prunes_by_the_median_and_a_grid_does_not(data_dir, tmp_path) -> Non
         assert pruned == [False] * 6 + [True] if expected else [False] * 2
 
 
+def test_a_grid_may_have_one_point(data_dir, tmp_path) -> None:
+    plan = planned(data_dir, {"training.learning_rate": [1e-3]})
+    study = Study(plan.name, plan.space, True, None, tmp_path)
+    study.begin(5)
+    trial = study.claim(5)
+    assert trial is not None
+    study.finish(trial.number, 1.0)
+    assert study.claim(5) is None
+    assert [t.state for t in study.trials()] == ["done"]
+    study.close()
+
+
 def test_sqlite_is_for_one_worker(data_dir, tmp_path) -> None:
     plan = planned(data_dir)
     url = f"sqlite:///{tmp_path / 'study.db'}"

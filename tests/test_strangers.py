@@ -66,7 +66,7 @@ def test_whatever_is_raised_is_an_error_with_its_place(
 
     worker = threading.Thread(target=catch)
     worker.run() if not threaded else (worker.start(), worker.join())
-    assert found[0].startswith(f"theirs: {type(error).__name__}: ")
+    assert found[0].startswith(f"theirs: {type(error).__name__}")
     assert "(test_strangers.py:" in found[0]
     assert len(found[0]) < 500
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -54,12 +55,16 @@ def tiny_data_dir(folder: Path) -> Path:
 
 
 def benchmark(
-    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+    *arguments: object,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    first: Callable[[], object] = lambda: None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, in a process of its own.
 
     It is a fork of this one, which has imported what a command needs: half of a small command's
-    time. With ``env`` it is a new interpreter, since variables are read while it starts.
+    time; there it does something ``first``. With ``env`` it is a new interpreter, since variables
+    are read while it starts.
     """
     words = [str(word) for word in arguments]
     if env is not None:
@@ -75,7 +80,7 @@ def benchmark(
     with TemporaryFile() as out, TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
-            be(lambda: _become(words, cwd, out.fileno(), err.fileno()))
+            be(lambda: (first(), _become(words, cwd, out.fileno(), err.fileno())))
         code = _wait_for(pid)
         texts = []
         for file in (out, err):

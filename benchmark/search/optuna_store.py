@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from benchmark.errors import BenchmarkError
-from benchmark.search.space import Choices, Range, Space, Value
+from benchmark.search.space import Choices, Range, Space
 from benchmark.tracking.place import without_password
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def reaching(url: str | None) -> Iterator[None]:
 def open_study(
     storage: optuna.storages.BaseStorage,
     name: str,
-    grid: Sequence[Mapping[str, Value]] | None,
+    grid: bool,
     minimise: bool,
     warmup: int,
 ) -> optuna.Study:
@@ -78,24 +78,22 @@ def open_study(
     Args:
         storage: where it is.
         name: its name.
-        grid: the points of a grid, which is wanted whole; None for TPE, where a trial that is
-            worse than half of the others is pruned.
+        grid: whether it is a grid's, whose points are queued and wanted whole; else a trial that
+            is worse than half of the others is pruned.
         minimise: whether a smaller objective is better.
         warmup: epochs before which no trial is pruned.
     """
     import optuna
 
-    sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(constant_liar=True)
     pruner: optuna.pruners.BasePruner = optuna.pruners.MedianPruner(STARTUP_TRIALS, warmup)
-    if grid is not None:
-        values = {key: list(dict.fromkeys(point[key] for point in grid)) for key in grid[0]}
-        sampler, pruner = optuna.samplers.GridSampler(values), optuna.pruners.NopPruner()
+    if grid:
+        pruner = optuna.pruners.NopPruner()
     return optuna.create_study(
         storage=storage,
         study_name=name,
         direction="minimize" if minimise else "maximize",
         load_if_exists=True,
-        sampler=sampler,
+        sampler=optuna.samplers.TPESampler(constant_liar=True),
         pruner=pruner,
     )
 

@@ -114,10 +114,11 @@ class Study:
         with self._lock:
             self._alive.acquire()
             self._storage = open_storage(storage, runs_dir)
-            self._study = open_study(self._storage, name, self.grid, minimise, warmup)
+            made = self._storage, name, self.grid is not None, minimise, warmup
+            self._study = open_study(*made)
             if not resume:
                 self._forget()
-                self._study = open_study(self._storage, name, self.grid, minimise, warmup)
+                self._study = open_study(*made)
 
     def _forget(self) -> None:
         self._recover()
@@ -139,9 +140,10 @@ class Study:
     def begin(self, count: int) -> None:
         """Queue what is to be done: of a grid, its points; of any study, what was cut short.
 
-        Optuna's grid sampler may give one point to two processes; a queued trial is claimed by
-        one. The order is shuffled by the study's name, so that the first few points are a fair
-        sample of the grid. A failed trial is tried again, unless it would fail again.
+        Optuna's grid sampler may give one point to two processes, and fails where there is one
+        point; a queued trial is claimed by one process. The order is shuffled by the study's name,
+        so that the first few points are a fair sample of the grid. A failed trial is tried again,
+        unless it would fail again.
 
         Args:
             count: how many trials the study is to have.
