@@ -6,6 +6,7 @@ Commands of packages above the harness join through the entry-point group ``benc
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -106,12 +107,16 @@ def main() -> None:
     except BenchmarkError as error:
         _give_up(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            _give_up(
+                f"{error.filename or 'a file'} cannot be written: {error.strerror}. Make room, or"
+                " name another folder; what is finished is kept, and the same command goes on from"
+                " it."
+            )
+        if error.filename is None:
             raise
-        _give_up(
-            f"{error.filename or 'a file'} cannot be written: {error.strerror}. Make room, or name"
-            " another folder; what is finished is kept, and the same command goes on from it."
-        )
+        # Something else is where a command keeps something: any of its files may be it.
+        _give_up(f"{os.fsdecode(error.filename)}: {error.strerror}. Move away what is there.")
 
 
 def _give_up(why: str) -> NoReturn:

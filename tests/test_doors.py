@@ -85,7 +85,11 @@ def other_plan(store: RunStore, **changes: object) -> Path:
     st.binary(max_size=200)
     | st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=9),
-        lambda some: st.lists(some) | st.dictionaries(st.sampled_from(PLAN_KEYS) | st.text(), some),
+        lambda some: (
+            st.lists(some, max_size=4)
+            | st.dictionaries(st.sampled_from(PLAN_KEYS) | st.text(max_size=9), some, max_size=4)
+        ),
+        max_leaves=12,
     ).map(lambda value: json.dumps(value).encode())
 )
 @settings(deadline=None)
@@ -236,6 +240,18 @@ def test_a_full_disk_is_a_reason_and_not_a_traceback(
         cli.main()
     assert ended.value.code == 2
     assert "/runs/.plans/x.json cannot be written: No space left" in capsys.readouterr().err
+
+
+def test_something_odd_where_a_command_keeps_a_file_is_named(tmp_path: Path) -> None:
+    locks = tmp_path / "runs" / ".locks"
+    locks.mkdir(parents=True)
+    tuned = ("search", "--dataset", "synthetic-tiny", "--model", "lmf", "--study", "mine")
+    where = ("--runs-dir", tmp_path / "runs", "--tracking-uri", "none", "--trials", "1")
+    (locks / "study-mine").symlink_to("study-mine")  # to itself
+    done = benchmark(*tuned, *where)
+    assert done.returncode == 2
+    assert "/.locks/study-mine: Too many levels of symbolic links" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_error_reaches_the_terminal_clean_and_cut(

@@ -9,7 +9,7 @@ import typer
 
 from benchmark import completion
 from benchmark.errors import BenchmarkError
-from benchmark.hygiene import one_line
+from benchmark.hygiene import message, one_line
 from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
@@ -85,7 +85,10 @@ def _records(run_ids: list[str], runs_dir: Path) -> list[RunRecord]:
 
     store = RunStore(runs_dir)
     if run_ids == ["all"]:
-        found = [record for record in store.survey().records if record.is_evaluated()]
+        survey = store.survey()
+        found = [record for record in survey.records if record.is_evaluated()]
+        for problem in survey.problems.values():
+            typer.echo(f"not packed: {message(problem)}", err=True)
         if not found:
             raise BenchmarkError(f"no finished runs in {runs_dir}")
         return found
