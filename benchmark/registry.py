@@ -62,7 +62,7 @@ def model_class(name: str) -> type[MultimodalModel]:
         problem = _problem(found)
     if problem:
         raise known[name].broken(problem)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _problem(found: Any) -> str:

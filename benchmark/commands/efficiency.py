@@ -56,10 +56,10 @@ def efficiency(
     specs = [spec for product in request.products for spec in plan_runs(product, data)]
     for spec in specs:
         try:
-            with strangers(lambda why, name=spec.model: BenchmarkError(f"{name} raises {why}")):
+            with strangers(BenchmarkError):
                 measured = measure(make_model(spec, data), data, chosen, spec, passes)
         except BenchmarkError as error:
-            typer.echo(f"not measured: {message(error)}", err=True)
+            typer.echo(f"not measured: {spec.model}: {message(error)}", err=True)
             continue
         save(store, measured)
         found.append(measured)
