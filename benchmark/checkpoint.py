@@ -103,7 +103,7 @@ def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
         )
     spec, form = read_spec(path / CONFIG), read_inputs(path / INPUTS)
     kind = model_class(spec.model)
-    config = build(kind.Config, spec.settings()["model"], f"model {spec.model}")
+    config = build(kind.Config, spec.settings()["model"], f"{spec.model}'s model")
     said = f"{path / CHECKPOINT} is damaged, or does not fit {spec.model} as it is installed"
     with strangers(lambda why: BenchmarkError(f"{said}: {why}")):
         model = kind(config, form.spec)

@@ -54,6 +54,14 @@ def regimes() -> list[str]:
     return list(REGIME_KINDS)
 
 
+def models_and_runs(context: typer.Context, incomplete: str) -> list[str]:
+    """What `benchmark show` takes."""
+    from benchmark.registry import model_names
+
+    models = [name for name in model_names() if name.startswith(incomplete)]
+    return models + run_ids(context, incomplete)
+
+
 def run_ids(context: typer.Context, incomplete: str) -> list[str]:
     """The runs in the runs folder."""
     folder = Path(context.params.get("runs_dir") or "runs")

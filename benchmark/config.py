@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -90,7 +92,7 @@ def build(kind: type[S], values: Mapping[str, Any], where: str) -> S:
     Args:
         kind: the settings class.
         values: field -> value.
-        where: what the fields belong to, for the error ("training", "model qamoe").
+        where: what the fields belong to, for the error ("training", "qamoe's model").
 
     Raises:
         BenchmarkError: for an unknown field (with near matches) or a value that does not fit.
@@ -105,7 +107,22 @@ def build(kind: type[S], values: Mapping[str, Any], where: str) -> S:
             problems = "; ".join(
                 f"{'.'.join((where, *map(str, e['loc'])))}: "
                 f"{one_line(e['msg'].removeprefix('Value error, '))}"
-                f" (got {one_line(repr(e['input']), 80)})"
+                f" (got {one_line(repr(e['input']), 80)}){_meant(kind, e['loc'], values, where)}"
                 for e in error.errors()
             )
             raise BenchmarkError(f"the settings do not fit: {problems}") from None
+
+
+def _meant(
+    kind: type[S], place: tuple[int | str, ...], values: Mapping[str, Any], where: str
+) -> str:
+    """Of a value that a setting does not take: the setting of a near name that takes it."""
+    if len(place) != 1 or place[0] not in values:
+        return ""
+    name = str(place[0])
+    for near in difflib.get_close_matches(name, kind.model_fields, n=3, cutoff=0.75):
+        if near not in values:
+            with contextlib.suppress(ValidationError):
+                kind.model_validate({near: values[name]})
+                return f". Did you mean {where}.{near}?"
+    return ""

@@ -306,7 +306,7 @@ def _spec(
 def _model_config(name: str, kind: type[MultimodalModel], values: Mapping[str, Any]) -> ModelConfig:
     """Of a product's settings those that the model has."""
     own = {key: value for key, value in values.items() if key in kind.Config.model_fields}
-    return build(kind.Config, own, f"model {name}")
+    return build(kind.Config, own, f"{name}'s model")
 
 
 def _changes(config: ModelConfig, preset: ModelConfig) -> dict[str, Any]:

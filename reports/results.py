@@ -20,7 +20,8 @@ from benchmark.hygiene import command_line
 from benchmark.questions import KEYS, Headline, Question, overview
 from benchmark.readouts import questions_in, summarise, with_missing_rules
 from benchmark.records import RunRecord, RunStore
-from benchmark.systems import systems
+from benchmark.records.underway import under_way
+from benchmark.systems import run_title, systems
 from protocols.modalities import Modality, Task
 from protocols.regimes import LEVEL_OF, REGIME_KINDS, Regime
 from protocols.rules import MissingRule
@@ -195,7 +196,11 @@ def load(
     survey = store.survey(tables=True)
     records = [record for record in survey.records if record.is_evaluated()]
     problems = {run_id: error.brief for run_id, error in survey.problems.items()}
-    problems |= store.unfinished()
+    begun = under_way(store)
+    problems |= {
+        run_id: f"{run_title(run.spec)}: {run.state}" if run.spec else run.state
+        for run_id, run in begun.items()
+    }
     if only is not None:
         records = [record for record in records if record.run_id in only]
         done = {record.run_id for record in records}
@@ -208,7 +213,13 @@ def load(
     names = sorted(by_name) if dataset is None else [dataset]
     if not by_name or not set(names) <= set(by_name):
         raise _nothing(store, dataset, sorted(by_name), problems)
-    return [results_of(by_name[name], name, problems) for name in names]
+    found = []
+    for name in names:
+        data = by_name[name][0].spec.data_sha256
+        others = {i for i, run in begun.items() if run.spec and run.spec.data_sha256 != data}
+        own = {run_id: why for run_id, why in problems.items() if run_id not in others}
+        found.append(results_of(by_name[name], name, own))
+    return found
 
 
 def _by_name(

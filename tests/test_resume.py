@@ -16,9 +16,10 @@ from benchmark.data.registry import load_dataset
 from benchmark.execution import execute as module
 from benchmark.execution import resume
 from benchmark.execution.execute import Stopped, execute
-from benchmark.execution.resume import RESUME, SET_ASIDE, UnusableError, load_state, origin_of
+from benchmark.execution.resume import SET_ASIDE, UnusableError, load_state, origin_of
 from benchmark.plan import PlanConfig, plan_conditions, plan_runs
 from benchmark.records import CHECKPOINT, HISTORY, PREDICTIONS, RunStore
+from benchmark.records.underway import RESUME
 
 CPU = torch.device("cpu")
 

@@ -50,7 +50,7 @@ def model(
 
     kind = model_class(name)
     chosen = preset_named(name, kind, preset or "paper")
-    config = build(kind.Config, {**chosen.model, **kind.trial}, f"model {name}")
+    config = build(kind.Config, {**chosen.model, **kind.trial}, f"{name}'s model")
     if kind.trial:
         print(f"note at its own size this would take hours: with {shown(kind.trial)}")
     tried = cases(kind, config)

@@ -13,6 +13,7 @@ from benchmark.options import DATA_DIR, RUNS_DIR
 
 if TYPE_CHECKING:
     from benchmark.screen import Rows
+    from benchmark.spec import RunSpec
 
 app = typer.Typer(
     help="What there is: models, data sets, protocols, degradations, plans, runs.",
@@ -113,6 +114,7 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     from benchmark.metrics import PRIMARY
     from benchmark.records import RunStore
     from benchmark.records.glance import glances
+    from benchmark.records.underway import under_way
     from benchmark.screen import Column, Rows
     from benchmark.systems import systems
     from benchmark.tracking.parents import kept_plans
@@ -123,27 +125,33 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
         *(Column("seed", number=True), Column("clean", number=True, spare=2), "state"),
     )
     found, problems = glances(store)
-    specs = [glance.spec for glance in found]
+    begun = under_way(store)
+    specs = [*(glance.spec for glance in found), *(run.spec for run in begun.values() if run.spec)]
     names = {
         spec.run_id: name
         for data in {spec.data_sha256 for spec in specs}
         for name, runs in systems([s for s in specs if s.data_sha256 == data]).items()
         for spec in runs
     }
+
+    def add(spec: RunSpec, clean: str, *states: str) -> None:
+        name = names[spec.run_id]
+        what = spec.run_id, spec.dataset, name.model, name.training, str(spec.seed)
+        table.add(*what, clean, one_line("; ".join(states)))
+
     for glance in found:
         spec, value = glance.spec, glance.clean
-        table.add(
-            spec.run_id,
-            spec.dataset,
-            names[spec.run_id].model,
-            names[spec.run_id].training,
-            str(spec.seed),
-            "–" if value is None else f"{PRIMARY[spec.task]} {value:.3f}",
-            "finished" if glance.evaluated else "search trial, not evaluated on test",
-        )
-    broken = {run_id: f"broken: {error.brief}" for run_id, error in problems.items()}
-    for run_id, state in (*store.unfinished().items(), *broken.items()):
-        table.add(run_id, *[""] * 5, one_line(state))
+        clean = "–" if value is None else f"{PRIMARY[spec.task]} {value:.3f}"
+        state = "finished" if glance.evaluated else "search trial, not evaluated on test"
+        again = begun.pop(spec.run_id, None)
+        add(spec, clean, state, *([again.state] if again else []))
+    for run_id, run in begun.items():
+        if run.spec:
+            add(run.spec, "–", run.state)
+        else:
+            table.add(run_id, *[""] * 5, one_line(run.state))
+    for run_id, error in problems.items():
+        table.add(run_id, *[""] * 5, one_line(f"broken: {error.brief}"))
     _print(table)
     for problem in kept_plans(store)[1]:
         print(message(problem))

@@ -1,11 +1,19 @@
-"""``benchmark show MODEL``: its card, and its settings with defaults, meanings, search space."""
+"""``benchmark show MODEL``: its card, and its settings with defaults, meanings, search space.
+
+Of a run: :mod:`benchmark.commands.show_run`.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from benchmark import completion
+from benchmark.options import RUNS_DIR
 
 if TYPE_CHECKING:
     from benchmark.screen import Rows
@@ -13,15 +21,36 @@ if TYPE_CHECKING:
 
 
 def show(
-    model: Annotated[str, typer.Argument(help="As in `benchmark list models`.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|RUN",
+            help="A model (benchmark list models), or a run, by how its id begins (list runs).",
+            autocompletion=completion.models_and_runs,
+        ),
+    ],
     every: Annotated[
-        bool, typer.Option("--all", help="Also the settings that all models share.")
+        bool,
+        typer.Option("--all", help="Also the settings that all models share; all of a run's."),
     ] = False,
+    runs_dir: RUNS_DIR = Path("runs"),
 ) -> None:
-    """A model's card, and its settings: the keys that --set takes.
+    """A model's card and settings: the keys that --set takes. Or a run: what it is and scores.
 
     Example: benchmark show qamoe
     """
+    from benchmark.records import RunStore
+    from benchmark.registry import model_names
+
+    if name not in model_names() and re.fullmatch("[0-9a-f]{1,12}", name):
+        from benchmark.commands.show_run import show_run
+
+        show_run(name, RunStore(runs_dir), every)
+    else:
+        _show_model(name, every)
+
+
+def _show_model(model: str, every: bool) -> None:
     from rich.padding import Padding
 
     from benchmark.cards import card_facts, deviations, shown

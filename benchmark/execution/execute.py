@@ -17,7 +17,6 @@ from benchmark.environment import describe, made_with, now
 from benchmark.errors import BenchmarkError
 from benchmark.execution.events import Event, Listener
 from benchmark.execution.resume import (
-    RESUME,
     UnusableError,
     load_state,
     origin_of,
@@ -28,6 +27,7 @@ from benchmark.hygiene import one_line
 from benchmark.interface import MultimodalModel
 from benchmark.predict import fill_table
 from benchmark.records import CHECKPOINT, DamagedError, ForeignError, RunRecord, RunStore
+from benchmark.records.underway import RESUME, begin
 from benchmark.registry import model_class, model_facts
 from benchmark.spec import RunSpec
 from benchmark.strangers import strangers
@@ -204,8 +204,7 @@ def _train_and_commit(
     listen: Listener,
     watch: Watch,
 ) -> None:
-    folder = store.partial(spec.run_id)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = begin(store, spec)
     started = time.perf_counter()
     fitted = _fit(spec, dataset, folder / RESUME, listen, watch)
     trained = time.perf_counter()

@@ -23,15 +23,14 @@ from torch import Tensor
 from benchmark.data.arrays import BROKEN
 from benchmark.environment import versions
 from benchmark.files import remove, replace_file
+from benchmark.records.underway import EPOCH, first_line
 from benchmark.registry import model_facts
 from benchmark.spec import RunSpec
 from benchmark.train import State
 
-RESUME = "resume.pt"
 SET_ASIDE = "resume.pt.set-aside"
 
 _CODE = ("robust-msa-benchmark", "torch")
-_LINE_BYTES = 4096
 
 
 class UnusableError(Exception):
@@ -58,6 +57,7 @@ def save_state(path: Path, state: State, origin: dict[str, Any]) -> None:
     torch.save(on_the_host(state), buffer)
     content = buffer.getbuffer()
     facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    facts[EPOCH] = state["epoch"]
     replace_file(path, b"".join([json.dumps({**origin, **facts}).encode(), b"\n", content]))
 
 
@@ -96,17 +96,14 @@ def load_state(path: Path, origin: dict[str, Any], device: torch.device) -> Stat
     if not path.is_file():
         raise UnusableError("it is no file")
     with path.open("rb") as stream:
-        line = stream.readline(_LINE_BYTES)
         try:
-            stated = json.loads(line)
+            length, stated = first_line(stream)
         except (ValueError, RecursionError):
-            stated = None
-        if not isinstance(stated, dict):
-            raise UnusableError("it is damaged, or of an older version")
+            raise UnusableError("it is damaged, or of an older version") from None
         for name, value in origin.items():
             if stated.get(name) != value:
                 raise UnusableError(f"its {name} is {stated.get(name)}, and now it is {value}")
-        if stated.get("bytes") != path.stat().st_size - len(line):
+        if stated.get("bytes") != path.stat().st_size - length:
             raise UnusableError("it is damaged: its size is not what was written")
         content = stream.read()
     if stated.get("sha256") != hashlib.sha256(content).hexdigest():

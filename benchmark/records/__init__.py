@@ -6,7 +6,7 @@
                                 inputs.json, what its inputs must look like
                                 predictions.npz  metrics.json
                                 validation.npz, where a search asked for it
-    <runs-dir>/.partial/<id>/   the resume checkpoint of a run under way; error.txt if it failed
+    <runs-dir>/.partial/<id>/   of a run under way config.yaml and resume.pt; error.txt if it failed
     <runs-dir>/.locks/<id>      held by the process that works on the run; freed when it dies
 
 The record of a model that was trained elsewhere (:mod:`benchmark.evaluation`) has no history.csv

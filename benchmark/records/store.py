@@ -76,7 +76,9 @@ class RunStore:
                 f"'{one_line(given, 60)}' is no run id: it has 12 of 0-9 and a-f, as `benchmark"
                 " list runs` shows them, or fewer that begin it. Another folder: --runs-dir DIR."
             )
-        found = [run_id for run_id in self.directories() if run_id.startswith(given)]
+        begun = (path.name for path in self._folder(self.root / ".partial"))
+        known = sorted({*self.directories(), *begun})
+        found = [run_id for run_id in known if run_id.startswith(given)]
         if len(found) != 1:
             which = f"{len(found)} runs begin with '{given}': {', '.join(found[:5])}"
             raise BenchmarkError(

@@ -48,10 +48,15 @@ def record_files(
     facts = {name: file_facts(content) for name, content in of_training.items()}
     known = sealed({**_plain(environment), "run_id": spec.run_id, FILES: facts})
     return {
-        CONFIG: to_yaml(_plain(spec.as_dict())).encode(),
+        CONFIG: config_file(spec),
         ENVIRONMENT: json.dumps(known, indent=1, sort_keys=True).encode(),
         **of_training,
     }
+
+
+def config_file(spec: RunSpec) -> bytes:
+    """``config.yaml``: what was run."""
+    return to_yaml(_plain(spec.as_dict())).encode()
 
 
 def later_files(

@@ -15,7 +15,7 @@ from benchmark.search.objective import OBJECTIVES, Objective
 from benchmark.table import to_make
 from protocols.modalities import Task
 
-_HEADLINES: Mapping[Task, tuple[str, ...]] = {
+HEADLINES: Mapping[Task, tuple[str, ...]] = {
     "regression": ("mae", "corr", "acc7", "acc2_non0", "f1_non0"),
     "classification": ("acc", "f1_weighted"),
 }
@@ -41,11 +41,11 @@ def summary(metrics: pd.DataFrame, task: Task) -> dict[str, float]:
     ``test/protocol_III_mae``, ``test/grid_gaussian_av_corr``. The clean test, Protocol III and the
     grid in the headline metrics, the others in the primary one; an undefined value is left out.
     """
-    found = {metric: answers_in(metrics, metric) for metric in _HEADLINES[task]}
+    found = {metric: answers_in(metrics, metric) for metric in HEADLINES[task]}
     values: dict[str, float] = {}
     for headline in overview(questions_in(metrics)):
         narrow = headline.questions[0].protocol in ("I", "II")
-        for metric in (PRIMARY[task],) if narrow else _HEADLINES[task]:
+        for metric in (PRIMARY[task],) if narrow else HEADLINES[task]:
             value = headline_value(found[metric], headline)
             if value is not None and math.isfinite(value):
                 values[f"test/{headline.name}_{metric}"] = value
