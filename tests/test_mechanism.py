@@ -13,6 +13,7 @@ from benchmark.records import RunStore
 from benchmark.table import PredictionTable
 from protocols.conditions import Condition, Protocol
 from reports.answer import Answer, Key
+from reports.figures.look import Look
 from reports.figures.style import drawing
 from reports.reliability.claims import Claim, claims_of, conclusion, verdict_of
 from reports.reliability.figure import has_panel, reliability_figure
@@ -279,6 +280,34 @@ def test_the_figure_has_the_panels_that_the_runs_allow(
     assert len(titles) == panels
     signs = {text.get_text() for axis in figure.axes for text in axis.texts}
     assert signs == ({"−"} if panels == 6 else set())  # the gate costs 0.2 everywhere
+
+
+@pytest.mark.parametrize("look", [Look(), Look(6.3), Look(3.03)])
+@pytest.mark.parametrize("gate", [False, True])
+def test_no_name_lies_on_a_number_and_no_room_is_wasted(
+    store: RunStore, look: Look, gate: bool
+) -> None:
+    for seed, ablation in product((1, 2, 3), ("none", "no_gate") if gate else ("none",)):
+        table = make_table(Y, off(0.25), protocols=("I", "II", "III", "grid"))
+        spec = make_spec("qamoe", seed=seed, config={"topk": 3, "ablation": ablation})
+        table = table if ablation == "no_gate" else with_scores(table, 1)
+        add(store, spec, with_log_variance(table))
+    results = results_of(store)
+    (system,) = has_panel(results)
+    with drawing(look.width):
+        figure = reliability_figure(sources(results), system, "seed_a1", look)
+        assert figure is not None
+        figure.draw_without_rendering()
+        right = 0.0
+        for axis in figure.axes:
+            name = axis.yaxis.label.get_window_extent()
+            numbers = [n.get_window_extent() for n in axis.get_yticklabels() if n.get_text()]
+            if axis.get_ylabel():
+                assert all(name.x1 <= number.x0 for number in numbers), axis.get_title("left")
+                assert name.x0 >= 0
+            right = max(right, axis.get_tightbbox().x1 / figure.dpi)
+    width = figure.get_size_inches()[0]
+    assert width - 0.5 <= right <= width
 
 
 def test_a_figure_of_classes_has_no_calibration(store: RunStore) -> None:

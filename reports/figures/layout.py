@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from reports.figures.style import MUTED, points, shrink
 
+_NAME_BELOW, _NAME_LEFT, _FAR_LEFT = 0.25, 0.38, 0.47
+"""Inches from a panel to the names of its axes; the last one beside numbers of four characters."""
+
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, that belongs to no window and no global state."""
@@ -58,7 +61,7 @@ def size_of(axes: Axes) -> tuple[float, float]:
 def panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Axes in a fixed place, in inches, whose names have fixed places too."""
     axes = axes_at(figure, left, bottom, width, height)
-    _name_places(axes, width, height)
+    _name_places(axes, width, height, _FAR_LEFT)
     return axes
 
 
@@ -104,15 +107,11 @@ class Frame:
         return np.asarray(found)
 
 
-def _name_places(axes: Axes, width: float, height: float) -> None:
+def _name_places(axes: Axes, width: float, height: float, left: float = _NAME_LEFT) -> None:
     """Fixed places for the names of axes: to find them is a third of matplotlib's drawing time."""
     axes.xaxis.set_label_coords(0.5, -_NAME_BELOW * shrink() / height)
-    axes.yaxis.set_label_coords(-_NAME_LEFT * shrink() / width, 0.5)
+    axes.yaxis.set_label_coords(-left * shrink() / width, 0.5)
     axes.set_title("")  # takes the style's fixed place, also where no title follows
-
-
-_NAME_BELOW, _NAME_LEFT = 0.25, 0.38
-"""Inches from a panel to the names of its axes."""
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,10 @@ Panel = tuple[str, Callable[[Axes], None]]
 
 _SIDE = 2.6
 _ACROSS, _DOWN, _LEFT, _BELOW = _SIDE + 1.1, _SIDE + 0.85, 0.68, 0.5
-_LEAST = 1.4
-"""Inches: the side of a panel is no shorter."""
+_BAR, _END = 0.75, 0.15
+"""Inches right of the last panel: with the scale of a gate's, and without."""
+_LEAST, _TALL = 1.4, 1.7
+"""Inches: a panel is no narrower; in print, no taller, so that four fit a page above each other."""
 _DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)))
 # No mathtext: its parser would be built anew in every process that writes a figure.
 _SCORE: Mapping[Modality, str] = {"text": "rₜ", "audio": "rₐ", "vision": "rᵥ"}
@@ -63,15 +65,18 @@ def reliability_figure(
     if not panels:
         return None
     columns, between, room = 2 if len(panels) in (2, 4) else 3, _ACROSS - _SIDE, shrink()
-    width, side = _LEFT + _ACROSS * columns, _SIDE
+    gates = any(title.startswith(GATE) for title, _ in panels)
+    end = _BAR if gates else _END
+    width, side, tall = _LEFT + _ACROSS * columns - between + end, _SIDE, _SIDE
     if look.width is not None:
-        width, between = look.width, between * room
+        width, between, end = look.width, between * room, end * room
         columns = max(1, min(columns, int(width / (_LEAST + between))))
-        side = min(_SIDE, (width - _LEFT * room) / columns - between)
+        side = min(_SIDE, (width - _LEFT * room - end + between) / columns - between)
+        tall = min(side, _TALL)
     lines = math.ceil(len(panels) / columns)
-    across, down, below = side + between, side + (_DOWN - _SIDE) * room, _BELOW * room
+    across, down, below = side + between, tall + (_DOWN - _SIDE) * room, _BELOW * room
     facts = f"{subtitle(results, [system])} · noise {noise_rule}"
-    if any(title.startswith(GATE) for title, _ in panels):
+    if gates:
         facts += " · + gate helps, − gate hurts: 95 % band over all cells"
     head = Heading(f"Reliability: {system.label}", facts, width, look.titles)
     height = below + down * lines + head.band - 0.35 * room
@@ -79,7 +84,7 @@ def reliability_figure(
     for place, (title, draw) in enumerate(panels):
         line, column = divmod(place, columns)
         left, bottom = _LEFT * room + across * column, below + down * (lines - 1 - line)
-        axis = panel(figure, left, bottom, side, side)
+        axis = panel(figure, left, bottom, side, tall)
         draw(axis)
         axis.set_title(title, loc="left", fontsize=points(10))
         axis.tick_params(length=3)
