@@ -67,6 +67,14 @@ def test_help_has_groups_and_says_where_the_keys_of_set_are(columns) -> None:
     assert max(map(len, shown.splitlines())) <= columns
 
 
+@pytest.mark.parametrize("columns", [60, 100])
+@pytest.mark.parametrize("what", ["models", "protocols", "degradations", "plans"])
+def test_lists_fit_the_window_and_break_no_word(what, columns) -> None:
+    shown = said("list", what, columns=columns)
+    assert max(map(len, shown.splitlines())) <= columns
+    assert "…" not in shown
+
+
 def test_completion_offers_the_last_of_a_list() -> None:
     assert completion.listed(completion.models)("lmf,qam") == ["lmf,qamoe"]
     assert completion.listed(completion.protocols)("I,I") == ["I,I", "I,II", "I,III"]

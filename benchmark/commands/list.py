@@ -47,7 +47,7 @@ def models() -> None:
             kind.__module__,
         )
     _print(table)
-    print("default: what `benchmark run` without --models runs; --models all runs every one.")
+    _print("default: what `benchmark run` without --models runs; --models all runs every one.")
 
 
 @app.command()
@@ -69,8 +69,8 @@ def protocols() -> None:
     for name, title in PROTOCOL_TITLES.items():
         table.add(name, str(PROTOCOL_VERSIONS[name]), title)
     _print(table)
-    print(f"noise rules: {', '.join(NOISE_RULES)}")
-    print(f"missing rules: {', '.join(MISSING_RULES)}")
+    _print(f"noise rules: {', '.join(NOISE_RULES)}")
+    _print(f"missing rules: {', '.join(MISSING_RULES)}")
 
 
 @app.command()
@@ -157,5 +157,5 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
         print(message(problem))
 
 
-def _print(table: Rows) -> None:
-    terminal(highlight=False, markup=False).print(table)
+def _print(shown: Rows | str) -> None:
+    terminal(highlight=False, markup=False).print(shown)
