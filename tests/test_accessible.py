@@ -144,9 +144,13 @@ def test_headings_sort_best_first_and_floors_stay_below(built: ReportPaths) -> N
     head.querySelector("button").click();
     const first = column();
     head.querySelector("button").click();
-    return [before, first, column()];
+    const body = table.tBodies[0];
+    const reached = [...body.querySelectorAll("td[tabindex]")].map(
+      (cell) => cell.parentElement === body.rows[0]);
+    return [before, first, column(), reached];
     """
-    before, first, second = told(built, script)
+    before, first, second, reached = told(built, script)
+    assert reached == [True]  # Tab comes to the top row, also after sorting
     assert before == [["Grid mean", "descending"]]
     for shown, best_first in ((first, True), (second, False)):
         kinds = [kind for kind, _ in shown]

@@ -116,6 +116,9 @@
         head.setAttribute("aria-sort", next);
         const body = table.tBodies[0];
         body.append(...[...body.rows].sort(compare(place, next === "ascending" ? 1 : -1)));
+        const first = body.querySelector("td[data-more]");
+        for (const cell of body.querySelectorAll("td[tabindex]")) cell.removeAttribute("tabindex");
+        if (first) first.tabIndex = 0;
       });
     });
   }
