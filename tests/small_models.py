@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from baselines.imder import IMDer
@@ -52,6 +54,15 @@ def small_config(name: str, preset: str = "paper") -> ModelConfig:
     kind = model_class(name)
     given = kind.presets[preset].model if preset in kind.presets else {}
     return build(kind.Config, {**given, **SMALL.get(name, {})}, name)
+
+
+def different(presets: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of presets that are one model once it is small, the first."""
+    first = {
+        (name, small_config(name, preset).model_dump_json()): (name, preset)
+        for name, preset in reversed(presets)
+    }
+    return sorted(first.values(), key=presets.index)
 
 
 def small_model(name: str, preset: str = "paper") -> MultimodalModel:

@@ -142,8 +142,7 @@ def test_each_breach_is_found(kind: type[MultimodalModel], check: str, said: str
 
 def test_the_command(tmp_path: Path) -> None:
     install(tmp_path)
-    env = {"PYTHONPATH": str(tmp_path)}
-    done = benchmark("check", "model", "bag", env=env)
+    done = benchmark("check", "model", "bag", site=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok   no batch neighbours" in done.stdout
     assert "parameters; for 15 samples" in done.stdout
@@ -151,9 +150,9 @@ def test_the_command(tmp_path: Path) -> None:
     module.write_text(
         module.read_text().replace("x = torch", "batch.features['text'].mul_(2); x = torch")
     )
-    done = benchmark("check", "model", "bag", "--dataset", "synthetic-tiny", env=env)
+    done = benchmark("check", "model", "bag", "--dataset", "synthetic-tiny", site=tmp_path)
     assert done.returncode == 1
     assert "FAIL no writing into the batch" in done.stdout
-    wrong = benchmark("check", "model", "bag", "--preset", "papr", env=env)
+    wrong = benchmark("check", "model", "bag", "--preset", "papr", site=tmp_path)
     assert wrong.returncode == 2
     assert "Did you mean paper?" in wrong.stderr

@@ -294,7 +294,7 @@ def patient(tmp_path_factory) -> RunRecord:
     return make_record(RunStore(tmp_path_factory.mktemp("patient")), n=4)
 
 
-@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(FILES), content=CONTENT)
 def test_whatever_is_in_a_file_is_a_problem_or_sound(patient, name, content) -> None:
     path = patient.path / name

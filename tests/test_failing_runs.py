@@ -126,9 +126,7 @@ def arguments(plan: Path, data_dir: Path, runs: Path, workers: int) -> list[str]
 def test_whatever_a_model_raises_fails_its_run_alone(site, data_dir, tmp_path, workers) -> None:
     bad = ["leave", "interrupt", "unspeakable", "base", "die", "crash", "vanish"]
     plan = plan_of(tmp_path / "plan.yaml", *bad, "nothing")
-    done = benchmark(
-        *arguments(plan, data_dir, tmp_path / "runs", workers), env={"PYTHONPATH": str(site)}
-    )
+    done = benchmark(*arguments(plan, data_dir, tmp_path / "runs", workers), site=site)
     assert done.returncode == 1, done.stderr
     said = " ".join(done.stdout.split())
     assert said.count("FAILED ") == 2 * len(bad)  # when it happens, and in the summary

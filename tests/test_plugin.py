@@ -31,14 +31,13 @@ def test_a_model_from_outside_the_tree(tmp_path: Path, data_dir: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
     install(site)
-    env = {"PYTHONPATH": str(site)}
-    listed = benchmark("list", "models", env=env)
+    listed = benchmark("list", "models", site=site)
     assert "Bag of Means" in listed.stdout, listed.stderr
     runs = tmp_path / "runs"
     done = benchmark(
         *("run", "--dataset", "tiny", "--data-dir", data_dir, "--models", "bag", "--epochs", "2"),
         *("--runs-dir", runs, "--tracking-uri", "none", "--set", "evaluation.draws=1"),
-        env=env,
+        site=site,
     )
     assert done.returncode == 0, done.stderr
     assert "Bag of Means · spectrum · seed 1111" in done.stdout
@@ -50,7 +49,7 @@ def test_a_model_from_outside_the_tree(tmp_path: Path, data_dir: Path) -> None:
         tmp_path / "report",
         "--tracking-uri",
         "none",
-        env=env,
+        site=site,
     )
     assert report.returncode == 0, report.stderr
     pages = [p.read_text() for p in (tmp_path / "report").rglob("*.md")]
@@ -61,7 +60,7 @@ def test_a_model_from_outside_the_tree(tmp_path: Path, data_dir: Path) -> None:
     more = benchmark(
         *("run", "--dataset", "tiny", "--data-dir", data_dir, "--models", "bag", "--epochs", "2"),
         *("--runs-dir", runs, "--tracking-uri", "none", "--set", "evaluation.draws=2"),
-        env=env,
+        site=site,
     )
     assert more.returncode == 1, more.stdout
     assert "another content of the file that defines bag" in more.stdout
@@ -72,7 +71,7 @@ def test_a_model_that_cannot_be_imported_is_said(tmp_path: Path, data_dir: Path)
     (tmp_path / "bag_of_means.py").write_text("import no_such_package\n")
     done = benchmark(
         *("run", "--dataset", "tiny", "--data-dir", data_dir, "--models", "bag", "--dry-run"),
-        env={"PYTHONPATH": str(tmp_path)},
+        site=tmp_path,
     )
     assert done.returncode == 2
     assert "no_such_package" in done.stderr
@@ -130,10 +129,12 @@ def test_a_broken_entry_harms_no_other(tmp_path: Path) -> None:
     command = benchmark("p-exits", "--whatever", "3", env=env)
     assert command.returncode == 2
     assert "command 'p-exits' (mod_exits:BagOfMeans) is broken: SystemExit: 3" in command.stderr
-    asked = benchmark("run", "--plan", "p-raises", env=env)
+    asked = benchmark("run", "--plan", "p-raises", site=tmp_path)
     assert asked.returncode == 2
     assert "plan 'p-raises' (mod_raises) is broken: RuntimeError" in asked.stderr
     assert len(asked.stderr.splitlines()[-1]) < 1000
-    data = benchmark("run", "--dataset", "p-fine", env=env)  # a model is no function of a folder
+    data = benchmark(
+        "run", "--dataset", "p-fine", site=tmp_path
+    )  # a model is no function of a folder
     assert data.returncode == 2
     assert "dataset 'p-fine' (mod_fine:BagOfMeans) is broken: TypeError" in data.stderr

@@ -59,12 +59,13 @@ def benchmark(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
     first: Callable[[], object] = lambda: None,
+    site: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, in a process of its own.
 
     It is a fork of this one, which has imported what a command needs: half of a small command's
-    time; there it does something ``first``. With ``env`` it is a new interpreter, since variables
-    are read while it starts.
+    time, and finds what is installed in ``site`` too; there it does something ``first``. With
+    ``env`` it is a new interpreter, since variables are read while it starts.
     """
     words = [str(word) for word in arguments]
     if env is not None:
@@ -80,7 +81,7 @@ def benchmark(
     with TemporaryFile() as out, TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
-            be(lambda: (first(), _become(words, cwd, out.fileno(), err.fileno())))
+            be(lambda: (first(), _become(words, cwd, site, out.fileno(), err.fileno())))
         code = _wait_for(pid)
         texts = []
         for file in (out, err):
@@ -89,7 +90,7 @@ def benchmark(
     return subprocess.CompletedProcess(words, code, *texts)
 
 
-def _become(words: list[str], cwd: Path | None, out: int, err: int) -> None:
+def _become(words: list[str], cwd: Path | None, site: Path | None, out: int, err: int) -> None:
     """In a fork: be the command."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
@@ -97,6 +98,9 @@ def _become(words: list[str], cwd: Path | None, out: int, err: int) -> None:
     os.chdir(cwd or Path.cwd())
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(fd, mode, closefd=False) for fd, mode in _FILES)
     os.environ["COLUMNS"] = "200"
+    if site:
+        sys.path.insert(0, str(site))
+        os.environ["PYTHONPATH"] = str(site)  # of the interpreters that the command starts
     sys.argv = ["benchmark", *words]
     forkserver = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
     forkserver.__init__()  # the server that this process may have is no child of the fork

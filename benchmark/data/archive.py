@@ -7,6 +7,7 @@ an array (texts as dtype=str). A .safetensors file holds numbers only: its texts
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import math
@@ -14,6 +15,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ MAX_RATIO = 200
 FREE_BYTES = 64 * 2**20
 """What any archive may unpack to."""
 PIECE_BYTES = 2**20
+_LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4}
+"""Version of an .npy file -> how many bytes state its header's length."""
+_LONGEST_HEADER = 2**15
+"""numpy refuses one of more than 10,000 characters."""
 
 _UNREADABLE = (
     *BROKEN,
@@ -155,15 +161,21 @@ def _array(stream: Any, bytes_in_all: int, where: str) -> Any:
 
 def _header(stream: Any) -> tuple[Any, bool, np.dtype[Any]] | None:
     """(shape, in Fortran's order, dtype); None where it is no array. Raises what is broken."""
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
     start = stream.read(np.lib.format.MAGIC_LEN)
-    if not start.startswith(np.lib.format.MAGIC_PREFIX):
+    width = _LENGTH_BYTES.get(start[-2:])
+    if width is None or not start.startswith(np.lib.format.MAGIC_PREFIX):
         return None
-    reader = readers.get(tuple(start[-2:]))
-    return None if reader is None else reader(stream)
+    length = stream.read(width)
+    text = stream.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
+    return _parsed(width, length + text)
+
+
+@lru_cache(maxsize=256)
+def _parsed(width: int, content: bytes) -> tuple[Any, bool, np.dtype[Any]]:
+    """A header's content: the arrays of thousands of records have the same few."""
+    form = np.lib.format
+    reader = form.read_array_header_1_0 if width == 2 else form.read_array_header_2_0
+    return reader(io.BytesIO(content))
 
 
 def _content(stream: Any, size: int) -> bytearray:

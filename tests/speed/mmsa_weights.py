@@ -1,9 +1,11 @@
-"""The suite's weights under the MMSA package's names, so that both sides predict alike."""
+"""The suite's settings and weights that are the MMSA package's, so that both predict alike."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+PRESETS = {"mult": "mmsa", "tfn": "official", "lmf": "official", "misa": "mmsa", "mmim": "mmsa"}
+DEPARTURES = {"mmim": {"text_pool": "cls"}}  # the package has a [CLS] row
 WIDTHS = {"text": 768, "audio": 74, "vision": 35}
 _SHORT = {"text": "l", "audio": "a", "vision": "v"}
 _NAMES = {"text": "text", "audio": "audio", "vision": "video"}

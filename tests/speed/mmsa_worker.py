@@ -16,12 +16,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from mmsa_weights import WIDTHS, weights_of
+from mmsa_weights import DEPARTURES, PRESETS, WIDTHS, weights_of
 from torch import Tensor, nn
 
 STEPS = 50
-PRESETS = {"mult": "mmsa", "tfn": "official", "lmf": "official", "misa": "mmsa", "mmim": "mmsa"}
-DEPARTURES = {"mmim": {"text_pool": "cls"}}  # the package has a [CLS] row
 CLIP_VALUE = {"misa": 0.8}
 CLIP_NORM = {"mmim": 1.0}
 SPREAD = {"mult": 0.05}
