@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from benchmark import optimizers
 from benchmark.config import TrainingConfig
 from benchmark.data.dataset import TrainingData
 from benchmark.errors import BenchmarkError
@@ -185,7 +188,7 @@ def test_clipping_by_norm_bounds_the_update(data) -> None:
             total, terms = super().loss(output, batch, progress)
             return total * 1e6, terms
 
-    original = torch.optim.Adam.step
+    original = optimizers._ADAM.step
 
     def step(self, *args, **kwargs):
         gradients = [p.grad for g in self.param_groups for p in g["params"]]
@@ -193,7 +196,7 @@ def test_clipping_by_norm_bounds_the_update(data) -> None:
         return original(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.Adam, "step", step)
+        patch.setattr(optimizers._ADAM, "step", step)
         run(data, config(epochs=1), make=Watching)
     assert max(seen) <= 1.0 + 1e-4
     assert min(seen) > 0.99
@@ -327,3 +330,46 @@ def test_adamw_decays_weights_apart_from_the_gradient(decoupled: bool) -> None:
     optimizer.step()
     decayed = 2.0 * (1 - 0.1 * 0.5) if decoupled else 2.0
     assert weight.item() == pytest.approx(decayed - 0.1, abs=1e-6)
+
+
+LEAN = """
+import sys
+import torch
+from benchmark.config import TrainingConfig
+from benchmark.interface import Phase
+from benchmark.optimizers import make_optimizer
+weight = torch.nn.Parameter(torch.ones(3))
+phase = Phase("train", [{"params": [weight]}], None)
+optimizer = make_optimizer(phase, TrainingConfig())
+weight.sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_an_optimiser_imports_no_compiler() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAN], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_step_is_torchs_bit_for_bit(name: str) -> None:
+    torch.manual_seed(0)
+    ours = torch.nn.Parameter(torch.randn(5, 4))
+    theirs = torch.nn.Parameter(ours.detach().clone())
+    settings = config(optimizer=name, learning_rate=1e-2, weight_decay=1e-2)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    phase = Phase("train", [{"params": [ours]}], lambda: None)  # type: ignore[arg-type,return-value]
+    pairs = [
+        (ours, make_optimizer(phase, settings)),
+        (theirs, kind([theirs], lr=1e-2, weight_decay=1e-2, fused=True)),
+    ]
+    for step in range(5):
+        for weight, optimizer in pairs:
+            optimizer.zero_grad()
+            (weight * torch.arange(20.0).view(5, 4).sin() + step * weight**2).sum().backward()
+            optimizer.step()
+    assert torch.equal(ours, theirs)
+    assert pairs[0][1].state_dict()["state"].keys() == pairs[1][1].state_dict()["state"].keys()

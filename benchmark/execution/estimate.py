@@ -58,7 +58,7 @@ def estimates(
     todo: Sequence[Planned], how: Execution, patience: float = math.inf
 ) -> list[Cost | None]:
     """:func:`timed`, in a process of its own: a model may end it, and fails in its run alone."""
-    from benchmark.execution.pool import start_process
+    from benchmark.execution.processes import start_process
 
     channel, process = start_process(_measure, list(todo), how, patience)
     found: list[Cost | None] = []

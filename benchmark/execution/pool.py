@@ -9,11 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -22,36 +19,13 @@ from benchmark.execution.attempt import attempt, write_down
 from benchmark.execution.events import Event
 from benchmark.execution.execute import Stopped
 from benchmark.execution.executor import Execution, Job, Message, load_placed
+from benchmark.execution.processes import start_process
 from benchmark.records import RunStore
 
 _GO_ON, _STOP = "go on", "stop"
 """What a worker is told after each epoch."""
 _PATIENCE = 5.0
 """Seconds that a worker has to end."""
-
-
-def start_process(
-    target: Callable[..., None], *arguments: object
-) -> tuple[Connection, BaseProcess]:
-    """Call ``target(channel, *arguments)`` in a process that never sees Ctrl-C, and ends with us.
-
-    Returns:
-        The other end of the channel, which ends when the process does; and the process.
-    """
-    # Of a server that has imported what they need, processes are cheap to start and to replace.
-    context = get_context("forkserver") if sys.platform == "linux" else get_context("spawn")
-    context.set_forkserver_preload([__name__])
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_begin, args=(target, theirs, *arguments), daemon=True)
-    with _without_interrupts():
-        process.start()
-    theirs.close()
-    return ours, process
-
-
-def _begin(target: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    target(*arguments)
 
 
 def _worker(channel: Connection, how: Execution) -> None:
@@ -71,14 +45,6 @@ def _worker(channel: Connection, how: Execution) -> None:
 
     while (job := channel.recv()) is not None:
         channel.send(attempt(job.planned, load, store, tell, job.wait_for_others))
-
-
-def _die_with_parent() -> None:
-    """End this process when its parent is gone, so that a killed plan leaves nothing running."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 class Pool:
@@ -159,16 +125,6 @@ class Pool:
             process.join(_PATIENCE)
             process.kill()  # one whose model does not let it end
             process.join()
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """What is started meanwhile never sees Ctrl-C: the parent decides what an interrupt means."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(channel: Connection, message: Job | str | None) -> None:

@@ -1,0 +1,68 @@
+"""Processes beside this one: begun by a server that has imported what they need.
+
+They are then cheap to start and to replace. The server imports torch while this process does, which
+has not to be waited for where there are two cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+_FORKS = sys.platform == "linux"
+_CONTEXT = get_context("forkserver") if _FORKS else get_context("spawn")
+
+
+def prepare() -> None:
+    """Start the server, where there is one: said before torch is imported here, so that both do."""
+    if _FORKS:
+        _CONTEXT.set_forkserver_preload(["benchmark.execution.pool"])
+        with _without_interrupts():
+            forkserver.ensure_running()
+
+
+def start_process(
+    target: Callable[..., None], *arguments: object
+) -> tuple[Connection, BaseProcess]:
+    """Call ``target(channel, *arguments)`` in a process that never sees Ctrl-C, and ends with us.
+
+    Returns:
+        The other end of the channel, which ends when the process does; and the process.
+    """
+    prepare()
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_begin, args=(target, theirs, *arguments), daemon=True)
+    with _without_interrupts():
+        process.start()
+    theirs.close()
+    return ours, process
+
+
+def _begin(target: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    target(*arguments)
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone, so that a killed plan leaves nothing running."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started meanwhile never sees Ctrl-C: the parent decides what an interrupt means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
