@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
-import resource
 import statistics
 import subprocess
 import sys
@@ -55,9 +54,9 @@ def fabricate(path: Path) -> None:
     path.write_bytes(pickle.dumps(package, protocol=4))
 
 
-def spent(command: list[str]) -> tuple[float, float]:
-    """Seconds of a command on as many cores as both have, and seconds of their processors."""
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+def seconds_of(command: list[str]) -> float:
+    """What a command takes on as many cores as both sides have."""
+    begun = time.perf_counter()
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     done = subprocess.run(
         command,
@@ -67,8 +66,7 @@ def spent(command: list[str]) -> tuple[float, float]:
     )
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
-    seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - begun
 
 
 def main() -> None:
@@ -80,15 +78,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1)
     options = parser.parse_args()
     benchmark = [sys.executable, "-m", "benchmark"]
-    print(f"{len(SEEDS)} seeds of {options.epochs} epochs on {CORES} cores, in all (of processors)")
-    print("model         ours              mmsa         ratio")
+    print(f"{len(SEEDS)} seeds of {options.epochs} epochs on {CORES} cores")
+    print("model      ours      mmsa   ratio")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         package, data = folder / "package.pkl", ["--data-dir", str(folder / "data")]
         fabricate(package)
-        spent([*benchmark, "data", "import", str(package), "--name", "noise", *data])
+        seconds_of([*benchmark, "data", "import", str(package), "--name", "noise", *data])
         for model in options.models.split(","):
-            rows: dict[str, list[tuple[float, float]]] = {"ours": [], "mmsa": []}
+            rows: dict[str, list[float]] = {"ours": [], "mmsa": []}
             for turn in range(options.turns):
                 settings = [f"model.{k}={x}" for k, x in DEPARTURES.get(model, {}).items()]
                 ours = [
@@ -102,13 +100,10 @@ def main() -> None:
                     *(options.mmsa_python, str(THEIRS), model, str(package), name),
                     *(str(options.epochs), str(CORES), *SEEDS),
                 ]
-                rows["ours"].append(spent(ours))
-                rows["mmsa"].append(spent(theirs))
-            ours_s, mmsa_s = (
-                [statistics.median(c) for c in zip(*rows[w], strict=True)] for w in rows
-            )
-            said = "".join(f"{one[0]:8.1f} s ({one[1]:5.1f} s)" for one in (ours_s, mmsa_s))
-            print(f"{model:6} {said} {mmsa_s[0] / ours_s[0]:8.2f}", flush=True)
+                rows["ours"].append(seconds_of(ours))
+                rows["mmsa"].append(seconds_of(theirs))
+            ours_s, mmsa_s = (statistics.median(seconds) for seconds in rows.values())
+            print(f"{model:5} {ours_s:7.1f} s {mmsa_s:7.1f} s {mmsa_s / ours_s:6.2f}", flush=True)
 
 
 if __name__ == "__main__":
