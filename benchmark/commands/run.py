@@ -12,7 +12,6 @@ from benchmark import completion
 from benchmark.commands.interrupts import interruptible
 from benchmark.commands.request import find_plan, names, read_request, seeds_of
 from benchmark.errors import BenchmarkError
-from benchmark.execution.processes import prepare
 from benchmark.options import (
     ADDRESS,
     CPUS_PER_RUN,
@@ -123,8 +122,6 @@ def run(
         "seeds": seeds_of(seeds),
         "preset": preset,
     }
-    if executor is Executor.local:
-        prepare()
     where = str(config) if config else plan or "the request"
     request = read_request(find_plan(plan, config), given, settings or [], epochs, where)
     if models is None and plan is None and config is None:

@@ -12,7 +12,6 @@ from benchmark.commands.interrupts import interruptible
 from benchmark.commands.request import find_plan, names, read_request, seeds_of
 from benchmark.commands.run import cluster_of, execution_of
 from benchmark.errors import BenchmarkError
-from benchmark.execution.processes import prepare
 from benchmark.options import (
     ADDRESS,
     CPUS_PER_RUN,
@@ -130,8 +129,6 @@ def search(
     }
     if model is None and config is None:
         raise BenchmarkError("name the model to tune: --model qamoe, say")
-    if executor is Executor.local:
-        prepare()
     from benchmark.planfile import read_plan
 
     where = str(config) if config else "the request"

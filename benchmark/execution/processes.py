@@ -1,7 +1,6 @@
 """Processes beside this one: begun by a server that has imported what they need.
 
-They are then cheap to start and to replace. The server imports torch while this process does, which
-has not to be waited for where there are two cores.
+They are then cheap to start and to replace.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _CONTEXT = get_context("forkserver") if _FORKS else get_context("spawn")
 
 
 def prepare() -> None:
-    """Start the server, where there is one: said before torch is imported here, so that both do."""
+    """Start the server, where there is one: it imports while this process does something else."""
     if _FORKS:
         _CONTEXT.set_forkserver_preload(["benchmark.execution.pool"])
         with _without_interrupts():

@@ -17,6 +17,7 @@ from benchmark.execution.dear import affordable
 from benchmark.execution.estimate import estimates, in_words
 from benchmark.execution.events import Event
 from benchmark.execution.executor import Execution, forecast, run_plan
+from benchmark.execution.processes import prepare
 from benchmark.execution.progress import Display
 from benchmark.execution.timeleft import Cost
 from benchmark.hygiene import terminal
@@ -135,6 +136,8 @@ class Session:
         if not pending and stamp.is_current(self.store, uri, plan):
             self._summarise([])
             return True
+        if pending and self.how.cluster is None:
+            prepare()
         tracker = open_tracker(tracking_uri, experiment, self.store, self.console)
         if tracker:  # with nothing to do it repairs what a kill left
             tracker.open(plan)
