@@ -24,9 +24,10 @@ from reports.build import build
 from reports.figures.curves import MOST_CURVES, curve_groups
 from reports.figures.drawing import _fonts_without_layout
 from reports.figures.glance import glance_of
+from reports.figures.landscapes import combined_figure
 from reports.figures.layout import new_figure, whole_words
 from reports.figures.look import Look, suffixes_of, width_of
-from reports.figures.scale import differences, signed_scale
+from reports.figures.scale import common_scale, differences, signed_scale
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
 from reports.pictures import (
@@ -182,6 +183,25 @@ def test_a_figure_for_a_width_has_it_and_no_small_letters(store: RunStore, width
                 room = 0.02 * figure.dpi
                 assert box.x0 >= -room, (name, text.get_text())
                 assert box.x1 <= figure.bbox.x1 + room, (name, text.get_text())
+
+
+@pytest.mark.parametrize("width", [None, 6.3, 3.03])
+def test_a_colour_bar_of_long_numbers_stays_on_the_sheet(
+    store: RunStore, width: float | None
+) -> None:
+    results, look = few(store, 4).results, Look(width)
+    found = [
+        (system, replace(at, values=20.3 + 17 * (at.values - at.values.min()) + 5 * place))
+        for place, (system, at) in enumerate(surfaces(results, "mae", "seed_a1", "bernoulli"))
+    ]
+    with drawing(width):
+        scale = common_scale("acc7", found, [])
+        assert "22.5" in map(scale.label, scale.lines)
+        figure = combined_figure(results, found, scale, look=look)
+        figure.canvas.draw()
+        named = [t for t in figure.findobj(Text) if t.get_text() == scale.shown.unit]
+        assert named
+        assert all(t.get_window_extent().x1 <= figure.bbox.x1 for t in named)
 
 
 def test_names_of_neighbouring_axes_do_not_touch(store: RunStore) -> None:

@@ -108,13 +108,6 @@ def _training(record: RunRecord) -> str:
     )
 
 
-def _source(made: Mapping[str, Any]) -> str:
-    """The commit, and the versions that numbers depend on."""
-    commit = (made["commit"] or "no commit known")[:12] + (" with changes" if made["dirty"] else "")
-    versions = (f"{name} {version}" for name, version in made["versions"].items() if version)
-    return ", ".join([commit, *versions])
-
-
 def _scores(record: RunRecord) -> Rows:
     """The overview's numbers, each with what it is a mean over."""
     from benchmark.questions import overview

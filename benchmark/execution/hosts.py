@@ -89,7 +89,8 @@ class Hosts:
     def __str__(self) -> str:
         """What there is."""
         cpus, gpus = (sum(_amount(node, kind) for node in self.nodes) for kind in ("CPU", "GPU"))
-        return f"{len(self.nodes)} hosts, {cpus:g} CPUs, {gpus:g} GPUs"
+        count = len(self.nodes)
+        return f"{count} host{'s' * (count != 1)}, {cpus:g} CPUs, {gpus:g} GPUs"
 
     def room(self) -> int:
         """How many runs the cluster has room for, those under way included.

@@ -56,7 +56,7 @@ class Sheet:
     @staticmethod
     def of(count: int, look: Look, signed: bool) -> Sheet:
         """As many panels in a row as there is room for, as large as there is room for."""
-        left, gap, bar = (x * shrink() for x in (_LEFT, _GAP, 0.97 if signed else 0.75))
+        left, gap, bar = (x * shrink() for x in (_LEFT, _GAP, 0.97 if signed else 0.87))
         columns = min(_COLUMNS, count)
         if look.width is None:
             width = left + columns * _SIDE + (columns - 1) * gap + bar
