@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.forkserver
 import os
 import sys
 import traceback
@@ -13,6 +14,8 @@ def be(work: Callable[[], object]) -> NoReturn:
     """In a fork: do ``work`` and end, with the code that an interpreter would end with."""
     code = 1
     try:
+        server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+        server.__init__()  # one that the parent may have is no child of the fork
         work()
         code = 0
     except SystemExit as end:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing.forkserver
 import os
 import pickle
 import signal
@@ -102,8 +101,6 @@ def _become(words: list[str], cwd: Path | None, site: Path | None, out: int, err
         sys.path.insert(0, str(site))
         os.environ["PYTHONPATH"] = str(site)  # of the interpreters that the command starts
     sys.argv = ["benchmark", *words]
-    forkserver = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
-    forkserver.__init__()  # the server that this process may have is no child of the fork
     main()
 
 
