@@ -10,9 +10,8 @@ import pytest
 from benchmark.execution import covered
 from benchmark.execution.covered import KEPT, pending, remember
 from benchmark.plan import Planned
-from benchmark.records import RunRecord, RunStore, glance
+from benchmark.records import RunRecord, RunStore
 from benchmark.records import record as module
-from benchmark.records.glance import glances
 from benchmark.records.record import Room
 from benchmark.tracking.parents import PLAN, Plan, plans
 from protocols import conditions
@@ -27,9 +26,7 @@ def looks(monkeypatch) -> list[str]:
     """The runs whose records are looked at from now on."""
     found: list[str] = []
     real = RunRecord.look
-    monkeypatch.setattr(
-        RunRecord, "look", lambda r, **how: (found.append(r.run_id), real(r, **how))[1]
-    )
+    monkeypatch.setattr(RunRecord, "look", lambda r: (found.append(r.run_id), real(r))[1])
     return found
 
 
@@ -79,20 +76,6 @@ def test_what_a_run_was_just_given_is_not_looked_at(store, monkeypatch) -> None:
     remember(plan, store)
     assert not pending(plan, store)
     assert not looked
-
-
-def test_a_list_shows_what_was_just_written_without_a_look(store, monkeypatch) -> None:
-    records = [make_record(store, seed=seed) for seed in (1, 2)]
-    expected, _ = glances(store)
-    (store.root / glance.KEPT).unlink()
-    looked = looks(monkeypatch)
-    glance.remember([record.run_id for record in records], store)
-    assert glances(store) == (expected, {})
-    assert looked == []
-    (records[0].path / "metrics.json").write_bytes(b"{}")
-    found, problems = glances(store)
-    assert [one.spec.run_id for one in found] == [records[1].run_id]
-    assert list(problems) == [records[0].run_id]
 
 
 def test_records_hold_no_more_tables_than_there_is_room_for(store, monkeypatch) -> None:

@@ -33,7 +33,7 @@ from benchmark.plan import (
 )
 from benchmark.questions import Question, overview
 from benchmark.readouts import headline_value, spread
-from benchmark.records import RunStore, glance
+from benchmark.records import RunStore
 from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
@@ -179,9 +179,7 @@ class Session:
                     tracker.handle(by_id[event.run_id], event)
 
             results = run_plan(queue, self.how, listen)
-        written = [p for p in queue if results[p.spec.run_id] in ("done", "kept")]
-        remember(written, self.store)
-        glance.remember([p.spec.run_id for p in written], self.store)
+        remember([p for p in queue if results[p.spec.run_id] in ("done", "kept")], self.store)
         return dict(results)
 
     def _costs(self, pending: Sequence[Planned]) -> dict[str, Cost]:

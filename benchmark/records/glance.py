@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,16 +57,6 @@ def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
         for one in facts.values()
     ]
     return found, survey.problems
-
-
-def remember(run_ids: Iterable[str], store: RunStore) -> None:
-    """Keep what is seen of runs whose records were just written, so without a look at them."""
-    fresh = {}
-    for run_id in run_ids:
-        with contextlib.suppress(DamagedError):  # damaged since: the next look says so
-            fresh[run_id] = _facts(RunRecord(store.path(run_id)), signature(store.path(run_id)))
-    if fresh:
-        _keep(store.root, _kept(store.root) | fresh)
 
 
 def _facts(found: RunRecord, files: list[list[Any]]) -> dict[str, Any]:
