@@ -94,6 +94,7 @@ def build(
     data_sha256: str | None = None,
     rates: Sequence[Rates] = (),
     look: Look = PAGE,
+    one_plan: bool = False,
 ) -> list[ReportPaths]:
     """Write the reports of one data set, or of every one that has records.
 
@@ -102,7 +103,7 @@ def build(
         dataset: a data set's name, or None for all.
         out: each report goes into a folder of its data set's name in here.
         links: run id -> its address in MLflow.
-        only, data_sha256: as for :func:`reports.results.load`.
+        only, data_sha256, one_plan: as for :func:`reports.results.load`.
         rates: (η_t, η_a, η_v) to answer for, besides the named ones.
         look: how wide figures are, and what is on them.
 
@@ -113,7 +114,7 @@ def build(
     measured = kept(store)
     return [
         write(results, child(out, results.dataset, "data set"), links or {}, measured, rates, look)
-        for results in load(store, dataset, only, data_sha256)
+        for results in load(store, dataset, only, data_sha256, one_plan)
     ]
 
 

@@ -23,7 +23,10 @@ def report(
     ] = None,
     experiment: Annotated[
         str | None,
-        typer.Option(help="Only the runs of this MLflow experiment or plan (paper/table6, say)."),
+        typer.Option(
+            help="Only the runs of this MLflow experiment or plan (paper/table6, say); variants of"
+            " a system are then compared like systems."
+        ),
     ] = None,
     runs_dir: RUNS_DIR = Path("runs"),
     from_mlflow: Annotated[
@@ -109,7 +112,7 @@ def report(
         listed(metrics),
         suffixes_of(listed(formats)),
     )
-    reports = build(store, dataset, out, links, only, content, rates, look)
+    reports = build(store, dataset, out, links, only, content, rates, look, experiment is not None)
     for built in reports:
         show(built, console)
     try:

@@ -91,6 +91,7 @@ class Results:
         frame: a row per run and condition: run_id, system, model, title, source, regime, preset,
             seed, dataset, data_sha256, the columns of :data:`KEYS`, and the metrics.
         problems: run id -> why a run is not among the systems.
+        one_plan: whether the runs are those of one plan, whose variants are what it compares.
     """
 
     dataset: str
@@ -98,6 +99,7 @@ class Results:
     systems: tuple[System, ...]
     frame: pd.DataFrame
     problems: Mapping[str, str]
+    one_plan: bool = False
 
     @property
     def records(self) -> list[RunRecord]:
@@ -154,14 +156,15 @@ class Results:
     def compared(self) -> Results:
         """The systems that tables of models compare: no variant of another one, no specialist.
 
-        A specialist was trained for one level (``missing-0.3``); without any system trained for
-        all inputs the specialists are what there is to compare.
+        In a report of one plan its variants are compared too. A specialist was trained for one
+        level (``missing-0.3``); without any system trained for all inputs the specialists are what
+        there is to compare.
         """
         general = [s for s in self.systems if s.regime.kind not in LEVEL_OF]
-        systems = tuple(
-            s for s in general or self.systems if not any(map(s.is_variant_of, self.systems))
-        )
-        return self.only(systems)
+        found = general or self.systems
+        if self.one_plan:
+            return self.only(found)
+        return self.only([s for s in found if not any(map(s.is_variant_of, self.systems))])
 
     def only(self, systems: Sequence[System]) -> Results:
         """The same of some of the systems."""
@@ -179,6 +182,7 @@ def load(
     dataset: str | None = None,
     only: Mapping[str, str] | None = None,
     data_sha256: str | None = None,
+    one_plan: bool = False,
 ) -> list[Results]:
     """Read the records of a store: one :class:`Results` for each data set.
 
@@ -188,6 +192,7 @@ def load(
         only: the runs that the report is about -> what is known to be wrong with a run, or "".
             None for all runs of the store.
         data_sha256: the content that ``dataset`` is known to have, where no record is called so.
+        one_plan: whether ``only`` are the runs of one plan.
 
     Raises:
         BenchmarkError: where there are no records, or runs on data of one name but different
@@ -218,7 +223,7 @@ def load(
         data = by_name[name][0].spec.data_sha256
         others = {i for i, run in begun.items() if run.spec and run.spec.data_sha256 != data}
         own = {run_id: why for run_id, why in problems.items() if run_id not in others}
-        found.append(results_of(by_name[name], name, own))
+        found.append(replace(results_of(by_name[name], name, own), one_plan=one_plan))
     return found
 
 

@@ -7,6 +7,7 @@ import pytest
 from benchmark.questions import random_questions
 from benchmark.records import RunStore
 from protocols.regimes import Regime
+from reports.results import load
 from reports.specialists import specialists
 from reports.tables.conditions import noise_table, random_table
 from reports.tables.robustness import clean_tables
@@ -144,6 +145,8 @@ def test_the_ablations_stand_beside_the_papers(store: RunStore) -> None:
     assert cell(table, rows["no_gate"], "MAE ↓", "Protocol III").published == 0.884
     assert cell(table, rows["no_prior"], "F1 ↑", "Protocol III").published == 45.9
     assert [s.label for s in results.compared.systems] == [rows["none"]]
+    (chosen,) = load(store, only={record.run_id: "" for record in results.records}, one_plan=True)
+    assert {s.label for s in chosen.compared.systems} == set(rows.values())
 
 
 def test_the_number_of_active_experts_has_a_table_of_its_own(store: RunStore) -> None:
