@@ -235,6 +235,8 @@ def test_the_best_are_known_without_every_answer(store: RunStore) -> None:
 def test_a_word_of_a_name_is_never_broken() -> None:
     found = whole_words("MMA-lite (reconstruction) · clean", 9)
     assert found == ["MMA-lite", "(reconstruction)", "· clean"]
+    setting = whole_words("QA-MoE · spectrum (uncertainty_head=reads_variance)", 24)
+    assert setting == ["QA-MoE · spectrum", "(uncertainty_head=", "reads_variance)"]
 
 
 def test_fonts_keep_their_letters_without_what_lays_text_out(tmp_path: Path) -> None:
@@ -303,6 +305,15 @@ def test_the_glance_names_who_is_ahead_where(store: RunStore) -> None:
     assert "Ahead on clean input: Alpha · clean, place 3 of 3 over the grid" in found.finding
     # 0.1 more for each missing modality, 0.105 on average over η from 0 to 0.7.
     assert found.ends[found.grid] == pytest.approx((0.2, 0.305), abs=1e-6)
+
+
+def test_a_glance_shows_a_system_once(store: RunStore) -> None:
+    add(store, make_spec("qamoe"), make_table(LABEL, off_by(0.1)))
+    add(store, make_spec("beta"), make_table(LABEL, lambda c, y: y + 0.5))
+    _, figure = drawn_with(sources(one(store)), Look())["at-a-glance"]
+    texts = " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text))
+    assert "best on clean input and over the grid: QA-MoE" in texts
+    assert "loses most" not in texts
 
 
 def test_curves_stay_where_they_were_measured(store: RunStore) -> None:

@@ -114,7 +114,9 @@ def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
     results, room = sources.results, shrink()
     metric = glance.shown.name
     if glance.clean is glance.grid:
-        pair = {"best on clean input and over the grid": glance.grid, "loses most": glance.loses}
+        pair = {"best on clean input and over the grid": glance.grid}
+        if glance.loses is not glance.grid:
+            pair["loses most"] = glance.loses
     else:
         pair = {"best on clean input": glance.clean, "best over the grid": glance.grid}
     every = dict(in_units(sources.answers.surface(metric, *glance.variant), metric))

@@ -30,8 +30,13 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def whole_words(text: str, width: int) -> list[str]:
-    """Lines of about so many characters: a longer word keeps its line, and is not broken."""
-    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    """Lines of about so many characters: a longer word keeps its line, and is not broken.
+
+    A setting may be, between its name and its value.
+    """
+    parted = text.replace("=", "= ")
+    lines = wrap(parted, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("= ", "=") for line in lines]
 
 
 def inches(figure: Figure) -> Axes:
