@@ -72,12 +72,8 @@ class System:
     def is_variant_of(self, other: System) -> bool:
         """Whether it is the other one with some settings changed."""
         mine, plain = self.records[0].spec, other.records[0].spec
-        same = (mine.model, mine.preset, self.training) == (
-            plain.model,
-            plain.preset,
-            other.training,
-        )
-        return same and other.plain and not self.plain
+        same = (mine.model, mine.preset) == (plain.model, plain.preset)
+        return same and self.training == other.training and other.plain and not self.plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +152,8 @@ class Results:
     def compared(self) -> Results:
         """The systems that tables of models compare: no variant of another one, no specialist.
 
-        In a report of one plan its variants are compared too. A specialist was trained for one
-        level (``missing-0.3``); without any system trained for all inputs the specialists are what
-        there is to compare.
+        A report of one plan compares its variants too. A specialist was trained for one level
+        (``missing-0.3``); without any other system the specialists are what there is to compare.
         """
         general = [s for s in self.systems if s.regime.kind not in LEVEL_OF]
         found = general or self.systems
