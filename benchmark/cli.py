@@ -116,7 +116,8 @@ def main() -> None:
         if error.filename is None:
             raise
         # Something else is where a command keeps something: any of its files may be it.
-        _give_up(f"{os.fsdecode(error.filename)}: {error.strerror}. Move away what is there.")
+        advice = "" if isinstance(error, FileNotFoundError) else " Move away what is there."
+        _give_up(f"{os.fsdecode(error.filename)}: {error.strerror}.{advice}")
 
 
 def _give_up(why: str) -> NoReturn:

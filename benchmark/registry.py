@@ -33,7 +33,7 @@ def sound_models() -> list[str]:
     names = []
     for name in model_names():
         try:
-            build(model_class(name).Config, {}, f"model {name}")
+            build(model_class(name).Config, {}, f"{name}'s model")
         except BenchmarkError as error:
             print(f"left out: {error}", file=sys.stderr)
         else:

@@ -31,11 +31,10 @@ from qamoe.loss import (
     load_balance_loss,
     unimodal_quality_loss,
 )
-from qamoe.precision import PrecisionFusion
+from qamoe.precision import LOG_VARIANCE_LIMIT, PrecisionFusion
 from qamoe.quality import GaussianFeature, UngatedFeature, VarianceFreeFeature
 from qamoe.shared_errors import SharedErrorsFusion
 
-LOG_VARIANCE_LIMIT = 10.0
 PRIOR_STD = 0.02
 LEAST_READ_VARIANCE = 1e-8
 """Softplus can be exactly 0, of which there is no logarithm."""
@@ -241,7 +240,7 @@ class QAMoE(BranchedModel):
 
         names = [name for name in _EXTRAS if name in encoded["text"]]
         extras = {name: stack(name) for name in names}
-        if isinstance(self.fusion, PrecisionFusion | SharedErrorsFusion):
+        if self.config.by_precision:
             fused = self.fusion(*({m: encoded[m][x] for m in encoded} for x in ("y", "variance")))
             prediction, log_variance = fused.prediction, fused.log_variance
             extras |= {"own": fused.own, "variance": fused.own_variance}

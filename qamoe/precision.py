@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from protocols.modalities import Modality
 
 LEAST_VARIANCE = 1e-4
+LOG_VARIANCE_LIMIT = 10.0
+"""A log-variance that is learned is clamped to plus and minus this."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,18 @@ class PrecisionFusion(nn.Module):
         own = torch.stack([self.own[m](y[m]) for m in self.present], dim=1)
         own_variance = torch.stack([variance[m] for m in self.present], dim=1) + LEAST_VARIANCE
         precision = self.trust.sigmoid() / own_variance
-        prior = torch.exp(-self.prior_log_variance)
-        total = precision.sum(dim=1) + prior
-        weighted = (precision[..., None] * own).sum(dim=1) + prior * self.prior_mean
-        return Fused(weighted / total[:, None], -total.log(), own, own_variance)
+        return product(own, own_variance, precision, self.prior_log_variance, self.prior_mean)
+
+
+def product(
+    own: Tensor,
+    own_variance: Tensor,
+    precision: Tensor,
+    prior_log_variance: Tensor,
+    prior_mean: Tensor,
+) -> Fused:
+    """The answers (B, M, C), each with its precision (B, M), and a prior with mean (C,)."""
+    prior = torch.exp(-prior_log_variance)
+    total = precision.sum(dim=1) + prior
+    weighted = (precision[..., None] * own).sum(dim=1) + prior * prior_mean
+    return Fused(weighted / total[:, None], -total.log(), own, own_variance)

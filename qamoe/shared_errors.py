@@ -27,12 +27,11 @@ from torch.nn.functional import softplus
 
 from protocols.modalities import MODALITIES, Modality
 from qamoe.fusion import FusionLayer
-from qamoe.precision import LEAST_VARIANCE, Fused
+from qamoe.precision import LEAST_VARIANCE, LOG_VARIANCE_LIMIT, Fused, product
 
 SHARE_AT_FIRST = 0.8
 FASTER = 10.0
 """A share is a sigmoid of so many times its parameter, which a step moves by about its rate."""
-LOG_VARIANCE_LIMIT = 10.0
 
 
 class SharedErrorsFusion(nn.Module):
@@ -72,10 +71,8 @@ class SharedErrorsFusion(nn.Module):
         log_joint = self.joint_log_variance(h)[:, 0] + read
         joint = log_joint.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT).exp() + LEAST_VARIANCE
         own_variance = torch.cat([single, joint[:, None]], dim=1)
-        weight, prior = self._weights(own_variance), torch.exp(-self.prior_log_variance)
-        total = weight.sum(dim=1) + prior
-        weighted = (weight[..., None] * own).sum(dim=1) + prior * self.prior_mean
-        return Fused(weighted / total[:, None], -total.log(), own, own_variance)
+        weight = self._weights(own_variance)
+        return product(own, own_variance, weight, self.prior_log_variance, self.prior_mean)
 
     def _weights(self, variance: Tensor) -> Tensor:
         """max(S^-1 1, 0) of (B, M + 1) variances, the inverse by Sherman and Morrison's formula."""

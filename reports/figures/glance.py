@@ -110,7 +110,7 @@ def _is_grid(asked: Sequence[Question]) -> bool:
 
 
 def glance_figure(sources: Sources, glance: Glance, look: Look) -> Figure:
-    """Slopes from clean input to the grid mean; beside them two landscapes."""
+    """Slopes from clean input to the grid mean; beside them a landscape or two."""
     results, room = sources.results, shrink()
     metric = glance.shown.name
     if glance.clean is glance.grid:
