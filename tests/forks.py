@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing.forkserver
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from multiprocessing import forkserver
 from typing import NoReturn
 
 
-def be(work: Callable[[], object]) -> NoReturn:
-    """In a fork: do ``work`` and end, with the code that an interpreter would end with."""
+def be(work: Callable[[], object], share_server: bool = False) -> NoReturn:
+    """In a fork: do ``work`` and end, with the code that an interpreter would end with.
+
+    Args:
+        work: to do.
+        share_server: processes that it starts come from the server that the parent has prepared,
+            which has imported torch already, and outlive a killed fork for a moment.
+    """
     code = 1
     try:
-        server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
-        server.__init__()  # one that the parent may have is no child of the fork
+        server = forkserver._forkserver  # type: ignore[attr-defined]
+        if share_server:  # it runs, and is no child of the fork, to look after
+            server.ensure_running = forkserver.ensure_running = lambda: None
+        else:
+            server.__init__()
         work()
         code = 0
     except SystemExit as end:

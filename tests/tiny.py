@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmark.cli import main
 from benchmark.data.importer import import_package
+from benchmark.execution.processes import prepare
 from tests.batches import make_batch, make_spec
 from tests.forks import be
 
@@ -63,8 +64,9 @@ def benchmark(
     """Run the command line as a user does, in a process of its own.
 
     It is a fork of this one, which has imported what a command needs: half of a small command's
-    time, and finds what is installed in ``site`` too; there it does something ``first``. With
-    ``env`` it is a new interpreter, since variables are read while it starts.
+    time, and has this one's server of worker processes; it finds what is installed in ``site``
+    too, and then has a server of its own; there it does something ``first``. With ``env`` it is a
+    new interpreter, since variables are read while it starts.
     """
     words = [str(word) for word in arguments]
     if env is not None:
@@ -77,10 +79,13 @@ def benchmark(
             env={**os.environ, "COLUMNS": "200", **env},
             check=False,
         )
+    if site is None:
+        prepare()
     with TemporaryFile() as out, TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
-            be(lambda: (first(), _become(words, cwd, site, out.fileno(), err.fileno())))
+            files = out.fileno(), err.fileno()
+            be(lambda: (first(), _become(words, cwd, site, *files)), share_server=site is None)
         code = _wait_for(pid)
         texts = []
         for file in (out, err):
