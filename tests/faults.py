@@ -25,7 +25,7 @@ from benchmark.execution import executor
 from benchmark.execution.attempt import attempt
 from benchmark.records import RunStore
 from benchmark.tracking.mlflow_store import load
-from tests.forks import be
+from tests.forks import be, speak_to
 
 _EVENTS = {f"os.{name}" for name in ("rename", "remove", "mkdir", "rmdir", "link", "truncate")}
 _EVENTS |= {"open", "os.listdir", "os.scandir"}
@@ -138,8 +138,7 @@ def in_a_fork(
 
         def begin() -> None:
             out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
+            speak_to(out, out)
             os.setsid()
             work()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.every_operation import COMMANDS
+from tests.every_operation import COMMANDS, main
+from tests.faults import in_a_fork
 
 QUICKER = ("run", "import")
 
@@ -17,14 +16,11 @@ QUICKER = ("run", "import")
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in QUICKER else pytest.mark.long) for n in COMMANDS]
 )
-def test_the_same_command_again_makes_good_what_a_fault_left(name: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.every_operation", "--sample", "1", name],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert f"{name}: 2 tried, 0 not made good" in done.stdout
+def test_the_same_command_again_makes_good_what_a_fault_left(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    log = tmp_path / "log"
+    code = in_a_fork(lambda: main(["--sample", "1", name]), log)
+    assert code == 0, log.read_text()[-3000:]
+    assert f"{name}: 2 tried, 0 not made good" in log.read_text()

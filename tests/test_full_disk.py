@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.every_operation import COMMANDS
-from tests.full_disk import UNSHARE
+from tests.full_disk import INSIDE, UNSHARE
 
 QUICKER = ("import",)
 
@@ -27,7 +27,7 @@ def test_there_is_one_line_and_nothing_is_left_of_a_full_disk(name: str, tmp_pat
     if allowed.returncode:
         pytest.skip("a mount is refused here, in a namespace of one's own too")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.full_disk", "--sizes", "3", name],
+        [*UNSHARE, sys.executable, "-m", "tests.full_disk", INSIDE, "--sizes", "3", name],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent.parent,

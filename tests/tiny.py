@@ -18,11 +18,10 @@ from benchmark.cli import main
 from benchmark.data.importer import import_package
 from benchmark.execution.processes import prepare
 from tests.batches import make_batch, make_spec
-from tests.forks import be
+from tests.forks import be, speak_to
 
 SIZES = {"train": 96, "valid": 24, "test": 40}
 LIMIT_SECONDS = 240
-_FILES = ((0, "r"), (1, "w"), (2, "w"))
 QUICK = [
     *("--dataset", "tiny", "--models", "qamoe", "--set", "evaluation.draws=1"),
     *("--set", "model.width=16", "--set", "model.encoder_heads=2"),
@@ -97,10 +96,9 @@ def benchmark(
 def _become(words: list[str], cwd: Path | None, site: Path | None, out: int, err: int) -> None:
     """In a fork: be the command."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(out, 1)
-    os.dup2(err, 2)
+    sys.stdin = os.fdopen(0, closefd=False)
+    speak_to(out, err)
     os.chdir(cwd or Path.cwd())
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(fd, mode, closefd=False) for fd, mode in _FILES)
     os.environ["COLUMNS"] = "200"
     if site:
         sys.path.insert(0, str(site))
