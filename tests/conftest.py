@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 import hypothesis
 import pytest
+import sqlalchemy
 import torch
 
 from benchmark.records import RunStore
@@ -20,6 +22,16 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The suite starts some hundred interpreters: each would compile the project anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Nothing here has to survive a power cut: this process and its forks do not wait for the disk.
+os.fsync = lambda file: None
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _do_not_wait_for_the_disk(connection: object, record: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
 
 # How long an example takes says more of the machine than of the code, and how many of them did not
 # fit more of the draw.
