@@ -64,8 +64,8 @@ def benchmark(
 
     It is a fork of this one, which has imported what a command needs: half of a small command's
     time, and has this one's server of worker processes; it finds what is installed in ``site``
-    too, and then has a server of its own; there it does something ``first``. With ``env`` it is a
-    new interpreter, since variables are read while it starts.
+    too; there it does something ``first``. With ``env`` it is a new interpreter, since variables
+    are read while it starts.
     """
     words = [str(word) for word in arguments]
     if env is not None:
@@ -78,13 +78,12 @@ def benchmark(
             env={**os.environ, "COLUMNS": "200", **env},
             check=False,
         )
-    if site is None:
-        prepare()
+    prepare()
     with TemporaryFile() as out, TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
             files = out.fileno(), err.fileno()
-            be(lambda: (first(), _become(words, cwd, site, *files)), share_server=site is None)
+            be(lambda: (first(), _become(words, cwd, site, *files)), share_server=True)
         code = _wait_for(pid)
         texts = []
         for file in (out, err):
