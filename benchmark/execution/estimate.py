@@ -28,11 +28,14 @@ from protocols.degradation import degrade
 from protocols.draws import NO_NOISE
 from protocols.missing import as_bools
 
-PROBE_BATCHES = 3
+PROBES = 3
+"""How often an action is timed; the least disturbed time counts."""
 PATIENCE = 60.0
 """Seconds that the few batches of a run may take; it may be of a model that never ends."""
-SLOW = 1.0
+SLOW = 5.0
 """Seconds from which on an action is timed once, its warming up included."""
+LEVEL_SHARE = 0.25
+"""What a further level costs at least of the first: differences of short times are noisy."""
 
 
 def estimate(
@@ -187,7 +190,8 @@ def _level_seconds(
                 lambda: fill_table(model, split, few.spec, few.sigma_ref, asked), device
             )
 
-        return max(0.0, seconds_of(0.1, 0.2) - seconds_of(0.1)) / len(chunk)
+        one = seconds_of(0.1)
+        return max(LEVEL_SHARE * one, seconds_of(0.1, 0.2) - one) / len(chunk)
 
     return _measured((spec.model, spec.config.model_dump_json(), "level", masks), measure)
 
@@ -214,14 +218,22 @@ def _seconds_a_sample(
 
 
 def _seconds(action: Callable[[], object], device: torch.device) -> float:
+    """Of the least disturbed of some tries, the first left out: it warms up.
+
+    On a CPU with one thread the processor's seconds count, so that other work on the machine does
+    not make one model look dearer than another.
+    """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
+
     def run() -> float:
-        start = time.perf_counter()
+        start = clock()
         action()
         _wait(device)
-        return time.perf_counter() - start
+        return clock() - start
 
     first = run()
-    return first if first > SLOW else sum(run() for _ in range(PROBE_BATCHES)) / PROBE_BATCHES
+    return first if first > SLOW else min(run() for _ in range(PROBES))
 
 
 def _wait(device: torch.device) -> None:

@@ -7,8 +7,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 EventKind = Literal[
-    "started", "step", "epoch", "evaluating", "waiting", "note", "finished", "failed"
+    "started",
+    "step",
+    "epoch",
+    "evaluating",
+    "waiting",
+    "note",
+    "finished",
+    "kept",
+    "stopped",
+    "failed",
 ]
+ENDS: tuple[EventKind, ...] = ("finished", "kept", "stopped", "failed")
+"""After one of these nothing is to come of a run."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +32,8 @@ class Event:
             (``done`` of ``total`` epochs, fractional, with the current loss), "epoch" (``done``
             epochs are complete; ``values`` are their curves), "evaluating" (``done`` of ``total``
             rows of the prediction table), "waiting" (another process has this run), "note"
-            (``message`` says what was found unsound and is made anew), "finished", "failed"
-            (``message`` says why).
+            (``message`` says what was found unsound and is made anew), "finished", "kept" (all
+            was there), "stopped" (who listened stopped it), "failed" (``message`` says why).
         done, total: see above.
         values: metric name -> value.
         message: text for people.

@@ -110,6 +110,7 @@ def execute(
                 return outcome
             _train_and_commit(spec, dataset, conditions, validation, store, listen, watch)
         except Stopped:
+            listen(Event(spec.run_id, "stopped"))
             return "stopped"
         return "done"
 
@@ -181,6 +182,7 @@ def _extend(
         return "done"
     stale = known["test"] is not None and not read(record.metrics_are_current)
     store.extend(record.run_id, known["test"] if stale else None, inputs=inputs)
+    listen(Event(record.run_id, "kept"))
     return "kept"
 
 

@@ -22,7 +22,7 @@ from rich.table import Column
 from rich.text import Text
 
 from benchmark.execution.estimate import in_words
-from benchmark.execution.events import Event
+from benchmark.execution.events import ENDS, Event
 from benchmark.execution.timeleft import Cost, TimeLeft
 
 WIDE = 100
@@ -88,7 +88,7 @@ class Display:
     def handle(self, event: Event) -> None:
         """Show an event."""
         self.left.handle(event, time.monotonic())
-        if event.kind in ("finished", "failed"):
+        if event.kind in ENDS:
             self._end(event)
             return
         if event.kind == "note":
@@ -119,14 +119,15 @@ class Display:
         self.bars.advance(self.total)
         self.finished += 1
         place = f"[{self.finished}/{self.count}, {time.monotonic() - self.started:.0f} s]"
-        if event.kind == "finished":
-            self.bars.console.print(f"{place} done    {title}  ({run_id})", markup=False)
-        else:
+        if event.kind == "failed":
             self.bars.console.print(
                 f"{place} FAILED  {title}  ({run_id}): {event.message}",
                 markup=False,
                 style="red",
             )
+        else:
+            word = "done" if event.kind == "finished" else event.kind
+            self.bars.console.print(f"{place} {word:7} {title}  ({run_id})", markup=False)
 
 
 def _note(event: Event) -> str:
@@ -150,4 +151,6 @@ class _Left(ProgressColumn):
     def render(self, task: Task) -> Text:
         run_id, now = task.fields["run_id"], time.monotonic()
         seconds = self.left.of_run(run_id, now) if run_id else self.left.of_all(now)
-        return Text("" if seconds is None else f"{in_words(seconds)} left")
+        if seconds is None:
+            return Text("" if run_id else "estimating")
+        return Text(f"{in_words(seconds)} left")

@@ -106,7 +106,8 @@ class Session:
         self.console.print(
             f"{len(pending)} of {len(self.plan)} runs are missing: about "
             f"{in_words(seconds)} with {workers} at a time on "
-            f"{expected.where}, timed just now on a few batches of each model"
+            f"{expected.where}, timed just now on a few batches of each model; "
+            "other work on the machine comes on top"
         )
 
     def _say_left_out(self) -> None:

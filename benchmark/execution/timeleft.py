@@ -1,19 +1,25 @@
-"""How long a plan still takes: from estimates of its runs, mended by how they really go on."""
+"""How long a plan still takes: by how its runs go on, where they were expected to take so long."""
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.execution.events import Event
+from benchmark.execution.events import ENDS, Event
 
 Part = Literal["training", "table"]
 
+ENOUGH = 3.0
+"""Seconds of work that must have been seen before anything is said."""
 TRUST = 5.0
-"""Seconds of work after which what was seen counts as much as what was expected."""
+"""Seconds of a kind of work after which its own pace counts as much as that of all work."""
+COLD = 10.0
+"""Seconds below which a worker's first step tells of its start and not of its pace."""
+LEAST = 1.0
+"""Seconds that are left as long as anything is."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,27 @@ def mean_cost(costs: Sequence[Cost]) -> Cost:
 
 @dataclass
 class _UnderWay:
-    """A run that has begun: when it was last heard of, and the share of its parts that is done."""
+    """A run that has begun: since when nothing was heard of it, what is done of its parts.
+
+    ``step`` is what was expected of the last step that it told of: (part, seconds).
+    """
 
     cost: Cost
     heard: float
+    cold: bool
     training: float = 0.0
     table: float = 0.0
+    step: tuple[Part, float] = "training", 0.0
 
 
 class TimeLeft:
     """Hears the events of a plan; says at any moment how long it and its runs still take.
 
-    The time that the runs of a kind took for what they have done, by part, corrects what is
-    expected of the rest of them, and a little of what is expected of the others. What has not begun
-    is handed to the worker that will be free first, as the executor does.
+    What is expected of a run only weighs it against others. How long it takes is what the work
+    that was seen took, by kind and part as soon as there is enough of it: on a machine with other
+    work that is several times of what a few batches alone took. What lies between two runs of a
+    worker counts as work of theirs. Until a few seconds of work were seen nothing is said.
+    What has not begun is handed to the worker that will be free first, as the executor does.
     """
 
     def __init__(self, costs: Mapping[str, Cost], workers: int, count: int) -> None:
@@ -68,6 +81,7 @@ class TimeLeft:
         self.workers = max(1, min(workers, count))
         self.begun: set[str] = set()
         self.under_way: dict[str, _UnderWay] = {}
+        self.idle: deque[float] = deque()  # since when workers have no run, of those that had one
         self.spent: defaultdict[tuple[Cost, Part], float] = defaultdict(float)
         self.expected: defaultdict[tuple[Cost, Part], float] = defaultdict(float)
 
@@ -75,57 +89,74 @@ class TimeLeft:
         """Take in an event, at a time in seconds."""
         if event.kind == "note":
             return
-        if event.kind in ("finished", "failed", "waiting"):
-            run = self.under_way.pop(event.run_id, None)
-            if event.kind == "waiting":  # another process has it: it comes last
-                self.begun.discard(event.run_id)
-                return
-            if run and event.kind == "finished":  # what no event told of is done too
-                self._advance(run, "table", 1.0, now)
-            self.begun.add(event.run_id)
+        if event.kind in ENDS or event.kind == "waiting":
+            self._end(event, now)
             return
         part: Part = "table" if event.kind == "evaluating" else "training"
         share = event.done / event.total if event.total else 0.0
         run = self.under_way.get(event.run_id)
         if run is None:
             self.begun.add(event.run_id)
-            run = self.under_way[event.run_id] = _UnderWay(self._cost(event.run_id), now)
+            since = self.idle.popleft() if self.idle else None
+            cost = self._cost(event.run_id)
+            run = _UnderWay(cost, now if since is None else since, cold=since is None)
+            self.under_way[event.run_id] = run
             setattr(run, part, share)  # where it goes on, which nobody waited for now
         if part == "table":
             run.training = 1.0
         self._advance(run, part, share, now)
 
+    def _end(self, event: Event, now: float) -> None:
+        """A run is over, or another process has it: then it comes last."""
+        run = self.under_way.pop(event.run_id, None)
+        if event.kind == "waiting":
+            self.begun.discard(event.run_id)
+        else:
+            self.begun.add(event.run_id)
+        if run is None:
+            return
+        if event.kind == "finished":  # what no event told of is done too
+            self._advance(run, "table", 1.0, now)
+            self.spent[run.cost, "table"] += now - run.heard  # what a record takes
+        self.idle.append(now)
+
     def _advance(self, run: _UnderWay, part: Part, share: float, now: float) -> None:
         before = getattr(run, part)
         if share <= before:  # of a second table, or nothing new
             return
-        self.spent[run.cost, part] += now - run.heard
-        self.expected[run.cost, part] += (share - before) * getattr(run.cost, part)
+        work = (share - before) * getattr(run.cost, part)
+        if not run.cold or now - run.heard >= COLD:
+            self.spent[run.cost, part] += now - run.heard
+            self.expected[run.cost, part] += work
+        run.step, run.cold, run.heard = (part, work), False, now
         setattr(run, part, share)
-        run.heard = now
 
     def of_run(self, run_id: str, now: float) -> float | None:
-        """Seconds that a run still takes; None for one that is not under way."""
+        """Seconds that a run still takes; None for one of which nothing can be said."""
         run = self.under_way.get(run_id)
-        if run is None:
+        if run is None or not self._enough():
             return None
         left = self._seconds(run.cost, 1 - run.training, 1 - run.table)
-        return max(0.0, left - (now - run.heard))
+        part, work = run.step
+        passed = min(now - run.heard, work * self._pace(run.cost, part))  # no more is known of
+        return max(LEAST, left - passed)
 
     def of_all(self, now: float) -> float | None:
-        """Seconds until the last run ends; None while nothing is known of any."""
-        if not self.costs and not any(self.expected.values()):
+        """Seconds until the last run ends; None while nothing can be said."""
+        waiting = [cost for run_id, cost in self.costs.items() if run_id not in self.begun]
+        unnamed = self.count - len(self.begun) - len(waiting)
+        waiting += [self._cost("")] * max(0, unnamed)
+        if not waiting and not self.under_way:
+            return 0.0
+        if not self._enough():
             return None
         free = [self.of_run(run_id, now) or 0.0 for run_id in self.under_way]
         free += [0.0] * (self.workers - len(free))
         heapq.heapify(free)
-        waiting = [cost for run_id, cost in self.costs.items() if run_id not in self.begun]
-        unnamed = self.count - len(self.begun) - len(waiting)
-        waiting += [self._cost("")] * max(0, unnamed)
         seconds = {cost: self._seconds(cost, 1, 1) for cost in set(waiting)}
         for cost in waiting:
             heapq.heapreplace(free, free[0] + seconds[cost])
-        return max(free)
+        return max(LEAST, *free)
 
     def _cost(self, run_id: str) -> Cost:
         """What a run is expected to take: where nobody said, the mean of the others."""
@@ -140,10 +171,14 @@ class TimeLeft:
             cost.table * table * self._pace(cost, "table")
         )
 
+    def _enough(self) -> bool:
+        return sum(self.spent.values()) >= ENOUGH and any(self.expected.values())
+
     def _pace(self, cost: Cost, part: Part) -> float:
         """By what factor these parts of such runs take longer than expected."""
-        trust = TRUST if self.costs else 0.0  # without estimates only what was seen counts
-        spent, expected = sum(self.spent.values()), sum(self.expected.values())
-        usual = (trust + spent) / (trust + expected) if trust + expected else 1.0
+        usual = sum(self.spent.values()) / sum(self.expected.values())
         own, work = self.spent[cost, part], self.expected[cost, part]
-        return (trust * usual + own) / (trust + work) if trust + work else usual
+        if not work:
+            return usual
+        trust = own / (own + TRUST)
+        return float(usual ** (1 - trust) * (own / work) ** trust)

@@ -95,6 +95,7 @@ class Search:
                 spec = self._queue.popleft()
                 if not self._is_pruned(spec.run_id):
                     return Planned(spec, (), self._rows)
+                self._listen(Event(spec.run_id, "stopped"))
                 self.ended(spec, "stopped")
             trial = self.study.claim(self.count)
             if trial is None:

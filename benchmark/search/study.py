@@ -208,12 +208,20 @@ class Study:
         return self.trial(trial.number)
 
     def others_at_work(self) -> int:
-        """How many trials others have under way: of this runs folder, or of this server."""
+        """How many trials others have under way: of this runs folder, or of this server.
+
+        One that was queued again since is nobody's, and still to be done.
+        """
+        with self._lock:  # a killed one ends and is queued again at once
+            trials = self.trials()
         return sum(
-            t.state == "running"
-            and t.number not in self._running
-            and t.owner.startswith(f"{self._place}#")
-            for t in self.trials()
+            t.state == "waiting"
+            or (
+                t.state == "running"
+                and t.number not in self._running
+                and t.owner.startswith(f"{self._place}#")
+            )
+            for t in trials
         )
 
     def set_runs(self, number: int, run_ids: Sequence[str]) -> None:
