@@ -231,3 +231,18 @@ def test_what_is_cut_off_says_so(built: ReportPaths) -> None:
     found = told(built, script, 500)
     assert any(wide for wide, _, _ in found)
     assert all(wide == hint == focusable for wide, hint, focusable in found)
+
+
+def test_a_page_that_was_moved_asks_for_nothing_and_shows_every_picture(built, tmp_path) -> None:
+    alone = tmp_path / "sent.html"
+    alone.write_bytes(built.index.read_bytes())
+    script = (
+        "const images = [...document.images]; images.forEach((one) => { one.loading = 'eager'; });"
+        "await new Promise((done) => setTimeout(done, 2000));"
+        "return [performance.getEntriesByType('resource').map((one) => one.name)"
+        ".filter((name) => !name.startsWith('data:')), images.length,"
+        "images.filter((one) => !one.naturalWidth).length];"
+    )
+    asked, pictures, broken = told_on(alone, script, 1400)
+    assert (asked, broken) == ([], 0)
+    assert pictures >= len([path for path in built.figures if path.suffix == ".png"]) > 0

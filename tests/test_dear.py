@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from baselines.imder import IMDer
 from baselines.mult import MulT
+from benchmark.environment import compute_with
 from benchmark.execution import estimate
 from benchmark.execution.dear import affordable
 from benchmark.execution.executor import Execution
@@ -144,3 +146,23 @@ def test_no_run_identity_knows_of_it() -> None:
         make_plan(request(evaluation={"dear": x}), data)[1].spec.run_id for x in (False, True)
     )
     assert plain == dear
+
+
+def test_an_estimate_is_of_the_processor_and_not_of_a_first_time_or_of_other_work(
+    monkeypatch,
+) -> None:
+    """The first step takes 3 s, others 0.5 s; others' work holds each of them up for a minute."""
+    now = {"processor": 0.0, "wall": 0.0}
+    steps = iter([3.0, 0.5, 0.7, 0.5])
+    clocks = SimpleNamespace(
+        process_time=lambda: now["processor"], perf_counter=lambda: now["wall"]
+    )
+
+    def action() -> None:
+        seconds = next(steps)
+        now["processor"] += seconds
+        now["wall"] += seconds + 60.0
+
+    monkeypatch.setattr(estimate, "time", clocks)
+    compute_with(1)
+    assert estimate._seconds(action, torch.device("cpu")) == pytest.approx(0.5)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -245,6 +246,17 @@ def test_addresses_of_this_machine_say_so(built: ReportPaths) -> None:
     assert "MLflow (on the machine that made this page)" in tree(built).whole
     assert is_elsewhere("https://mlflow.example.org/#/experiments/1")
     assert not is_elsewhere("http://localhost:5000/#/experiments/1")
+
+
+def test_a_report_for_somebody_else_names_no_place_of_this_machine(built: ReportPaths) -> None:
+    for node in tree(built).all("a"):
+        link = node.attrs["href"]
+        assert link.startswith(("#", "data:", "https://", "http://127.0.0.1:5000/#/"))
+    places = {built.index.parent.parent, *(r.path.parent for r in built.results.records)}
+    local = [str(place).encode() for place in (*places, Path.cwd(), Path.home() / "x")]
+    for path in built.index.parent.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not [place for place in local if place.rstrip(b"x") in content], path
 
 
 def test_what_could_not_be_used_is_on_it(store: RunStore) -> None:

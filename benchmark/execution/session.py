@@ -166,11 +166,7 @@ class Session:
             queue.sort(key=lambda p: -(cost.seconds if (cost := known[p.spec.run_id]) else 0.0))
             costs = {p.spec.run_id: costs[p.spec.run_id] for p in queue if p.spec.run_id in costs}
         display = Display(
-            run_titles(self.specs),
-            self.console,
-            len(pending),
-            self.how.workers,
-            {} if self.how.cluster else costs,
+            run_titles(self.specs), self.console, len(pending), self.how.workers, costs
         )
         with display:
 
