@@ -14,9 +14,9 @@ from benchmark.execution.executor import Execution
 from benchmark.execution.resume import load_state, origin_of
 from benchmark.plan import PlanConfig, plan_runs
 from benchmark.records import VALIDATION, RunStore
-from benchmark.search.report import best_yaml, ranked
+from benchmark.search.report import best_yaml, ranked, rows_of
 from benchmark.search.session import SearchSession
-from benchmark.search.study import Study
+from benchmark.search.study import Study, Trial
 from tests.searches import planned, searched
 
 
@@ -154,3 +154,18 @@ def test_the_best_settings_are_a_request(data_dir, tmp_path) -> None:
     request = PlanConfig(**yaml.safe_load(text))
     specs = plan_runs(request, plan.dataset)
     assert tuple(spec.run_id for spec in specs) == best.run_ids
+
+
+def test_a_setting_that_is_called_rank_is_not_the_rank(data_dir, tmp_path) -> None:
+    space = {"model.rank": [3, 16], "training.learning_rate": [1e-3]}
+    plan = planned(data_dir, space, models=("lmf",), model={})
+    trials = [
+        Trial(n, "done", {"model.rank": rank, "training.learning_rate": 1e-3}, value, *("", ("x",)),
+              final=False, replaced=False, owner="")
+        for n, (rank, value) in enumerate([(3, 1.2), (16, 1.1)])
+    ]  # fmt: skip
+    rows = rows_of(plan, trials, RunStore(tmp_path))
+    assert [(row["rank"], row["model.rank"], row["learning_rate"]) for row in rows] == [
+        (1, 16, 1e-3),
+        (2, 3, 1e-3),
+    ]

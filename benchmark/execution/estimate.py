@@ -18,6 +18,7 @@ from benchmark.execution.execute import make_model
 from benchmark.execution.executor import Execution, load_placed
 from benchmark.execution.timeleft import Cost, mean_cost
 from benchmark.interface import BranchedModel, Phase, Progress
+from benchmark.optimizers import make_optimizer
 from benchmark.plan import Planned
 from benchmark.predict import batch_size_for, fill_table, level_key, predict
 from benchmark.registry import model_class
@@ -137,19 +138,21 @@ def _measured(key: tuple[object, ...], measure: Callable[[], float]) -> float:
 
 def _training_seconds(spec: RunSpec, dataset: Dataset, device: torch.device) -> float:
     """Seconds of all epochs if each had one step, without validation."""
-    model = make_model(spec, dataset)
+    model = make_model(spec, dataset).to(device)
     size, epochs = spec.trainer.batch_size, spec.trainer.epochs
     now = Progress(0, epochs, 0, 1)
 
     def seconds_of(phase: Phase) -> float:
         batch = dataset.splits["train"].part(slice(0, size)).to(device).as_float32()
         clean = {"clean": batch} if phase.needs_clean else {}
+        optimizer = make_optimizer(phase, spec.trainer)
 
         def step() -> None:
-            model.zero_grad()
+            optimizer.zero_grad()
             phase.loss(batch, now, **clean)[0].backward()
+            optimizer.step()
 
-        model.to(device).train()
+        model.train()
         return _seconds(step, device)
 
     total = 0.0

@@ -262,11 +262,7 @@ class Session:
         columns = [h for h in overview(asked) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []
-        table = Rows(
-            *("model", "training", Column("n", number=True, spare=1)),
-            *(Column(title, number=True) for title in (*(h.title for h in columns), *searched)),
-            title=title,
-        )
+        table = summary_table(title, [*(h.title for h in columns), *searched])
         for name, members in self._systems().items():
             run_ids = [planned.spec.run_id for planned in members]
             said = [done[run_id] for run_id in run_ids if run_id in done]
@@ -293,6 +289,12 @@ class Session:
             (["benchmark", "open"], "the page, in a browser"),
             (["benchmark", "ui", *runs], "every run's curves, in MLflow"),
         )
+
+
+def summary_table(title: str, measured: Sequence[str]) -> Rows:
+    """A row for each system: what it is, how many seeds, and the numbers of these titles."""
+    numbers = [Column(name, number=True) for name in measured]
+    return Rows("model", "training", Column("n", number=True, spare=1), *numbers, title=title)
 
 
 def open_tracker(

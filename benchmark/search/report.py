@@ -26,6 +26,8 @@ from benchmark.yamlfile import to_yaml
 
 FOLDER = "searches"
 BEST, TRIALS = "best.yaml", "trials.csv"
+_OTHERS = frozenset({"rank", "epoch", "state", "trial", "runs", "reason"})
+"""Columns of a ranked trial that are no settings."""
 SHOWN_TRIALS = 30
 """In the description that tracking shows, which has room for 8000 characters."""
 
@@ -61,12 +63,19 @@ def _short(name: str) -> str:
     return name.split(".", 1)[1]
 
 
+def _heading(name: str, space: Iterable[str]) -> str:
+    """Of a setting's column: whole where another has that name, LMF's ``model.rank`` say."""
+    short = _short(name)
+    alone = sum(_short(other) == short for other in space) == 1
+    return short if alone and short not in _OTHERS else name
+
+
 def rows_of(plan: SearchRequest, trials: Sequence[Trial], store: RunStore) -> list[dict[str, Any]]:
     """A row for each ranked trial: rank, settings, objective, kept epoch's validation, state."""
     rows = []
     for rank, trial in enumerate(ranked(trials, plan.objective.minimise), start=1):
         row: dict[str, Any] = {"rank": rank if trial.state == "done" else None}
-        row |= {_short(name): trial.settings.get(name) for name in plan.space}
+        row |= {_heading(name, plan.space): trial.settings.get(name) for name in plan.space}
         row[plan.objective.title] = trial.value
         row |= _curves(plan, trial, store)
         row |= {"state": trial.state, "trial": trial.number, "runs": " ".join(trial.run_ids)}
