@@ -12,27 +12,43 @@ Complete = Callable[[str], list[str]]
 
 
 def listed(names: Callable[[], Iterable[str]]) -> Complete:
-    """Offers names for the last of several with commas."""
+    """Offers names for the last of several with commas, but those that are there already."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, begun = incomplete.rpartition(",")
-        return [before + comma + name for name in names() if name.startswith(begun)]
+        rest = [name for name in names() if name not in before.split(",")]
+        return [before + comma + name for name in rest if name.startswith(begun)]
 
     return complete
 
 
-def models() -> list[str]:
-    """Every registered model, and "all"."""
+def model(incomplete: str) -> list[str]:
+    """A registered model."""
     from benchmark.registry import model_names
 
-    return [*model_names(), "all"]
+    return [name for name in model_names() if name.startswith(incomplete)]
 
 
-def datasets() -> list[str]:
-    """The built-in data sets and those of the usual data folder."""
+def models() -> list[str]:
+    """Every registered model, and "all"."""
+    return [*model(""), "all"]
+
+
+def dataset(context: typer.Context, incomplete: str) -> list[str]:
+    """A built-in data set, or one of the data folder."""
     from benchmark.data.registry import imported_names, registered
 
-    return [*registered(), *imported_names(None)]
+    folder = context.params.get("data_dir")
+    names = [*registered(), *imported_names(Path(folder) if folder else None)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def card(context: typer.Context, incomplete: str) -> list[str]:
+    """What `benchmark data show` takes: a known data set, or one of the data folder."""
+    from benchmark.data.cards import known_cards
+
+    known = [name for name in known_cards() if name.startswith(incomplete)]
+    return sorted({*known, *dataset(context, incomplete)})
 
 
 def plans() -> list[str]:
@@ -47,6 +63,16 @@ def protocols() -> list[str]:
     return ["clean", "I", "II", "III", "grid", "all"]
 
 
+def objectives() -> list[str]:
+    """What a search optimises."""
+    return ["grid", "clean", "I", "II", "III"]
+
+
+def devices() -> list[str]:
+    """What --device takes."""
+    return ["auto", "cpu", "cuda"]
+
+
 def regimes() -> list[str]:
     """The kinds of training."""
     from protocols.regimes import REGIME_KINDS
@@ -56,10 +82,7 @@ def regimes() -> list[str]:
 
 def models_and_runs(context: typer.Context, incomplete: str) -> list[str]:
     """What `benchmark show` takes."""
-    from benchmark.registry import model_names
-
-    models = [name for name in model_names() if name.startswith(incomplete)]
-    return models + run_ids(context, incomplete)
+    return model(incomplete) + run_ids(context, incomplete)
 
 
 def run_ids(context: typer.Context, incomplete: str) -> list[str]:

@@ -37,7 +37,7 @@ DATASET = Annotated[
     typer.Option(
         help="Data set (default synthetic): benchmark list datasets.",
         rich_help_panel=RUNS,
-        autocompletion=completion.listed(completion.datasets),
+        autocompletion=completion.dataset,
     ),
 ]
 DATA_DIR = Annotated[
@@ -91,7 +91,14 @@ EXPERIMENT = Annotated[
     str | None,
     typer.Option(help="MLflow experiment (default: the data set's name).", rich_help_panel=PLACES),
 ]
-DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MACHINE)]
+DEVICE = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu or cuda.",
+        rich_help_panel=MACHINE,
+        autocompletion=completion.listed(completion.devices),
+    ),
+]
 WORKERS = Annotated[
     int | None,
     typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark import completion
 from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 def report(
     dataset: Annotated[
-        str | None, typer.Option(help="Data set (default: every one that has records).")
+        str | None,
+        typer.Option(
+            help="Data set (default: every one that has records).",
+            autocompletion=completion.dataset,
+        ),
     ] = None,
     experiment: Annotated[
         str | None,

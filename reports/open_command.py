@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from benchmark import completion
 from benchmark.errors import BenchmarkError
 
 
 def open_(
     dataset: Annotated[
-        str | None, typer.Argument(help="Which data set's page (default: the latest).")
+        str | None,
+        typer.Argument(
+            help="Which data set's page (default: the latest).", autocompletion=completion.dataset
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The report's folder.")] = Path("report"),
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,9 +80,8 @@ def test_lists_fit_the_window_and_break_no_word(what, columns) -> None:
 
 def test_completion_offers_the_last_of_a_list() -> None:
     assert completion.listed(completion.models)("lmf,qam") == ["lmf,qamoe"]
-    assert completion.listed(completion.protocols)("I,I") == ["I,I", "I,II", "I,III"]
+    assert completion.listed(completion.protocols)("I,I") == ["I,II", "I,III"]  # once each
     assert "paper/table6" in completion.listed(completion.plans)("paper/table")
-    assert "synthetic-tiny" in completion.listed(completion.datasets)("syn")
 
 
 def test_completion_of_a_run_id_looks_into_the_runs_folder(tmp_path) -> None:
@@ -89,6 +91,28 @@ def test_completion_of_a_run_id_looks_into_the_runs_folder(tmp_path) -> None:
     context.params["runs_dir"] = str(tmp_path)
     assert completion.run_ids(context, "01") == ["0123456789ab"]
     assert completion.run_ids(context, "f") == []
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_a_shell_completes_with_the_script_that_it_is_given(data_dir) -> None:
+    """bash itself, with a cursor at the end of each line."""
+    lines = {
+        f"run --data-dir {data_dir} --dataset tiny-": ["tiny-cls"],
+        "run --protocol I,I": ["I,II", "I,III"],
+        "check model qa": ["qamoe"],
+        "data show mo": ["mosei", "mosi"],
+    }
+    script = [
+        f'export PATH="{Path(sys.executable).parent}:$PATH" SHELL=/bin/bash',
+        "source <(benchmark --show-completion bash)",
+        'tell() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _benchmark_completion benchmark;'
+        ' echo "${COMPREPLY[*]}"; }',
+        *(f"tell benchmark {line}" for line in lines),
+    ]
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)], capture_output=True, text=True, check=True
+    )
+    assert [line.split() for line in done.stdout.splitlines()] == list(lines.values()), done.stderr
 
 
 def page(folder: Path, dataset: str) -> Path:

@@ -160,10 +160,10 @@ def test_a_setting_that_is_called_rank_is_not_the_rank(data_dir, tmp_path) -> No
     space = {"model.rank": [3, 16], "training.learning_rate": [1e-3]}
     plan = planned(data_dir, space, models=("lmf",), model={})
     trials = [
-        Trial(n, "done", {"model.rank": rank, "training.learning_rate": 1e-3}, value, *("", ("x",)),
-              final=False, replaced=False, owner="")
-        for n, (rank, value) in enumerate([(3, 1.2), (16, 1.1)])
-    ]  # fmt: skip
+        Trial(number, "done", {"model.rank": r, "training.learning_rate": 1e-3}, value, *rest)
+        for number, r, value in [(0, 3, 1.2), (1, 16, 1.1)]
+        for rest in [("", ("0" * 12,), False, False, "")]
+    ]
     rows = rows_of(plan, trials, RunStore(tmp_path))
     assert [(row["rank"], row["model.rank"], row["learning_rate"]) for row in rows] == [
         (1, 16, 1e-3),

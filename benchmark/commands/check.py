@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark import completion
 from benchmark.options import DATA_DIR, PRESET
 
 if TYPE_CHECKING:
@@ -28,11 +29,17 @@ def check() -> None:
 
 @app.command()
 def model(
-    name: Annotated[str, typer.Argument(help="As in `benchmark list models`.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="As in `benchmark list models`.", autocompletion=completion.model),
+    ],
     preset: PRESET = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Try it on samples of this data set, not on small random ones."),
+        typer.Option(
+            help="Try it on samples of this data set, not on small random ones.",
+            autocompletion=completion.dataset,
+        ),
     ] = None,
     data_dir: DATA_DIR = None,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark import completion
 from benchmark.errors import BenchmarkError
 from benchmark.options import DATA_DIR, DEVICE, RUNS_DIR, SET
 from benchmark.strangers import strangers
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
 
 
 def efficiency(
-    dataset: Annotated[str, typer.Option(help="Whose shapes the inputs have.")] = "synthetic",
+    dataset: Annotated[
+        str,
+        typer.Option(help="Whose shapes the inputs have.", autocompletion=completion.dataset),
+    ] = "synthetic",
     models: Annotated[
-        str | None, typer.Option(help="Names with commas, or all (default: the plan's, or all).")
+        str | None,
+        typer.Option(
+            help="Names with commas, or all (default: the plan's, or all).",
+            autocompletion=completion.listed(completion.models),
+        ),
     ] = None,
     plan: Annotated[str | None, typer.Option(help="A named plan: paper/table9.")] = None,
     preset: Annotated[str, typer.Option(help="paper, official, ...")] = "paper",

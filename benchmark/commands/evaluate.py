@@ -28,11 +28,20 @@ def evaluate(
             autocompletion=completion.run_ids,
         ),
     ],
-    dataset: Annotated[str, typer.Option(help="Data set: benchmark list datasets.")] = "synthetic",
+    dataset: Annotated[
+        str,
+        typer.Option(help="Data set: benchmark list datasets.", autocompletion=completion.dataset),
+    ] = "synthetic",
     name: Annotated[str | None, typer.Option(help="What tables call the model.")] = None,
     version: Annotated[str, typer.Option(help="Which of your versions it is.")] = "1",
     seed: Annotated[int, typer.Option(help="Tells trainings of one version apart.")] = 0,
-    protocol: Annotated[str, typer.Option(help="all, clean, or some of I, II, III, grid.")] = "all",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="all, clean, or some of I, II, III, grid.",
+            autocompletion=completion.listed(completion.protocols),
+        ),
+    ] = "all",
     draws: Annotated[int, typer.Option(min=1, help="Corruption draws.")] = 3,
     noise_rules: Annotated[str, typer.Option(help="Separated by commas.")] = "seed_a1",
     citation: Annotated[str, typer.Option(help="Whose model it is, for its card.")] = "",

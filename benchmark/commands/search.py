@@ -41,7 +41,7 @@ def search(
         typer.Option(
             help="The model to tune.",
             rich_help_panel=RUNS,
-            autocompletion=completion.listed(completion.models),
+            autocompletion=completion.model,
         ),
     ] = None,
     dataset: DATASET = None,
@@ -56,7 +56,9 @@ def search(
     objective: Annotated[
         str,
         typer.Option(
-            help="What to optimise on validation: grid, clean, I, II or III.", rich_help_panel=RUNS
+            help="What to optimise on validation: grid, clean, I, II or III.",
+            rich_help_panel=RUNS,
+            autocompletion=completion.listed(completion.objectives),
         ),
     ] = "grid",
     space: Annotated[

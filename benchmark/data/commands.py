@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark import completion
 from benchmark.data.align_command import align
 from benchmark.data.encode_command import encode
 from benchmark.data.import_command import import_
@@ -23,7 +24,9 @@ app.command()(rewrite)
 
 @app.command("check")
 def check_(
-    name: Annotated[str, typer.Argument(help="A data set's name.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set's name.", autocompletion=completion.dataset)
+    ],
     data_dir: DATA_DIR = None,
 ) -> None:
     """Show what a data set holds, what is odd about it, and whether its files are intact."""
@@ -36,7 +39,12 @@ def check_(
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A known data set, or an imported one.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A known data set, or an imported one.", autocompletion=completion.card
+        ),
+    ],
     data_dir: DATA_DIR = None,
 ) -> None:
     """Show a data card: splits, packages and their SHA-256, licence, where to apply, blemishes."""

@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
+from benchmark import completion
 from benchmark.data.registry import need_data_dir
 from benchmark.options import DATA_DIR
 
 
 def rewrite(
-    name: Annotated[str, typer.Argument(help="An imported data set with transcripts.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An imported data set with transcripts.", autocompletion=completion.dataset
+        ),
+    ],
     encoder: Annotated[
         str, typer.Option(help="The Hugging Face encoder of its text: its name, or a folder.")
     ],
