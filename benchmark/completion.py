@@ -12,11 +12,12 @@ Complete = Callable[[str], list[str]]
 
 
 def listed(names: Callable[[], Iterable[str]]) -> Complete:
-    """Offers names for the last of several with commas, but those that are there already."""
+    """Offers names for the last of several with commas: none twice, and "all" alone."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, begun = incomplete.rpartition(",")
-        rest = [name for name in names() if name not in before.split(",")]
+        there = {*before.split(","), *(["all"] if comma else [])}
+        rest = [name for name in names() if name not in there]
         return [before + comma + name for name in rest if name.startswith(begun)]
 
     return complete

@@ -222,21 +222,18 @@ def plan_title(specs: Sequence[RunSpec]) -> str:
 
 
 def protocols_named(text: str) -> tuple[Protocol, ...]:
-    """``all``, or names separated by commas; ``clean`` asks for the clean test alone.
+    """Names separated by commas; ``clean`` asks for the clean test alone, ``all`` for every one.
 
     Raises:
         BenchmarkError: for an unknown one.
     """
-    if text == "all":
-        return PROTOCOLS
-    by_name = {protocol.lower(): protocol for protocol in PROTOCOLS}
-    chosen = []
-    for name in text.split(","):
-        if name.strip() == CLEAN:  # every table has the clean row
-            continue
-        if name.strip().lower() not in by_name:
-            raise unknown("protocol", name.strip(), [CLEAN, *PROTOCOLS, "all"])
-        chosen.append(by_name[name.strip().lower()])
+    known: dict[str, tuple[Protocol, ...]] = {name.lower(): (name,) for name in PROTOCOLS}
+    known |= {CLEAN: (), "all": PROTOCOLS}  # every table has the clean row
+    chosen: list[Protocol] = []
+    for name in [name.strip() for name in text.split(",") if name.strip()] or [text]:
+        if name.lower() not in known:
+            raise unknown("protocol", name, [CLEAN, *PROTOCOLS, "all"])
+        chosen += known[name.lower()]
     return tuple(dict.fromkeys(chosen))
 
 

@@ -41,7 +41,8 @@ def test_what_is_no_range_is_refused(text) -> None:
 
 
 def test_protocols_are_lists_on_the_command_line_and_in_a_file() -> None:
-    assert protocols_named("I,III") == ("I", "III")
+    assert protocols_named("I,III") == protocols_named("i, III,") == ("I", "III")
+    assert protocols_named("I,all") == protocols_named("all")
     assert Product.model_validate({"protocol": ["I", "III"]}).protocol == "I,III"
 
 

@@ -58,7 +58,7 @@ def test_what_is_asked_anyway_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (150, "2 min"), (5990, "100 min"),
+    ("seconds", "words"), [(0.4, "1 s"), (99, "99 s"), (150, "2 min"), (5990, "100 min"),
                            (6000, "1.7 h"), (360_000, "100.0 h")],
 )  # fmt: skip
 def test_times_in_words(seconds: float, words: str) -> None:

@@ -119,9 +119,9 @@ def estimate_or_none(planned: Planned, data: Dataset, how: Execution) -> Cost | 
 
 
 def in_words(seconds: float) -> str:
-    """For people: "40 s", "12 min", "3.5 h"."""
+    """For people: "40 s", "12 min", "3.5 h"; nothing takes less than a second."""
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return f"{max(1.0, seconds):.0f} s"
     if seconds < 100 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
