@@ -154,6 +154,13 @@ def test_links_lead_somewhere(page) -> None:
         assert not anchor or anchor in anchors(found), target
 
 
+@each_page
+def test_files_named_in_the_text_exist(page) -> None:
+    folders = (*PROJECT, "tests", "docs")
+    for named in re.findall(rf"`((?:{'|'.join(folders)})/[\w./-]+)[`:]", prose(page)):
+        assert (ROOT / named).exists(), named
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "README.md").read_text()
     pages = {path.name for path in DOCS.iterdir() if path.suffix in (".md", ".json")}
