@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -24,8 +20,6 @@ from benchmark.data.check import Check, check
 from benchmark.data.checkview import render
 from benchmark.data.commands import app
 from benchmark.data.importer import import_package
-from benchmark.data.store import load
-from benchmark.data.tensorfile import file_sha256
 from benchmark.errors import BenchmarkError
 from tests.packages import SHAPES, SIZES, make_package, write_package
 
@@ -221,123 +215,6 @@ def test_the_list_shows_hashes_and_the_usual_counts(tmp_path: Path) -> None:
     counts = "/".join(str(n) for n in SIZES.values())
     for word in (*hashes, counts, "1334/445/445", "5531 in all", "16326/1871/4659"):
         assert word in shown.output, shown.output
-
-
-# --- damage after the import ---
-
-
-def imported_folder(tmp_path: Path) -> Path:
-    path = write_package(tmp_path / "package.pkl", make_package())
-    import_package(path, "mine", tmp_path / "data")
-    return tmp_path / "data/mine"
-
-
-def flip(path: Path, position: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1
-    path.write_bytes(content)
-
-
-def test_changed_features_are_found(tmp_path: Path) -> None:
-    folder = imported_folder(tmp_path)
-    flip(folder / "features.safetensors", -100)
-    with pytest.raises(BenchmarkError, match=r"features\.safetensors changed since it was made"):
-        check(tmp_path / "data", "mine")
-
-
-def test_changed_manifest_is_found(tmp_path: Path) -> None:
-    folder = imported_folder(tmp_path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["sigma_ref"]["text"] = 9.0
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BenchmarkError, match=r"manifest\.json changed since it was made"):
-        check(tmp_path / "data", "mine")
-
-
-def negate_labels(path: Path) -> None:
-    frame = pd.read_parquet(path)
-    frame["label"] = -frame["label"]
-    frame.to_parquet(path, index=False)
-
-
-def swap_sha(path: Path) -> None:
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({**manifest, "sha256": "0" * 64}))
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("features.safetensors", lambda path: flip(path, -100)),
-        ("samples.parquet", negate_labels),
-        ("manifest.json", swap_sha),
-    ],
-)
-def test_changed_data_are_not_loaded(
-    tmp_path: Path, name: str, change: Callable[[Path], None]
-) -> None:
-    folder = imported_folder(tmp_path)
-    load(tmp_path / "data", "mine")  # found sound, and remembered
-    change(folder / name)
-    for _ in range(2):
-        with pytest.raises(BenchmarkError, match=rf"{name} changed since it was made"):
-            load(tmp_path / "data", "mine")
-
-
-def test_sound_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = imported_folder(tmp_path)
-    read = []
-
-    def counted(path: Path) -> str:
-        read.append(path.name)
-        return file_sha256(path)
-
-    monkeypatch.setattr("benchmark.data.manifest.file_sha256", counted)
-    for _ in range(3):
-        load(tmp_path / "data", "mine")
-    assert sorted(read) == ["features.safetensors", "samples.parquet"]
-    (folder / ".verified.json").write_bytes(b"[" * 9999)  # damaged: compared again
-    load(tmp_path / "data", "mine")
-    assert len(read) == 4
-
-    def refuse(path: Path, content: bytes) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    (folder / ".verified.json").unlink()
-    monkeypatch.setattr("benchmark.data.manifest.replace_file", refuse)
-    load(tmp_path / "data", "mine")
-    assert len(read) == 6
-
-
-@pytest.mark.parametrize("name", ["features.safetensors", "samples.parquet", "manifest.json"])
-@pytest.mark.parametrize("damage", ["removed", "truncated", "emptied"])
-def test_damaged_files(tmp_path: Path, name: str, damage: str) -> None:
-    path = imported_folder(tmp_path) / name
-    content = path.read_bytes()
-    path.unlink()
-    if damage != "removed":
-        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"")
-    with pytest.raises(BenchmarkError) as error:
-        load(tmp_path / "data", "mine")
-    assert "--replace" in str(error.value)
-    said: list[str] = []
-    import_package(
-        tmp_path / "package.pkl", "mine", tmp_path / "data", replace=True, say=said.append
-    )
-    assert "nothing changed" not in said[0]
-    check(tmp_path / "data", "mine")
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("counts", {"train": 1}), ("format", 2), ("widths", {"smell": 3})]
-)
-def test_manifest_of_another_format(tmp_path: Path, key: str, value: Any) -> None:
-    folder = imported_folder(tmp_path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest[key] = value
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BenchmarkError, match="damaged"):
-        load(tmp_path / "data", "mine")
 
 
 # --- the commands ---
