@@ -52,6 +52,7 @@ DATA_DIR = Annotated[
 CARD = Annotated[
     Path | None, typer.Option(help="Your data card (YAML: title, licence, splits, ...).")
 ]
+REPLACE = Annotated[bool, typer.Option("--replace", help="Overwrite other data of that name.")]
 RUNS_DIR = Annotated[
     Path,
     typer.Option(
@@ -102,16 +103,22 @@ DEVICE = Annotated[
 WORKERS = Annotated[
     int | None,
     typer.Option(
+        metavar="N",
         min=1,
         help="Runs at a time (default: one per CPU core, one on a GPU).",
         rich_help_panel=MACHINE,
     ),
 ]
-THREADS = Annotated[int, typer.Option(min=1, help="CPU threads per run.", rich_help_panel=MACHINE)]
+THREADS = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, help="CPU threads per run.", rich_help_panel=MACHINE),
+]
 EXECUTOR = Annotated[
     Executor,
     typer.Option(
-        help="local: processes of this machine; ray: a Ray cluster.", rich_help_panel=MACHINE
+        metavar="local|ray",
+        help="local: processes of this machine; ray: a Ray cluster.",
+        rich_help_panel=MACHINE,
     ),
 ]
 ADDRESS = Annotated[
@@ -124,11 +131,14 @@ ADDRESS = Annotated[
 ]
 CPUS_PER_RUN = Annotated[
     float,
-    typer.Option(min=0, help="CPUs of the cluster for each run.", rich_help_panel=MACHINE),
+    typer.Option(
+        metavar="N", min=0, help="CPUs of the cluster for each run.", rich_help_panel=MACHINE
+    ),
 ]
 GPUS_PER_RUN = Annotated[
     float | None,
     typer.Option(
+        metavar="N",
         min=0,
         help="GPUs for each run, 0.25 say (default: 1 with --device cuda).",
         rich_help_panel=MACHINE,

@@ -57,9 +57,12 @@ def report(
             "smaller than 7 points.",
         ),
     ] = None,
-    figure_titles: Annotated[
-        bool, typer.Option(help="Whether figures say their title; a paper's caption does.")
-    ] = True,
+    untitled: Annotated[
+        bool,
+        typer.Option(
+            "--no-figure-titles", help="Figures without their titles: a paper's caption says them."
+        ),
+    ] = False,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="Of figures: png, pdf, svg.")
     ] = "png,pdf",
@@ -112,7 +115,7 @@ def report(
     content = content_of(dataset, data_dir)
     look = Look(
         None if figure_width is None else width_of(figure_width),
-        figure_titles,
+        not untitled,
         listed(models),
         listed(metrics),
         suffixes_of(listed(formats)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -69,6 +71,18 @@ def test_help_has_groups_and_says_where_the_keys_of_set_are(columns) -> None:
     words = " ".join(shown.replace("│", " ").split())
     assert "benchmark show MODEL --all" in words
     assert max(map(len, shown.splitlines())) <= columns
+
+
+def commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield from (
+            commands(command, *before, name) if hasattr(command, "commands") else [(*before, name)]
+        )
+
+
+@pytest.mark.parametrize("words", commands(typer.main.get_group(app)), ids=" ".join)
+def test_no_help_cuts_a_word_in_a_narrow_window(words) -> None:
+    assert "…" not in said(*words, "--help", columns=64)
 
 
 @pytest.mark.parametrize("columns", [60, 100])

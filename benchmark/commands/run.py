@@ -103,7 +103,8 @@ def run(
     gpus_per_run: GPUS_PER_RUN = None,
     cpus_per_run: CPUS_PER_RUN = 1.0,
     dry_run: Annotated[
-        bool, typer.Option(help="Show the plan and an estimate.", rich_help_panel=RUNS)
+        bool,
+        typer.Option("--dry-run", help="Show the plan and an estimate.", rich_help_panel=RUNS),
     ] = False,
 ) -> None:
     """Train and evaluate models under degraded inputs; finished runs are never repeated.

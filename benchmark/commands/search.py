@@ -71,6 +71,7 @@ def search(
     trials: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="Trials in all (default: a small grid's points, else 30).",
             rich_help_panel=RUNS,
@@ -96,12 +97,14 @@ def search(
             rich_help_panel=PLACES,
         ),
     ] = None,
-    resume: Annotated[
+    forget: Annotated[
         bool,
         typer.Option(
-            help="Go on with the study, or forget its trials first.", rich_help_panel=RUNS
+            "--no-resume",
+            help="Forget the study's trials first, instead of going on with it.",
+            rich_help_panel=RUNS,
         ),
-    ] = True,
+    ] = False,
     data_dir: DATA_DIR = None,
     runs_dir: RUNS_DIR = Path("runs"),
     tracking_uri: TRACKING_URI = None,
@@ -145,7 +148,7 @@ def search(
     name = str(space) if space else "the search space"
     plan = plan_search(request, objective_named(objective), values, how, name)
     with interruptible():
-        session = SearchSession(plan, how, trials, storage, resume, tracking_uri, experiment)
+        session = SearchSession(plan, how, trials, storage, not forget, tracking_uri, experiment)
         found = session.carry_out()
     if not found:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ import typer
 
 from benchmark.data.import_command import LABELS, adjusting, conclude
 from benchmark.data.registry import need_data_dir
-from benchmark.options import CARD, DATA_DIR, Task
+from benchmark.options import CARD, DATA_DIR, REPLACE, Task
 from protocols.modalities import Modality
 
 
@@ -27,12 +27,16 @@ def align(
             " other sets a fifth of the videos is test)."
         ),
     ] = None,
-    task: Annotated[Task, typer.Option(help="auto: sentiment, but whole numbers are classes.")] = (
-        Task.auto
-    ),
+    task: Annotated[
+        Task,
+        typer.Option(
+            metavar="KIND",
+            help="regression, classification, or auto: sentiment, but whole numbers are classes.",
+        ),
+    ] = Task.auto,
     asked: Any = None,
     card: CARD = None,
-    replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
+    replace: REPLACE = False,
     data_dir: DATA_DIR = None,
 ) -> None:
     """Align computational sequences (.csd) of the CMU SDK to words, and import their segments."""

@@ -11,7 +11,7 @@ import typer
 from benchmark.data.import_command import SCALE, adjusting, conclude
 from benchmark.data.registry import need_data_dir
 from benchmark.errors import BenchmarkError
-from benchmark.options import CARD, DATA_DIR, Task
+from benchmark.options import CARD, DATA_DIR, REPLACE, Task
 from protocols.modalities import Modality
 
 
@@ -39,7 +39,11 @@ def encode(
         str | None, typer.Option(help="Name for the data set (default: the CSV's folder and name).")
     ] = None,
     task: Annotated[
-        Task, typer.Option(help="auto: names and whole numbers from 0 are classes.")
+        Task,
+        typer.Option(
+            metavar="KIND",
+            help="regression, classification, or auto: names and whole numbers are classes.",
+        ),
     ] = Task.auto,
     asked: Any = None,
     csv_encoding: Annotated[
@@ -53,12 +57,13 @@ def encode(
     ] = None,
     vision_folder: Annotated[Path | None, typer.Option(help="The same for vision.")] = None,
     pad_to: Annotated[
-        list[str] | None, typer.Option(help="Steps to cut those features to: audio=375.")
+        list[str] | None,
+        typer.Option(metavar="STEPS", help="Steps to cut those features to: audio=375."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=3, help="Longer texts are cut.")] = 50,
+    max_tokens: Annotated[int, typer.Option(metavar="N", min=3, help="Longer texts are cut.")] = 50,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     card: CARD = None,
-    replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
+    replace: REPLACE = False,
     data_dir: DATA_DIR = None,
 ) -> None:
     """Turn transcripts into a data set of token-level text features. Resumes where it stopped."""

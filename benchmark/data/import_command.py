@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.data.registry import need_data_dir
-from benchmark.options import CARD, DATA_DIR, Task
+from benchmark.options import CARD, DATA_DIR, REPLACE, Task
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,29 +22,40 @@ if TYPE_CHECKING:
 def adjustments(
     *,
     rename: Annotated[
-        list[str] | None, typer.Option(help="OLD=NEW: read a key as another: video=vision.")
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Read a key as another: video=vision."),
     ] = None,
     split_names: Annotated[
-        list[str] | None, typer.Option(help="OLD=NEW: read a split as another: dev=valid.")
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Read a split as another: dev=valid."),
     ] = None,
     label_column: Annotated[
-        int | None, typer.Option(min=0, help="Of several numbers per sample the label, from 0.")
+        int | None,
+        typer.Option(metavar="K", min=0, help="Of several numbers per sample the label, from 0."),
     ] = None,
     label_map: Annotated[
-        str, typer.Option(help='Formula in x to [-3, 3]: "(x - 4) / 1.5".', show_default=False)
+        str,
+        typer.Option(
+            metavar="TEXT", help='Formula in x to [-3, 3]: "(x - 4) / 1.5".', show_default=False
+        ),
     ] = "",
     label_scale: Annotated[
-        float | None, typer.Option(help="Multiply the labels, after --label-center: 3.")
+        float | None,
+        typer.Option(metavar="X", help="Multiply the labels, after --label-center: 3."),
     ] = None,
     label_center: Annotated[
-        float | None, typer.Option(help="Subtract from the labels: 3 for ratings of 1 to 5.")
+        float | None,
+        typer.Option(metavar="X", help="Subtract from the labels: 3 for ratings of 1 to 5."),
     ] = None,
     clip_labels: Annotated[
         bool, typer.Option("--clip-labels", help="Set labels beyond [-3, 3] to its ends.")
     ] = False,
     pad_to: Annotated[
         list[str] | None,
-        typer.Option(help="Steps to pad or cut sequences to: 50, or text=50,audio=375."),
+        typer.Option(
+            metavar="STEPS",
+            help="Steps to pad or cut sequences to: 50, or audio=375 (several with commas).",
+        ),
     ] = None,
     drop_unlabelled: Annotated[
         bool, typer.Option("--drop-unlabelled", help="Leave out samples without a label.")
@@ -99,10 +110,16 @@ def adjusting(*names: str) -> Callable[[Command], Command]:
 def import_(
     path: Annotated[Path, typer.Argument(help="Feature package: pickle, .npz, .safetensors.")],
     name: Annotated[str, typer.Option(help="Name for the data set.")],
-    task: Annotated[Task, typer.Option(help="Labels to take; auto: sentiment if any.")] = Task.auto,
+    task: Annotated[
+        Task,
+        typer.Option(
+            metavar="KIND",
+            help="Labels to take: regression, classification, or auto: sentiment if any.",
+        ),
+    ] = Task.auto,
     asked: Any = None,
     card: CARD = None,
-    replace: Annotated[bool, typer.Option(help="Overwrite other data of that name.")] = False,
+    replace: REPLACE = False,
     data_dir: DATA_DIR = None,
 ) -> None:
     """Import a feature package (MMSA schema). Nothing in the file is executed."""
