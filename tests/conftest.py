@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy
 import torch
 
+from benchmark.data.dataset import Dataset
+from benchmark.data.registry import load_dataset
 from benchmark.records import RunStore
 from tests.tiny import tiny_data_dir
 
@@ -69,6 +71,12 @@ def _one_thread() -> None:
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with ``tiny`` (sentiment) and ``tiny-cls`` (three classes)."""
     return tiny_data_dir(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session")
+def tiny(data_dir: Path) -> Dataset:
+    """The data set ``tiny``."""
+    return load_dataset("tiny", data_dir)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.execution import hosts
 from benchmark.execution.cluster import RayWorkers
@@ -40,11 +39,6 @@ def nodes() -> Iterator[Any]:
     made.add_node(**NODE)
     yield made
     made.shutdown()
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 def plan_of(tiny, epochs: int = 2, seeds=(1, 2, 3)) -> list[Planned]:

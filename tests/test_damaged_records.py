@@ -14,7 +14,6 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.registry import load_dataset
 from benchmark.efficiency.kept import FOLDER, kept
 from benchmark.errors import BenchmarkError
 from benchmark.execution.execute import execute
@@ -100,11 +99,6 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 CASES = [(name, damage) for name in FILES for damage in DAMAGES]
 HARMLESS = {(INPUTS, "absent"), (VALIDATION, "absent"), (CHECKPOINT, "absent")}
 """A record may be without these."""
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 CHANGES = {

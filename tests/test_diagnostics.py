@@ -13,7 +13,6 @@ import torch
 
 from benchmark.config import TrainingConfig
 from benchmark.data.dataset import Split
-from benchmark.data.registry import load_dataset
 from benchmark.diagnostics import selection
 from benchmark.diagnostics.kept import LABEL, path_of, read, selection_trace
 from benchmark.diagnostics.selection import Watcher
@@ -32,11 +31,6 @@ from tests.test_house import ROOT, SOURCES, imports, module_name
 from tests.tiny import QUICK, benchmark
 
 EPOCHS = 4
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.data.registry import load_dataset
 from benchmark.efficiency.bert import BertBase
 from benchmark.efficiency.flops import count_flops
 from benchmark.efficiency.kept import Efficiency, kept, save
@@ -124,11 +123,6 @@ def test_bert_base_is_what_transformers_builds() -> None:
     with torch.device("meta"):
         model = transformers.BertModel(transformers.BertConfig())
     assert sum(p.numel() for p in model.parameters()) == BertBase().parameters
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 def measured(tiny, **settings) -> Efficiency:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.registry import load_dataset
 from benchmark.execution import execute as module
 from benchmark.execution import resume
 from benchmark.execution.attempt import attempt
@@ -44,11 +43,6 @@ def request(**changes) -> PlanConfig:
         **changes,
     }
     return PlanConfig(**values)
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 def plan(tiny, **changes):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from benchmark.commands.request import find_plan, read_request
-from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.plan import PlanConfig, make_plan, plan_conditions, regime_named
 from benchmark.planfile import named_plan, plan_names
@@ -20,11 +19,6 @@ from reports.published import read_paper
 from tests.tiny import benchmark
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 def planned(tiny, name: str, *settings: str, epochs: int | None = None, **given):

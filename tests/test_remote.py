@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from benchmark.data.registry import load_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.execution import remote
 from benchmark.execution.cluster import RayWorkers, _Worker
@@ -25,11 +24,6 @@ from benchmark.records import CHECKPOINT, RunStore
 from benchmark.records.parcel import pack, unpack
 
 NOWHERE = Path("/nowhere")
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 @pytest.fixture

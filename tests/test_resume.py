@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.data.registry import load_dataset
 from benchmark.execution import execute as module
 from benchmark.execution import resume
 from benchmark.execution.execute import Stopped, execute
@@ -22,11 +21,6 @@ from benchmark.records import CHECKPOINT, HISTORY, PREDICTIONS, RunStore
 from benchmark.records.underway import RESUME
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return load_dataset("tiny", data_dir)
 
 
 @pytest.fixture(scope="module")
