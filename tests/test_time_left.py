@@ -184,6 +184,8 @@ def test_a_run_that_is_over_has_no_bar_and_counts(kind) -> None:
     display.handle(Event("a", kind, message="why"))
     assert [task.description for task in display.bars.tasks] == ["all runs"]
     assert display.bars.tasks[0].completed == 1
+    display.handle(Event("b", kind))
+    assert "left" not in rendered(display)
 
 
 def rendered(display: Display) -> str:

@@ -153,4 +153,4 @@ class _Left(ProgressColumn):
         seconds = self.left.of_run(run_id, now) if run_id else self.left.of_all(now)
         if seconds is None:
             return Text("" if run_id else "estimating")
-        return Text(f"{in_words(seconds)} left")
+        return Text(f"{in_words(seconds)} left" if seconds else "")
