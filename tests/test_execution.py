@@ -79,6 +79,7 @@ def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:
     assert conditions[7].mask == 7
     assert abs(again - clean).max() < 1e-6
     assert execute(spec, tiny, conditions, store, events.append) == "kept"
+    assert events[-1].kind == "kept"
 
 
 def test_protocols_added_later_do_not_train_again(tiny, data_dir, tmp_path) -> None:

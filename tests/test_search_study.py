@@ -11,6 +11,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.execution import attempt, pool
 from benchmark.execution.execute import execute
 from benchmark.execution.executor import Execution
+from benchmark.execution.progress import Display
 from benchmark.execution.resume import load_state, origin_of
 from benchmark.plan import PlanConfig, plan_runs
 from benchmark.records import VALIDATION, RunStore
@@ -68,8 +69,12 @@ def test_a_pruned_trial_leaves_its_state_and_can_be_benchmarked(
         return number == 1 and epoch == 2
 
     monkeypatch.setattr(Study, "report", prune_the_second)
+    ended = []
+    end = Display._end
+    monkeypatch.setattr(Display, "_end", lambda self, e: (ended.append(e.kind), end(self, e)))
     study = searched(plan, data_dir, tmp_path, count=3)
     assert [t.state for t in study.trials()] == ["done", "pruned", "done"]
+    assert ended == ["finished", "stopped", "finished"]  # none keeps a bar
     pruned = study.trials()[1]
     store = RunStore(tmp_path)
     (run_id,) = pruned.run_ids
