@@ -98,7 +98,7 @@ def test_a_run_goes_there_and_back_and_on_elsewhere(tiny, how, data_dir, tmp_pat
     assert said[-1] == "done"
     assert parcels == [["record/metrics.json", "record/predictions.npz"]]
     assert store.record(job.run_id).covers(more.planned.conditions)
-    assert carry(second, more, store) == ["kept"]
+    assert carry(second, more, store) == [Event(more.run_id, "kept"), "kept"]
 
 
 def test_a_data_set_is_sent_where_it_is_lacking_and_compared(
