@@ -53,8 +53,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A third of the time a test waits for another process: one more at a time than there are cores.
 test: lint
-	$(BIN)/pytest --numprocesses auto -m 'not long'
+	$(BIN)/pytest -m 'not long' --numprocesses \
+		$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
 
 test-long: install
 	$(BIN)/pytest -m long
