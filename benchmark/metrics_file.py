@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     )
 
 
-_question = lru_cache(maxsize=4096)(Question)
+_keys = itemgetter(*KEYS)
+_question = lru_cache(maxsize=4096)(Question._make)
 """One object for the same question of all runs."""
 
 
@@ -78,7 +80,7 @@ def answers(values: Mapping[str, Any], metric: str) -> dict[Question, float]:
         KeyError: where they do not have it.
     """
     return {
-        _question(*(row[key] for key in KEYS)): math.nan if row[metric] is None else row[metric]
+        _question(_keys(row)): math.nan if row[metric] is None else row[metric]
         for row in values["rows"]
     }
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from protocols.availability import mask_named, mask_of, name_of, subsets
 from protocols.conditions import JOINTS, LEVELS, Condition, at_joint, at_level
 from protocols.modalities import Modality
 
 
-@dataclass(frozen=True, order=True)
-class Question:
+class Question(NamedTuple):
     """What a checkpoint scores under one condition of a protocol.
 
     Attributes:
@@ -35,7 +35,7 @@ class Question:
     joint: str = ""
 
 
-KEYS = tuple(field.name for field in fields(Question))
+KEYS = Question._fields
 """The columns that say what a row of a tidy frame is about."""
 
 

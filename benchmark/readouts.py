@@ -13,7 +13,6 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 
 import numpy as np
@@ -120,7 +119,7 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
 
 
 def _frame(table: PredictionTable, questions: Sequence[Question]) -> pd.DataFrame:
-    keys = pd.DataFrame([asdict(question) for question in questions], columns=list(KEYS))
+    keys = pd.DataFrame(questions, columns=list(KEYS))
     metrics = {m: values(table, m, questions) for m in METRICS[table.task]}
     return pd.concat([keys, pd.DataFrame(metrics)], axis=1)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,17 @@ MAX_EVENTS = 50_000
 MAX_DIGITS = 30
 """Of a whole number: 2^64 has 20."""
 
+_TAG = "tag:yaml.org,2002:"
 _SCHEMA = (
-    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+", "-+0123456789"),
+    (_TAG + "bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    (_TAG + "int", r"[-+]?[0-9]+", "-+0123456789"),
     (
-        "tag:yaml.org,2002:float",
+        _TAG + "float",
         r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)"
         r"|\.(nan|NaN|NAN)",
         "-+.0123456789",
     ),
-    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN"),
+    (_TAG + "null", r"~|null|Null|NULL|", "~nN"),
 )
 
 
@@ -45,50 +47,13 @@ def _resolvers() -> dict[str | None, list[tuple[str, re.Pattern[str]]]]:
     for tag, pattern, first in _SCHEMA:
         for character in first:
             found.setdefault(character, []).append((tag, re.compile(f"(?:{pattern})$")))
-    found[""] = [("tag:yaml.org,2002:null", re.compile("$"))]
+    found[""] = [(_TAG + "null", re.compile("$"))]
     return found
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The C library's where PyYAML was built with it: ten times as fast."""
-
-    yaml_implicit_resolvers = _resolvers()
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConstructorError(None, None, "a key must be a text", key.start_mark)
-            if key.value in found:
-                said = f"the key '{one_line(key.value, 60)}' is there twice"
-                raise ConstructorError(None, None, said, key.start_mark)
-            found[key.value] = self.construct_object(value, deep=True)
-        return found
-
-    def construct_yaml_map(self, node: Any) -> Any:
-        yield self.construct_mapping(node)
-
-    def construct_yaml_int(self, node: Any) -> int:
-        if len(node.value) > MAX_DIGITS:
-            said = f"a whole number of {len(node.value)} characters"
-            raise ConstructorError(None, None, said, node.start_mark)
-        return int(node.value)
-
-    def construct_yaml_float(self, node: Any) -> float:
-        text = node.value.lower()
-        if text[-1].isalpha():
-            return float(text.replace(".", ""))
-        if not math.isfinite(number := float(text)):
-            raise ConstructorError(None, None, "a number too large for a float", node.start_mark)
-        return number
-
-
-for _kind, _make in (
-    ("map", _Loader.construct_yaml_map),
-    ("int", _Loader.construct_yaml_int),
-    ("float", _Loader.construct_yaml_float),
-):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _make)
+_RESOLVERS = _resolvers()
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where it was built: many times as fast."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -100,13 +65,13 @@ class _Dumper(yaml.SafeDumper):
     def represent_text(self, data: str) -> yaml.ScalarNode:
         """Escaped in double quotes where PyYAML writes a line end that is read as a space."""
         style = '"' if set(data) & set("\x85\u2028\u2029") else None
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+        return self.represent_scalar(_TAG + "str", data, style)
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 _Dumper.yaml_implicit_resolvers = {  # what YAML 1.1 takes for no text ("off") is quoted too
-    character: [*_resolvers().get(character, []), *theirs]
+    character: [*_RESOLVERS.get(character, []), *theirs]
     for character, theirs in yaml.SafeDumper.yaml_implicit_resolvers.items()
 }
 
@@ -120,8 +85,7 @@ def parse_yaml(text: str, where: str) -> Any:
     if len(text) > MAX_BYTES:
         raise BenchmarkError(f"{where} is too long for YAML: {len(text):,} characters")
     try:
-        _check_events(text)
-        return yaml.load(text, _Loader)
+        return _document(_events(text))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: what cannot be encoded
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -139,11 +103,11 @@ def to_yaml(values: Any) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def _check_events(text: str) -> None:
-    """Look the text over before anything is built of it. Raises YAMLError."""
+def _events(text: str) -> Iterator[Any]:
+    """What a text consists of, looked at before anything is built of it. Raises YAMLError."""
     depth = 0
     event: Any
-    for count, event in enumerate(yaml.parse(text, _Loader)):
+    for count, event in enumerate(yaml.parse(text, _LOADER)):
         why = f"more than {MAX_EVENTS:,} values" if count > MAX_EVENTS else ""
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             why = "anchors and aliases (&name, *name) are not read; write the value out"
@@ -156,4 +120,63 @@ def _check_events(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if why:
-            raise ConstructorError(None, None, why, event.start_mark)
+            raise _refused(event, why)
+        yield event
+
+
+def _document(events: Iterator[Any]) -> Any:
+    """The value of the one document; None where there is none."""
+    value = None
+    for event in events:
+        if isinstance(event, yaml.DocumentStartEvent):
+            value = _value(next(events), events)
+            break
+    for event in events:
+        if isinstance(event, yaml.DocumentStartEvent):
+            raise _refused(event, "a second document begins here")
+    return value
+
+
+def _value(event: Any, events: Iterator[Any]) -> Any:
+    """The value that begins with an event."""
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            items.append(_value(event, events))
+        return items
+    found: dict[str, Any] = {}
+    while not isinstance(key := next(events), yaml.MappingEndEvent):
+        if not isinstance(key, yaml.ScalarEvent):
+            raise _refused(key, "a key must be a text")
+        if key.value in found:
+            raise _refused(key, f"the key '{one_line(key.value, 60)}' is there twice")
+        found[key.value] = _value(next(events), events)
+    return found
+
+
+def _scalar(event: Any) -> Any:
+    text: str = event.value
+    patterns = _RESOLVERS.get(text[:1], ()) if event.implicit[0] else ()
+    tag = next((tag for tag, pattern in patterns if pattern.match(text)), "")
+    kind = tag.removeprefix(_TAG)
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int":
+        if len(text) > MAX_DIGITS:
+            raise _refused(event, f"a whole number of {len(text)} characters")
+        return int(text)
+    if kind == "float":
+        if text[-1].isalpha():
+            return float(text.lower().replace(".", ""))
+        if not math.isfinite(number := float(text)):
+            raise _refused(event, "a number too large for a float")
+        return number
+    return text
+
+
+def _refused(event: Any, why: str) -> yaml.MarkedYAMLError:
+    return ConstructorError(None, None, why, event.start_mark)

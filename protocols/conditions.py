@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from protocols.availability import mask_of, name_of, subsets
 from protocols.modalities import Modality
@@ -41,8 +40,7 @@ NO_RULE = "none"
 JOINT_LEVEL = -1.0
 
 
-@dataclass(frozen=True, order=True)
-class Condition:
+class Condition(NamedTuple):
     """One row of the prediction table.
 
     Attributes:
@@ -99,7 +97,7 @@ def in_every_draw(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
     given = set(conditions)
     draws = draws_of(given)
     return tuple(
-        sorted({replace(c, draw=d) for c in given for d in range(draws[c.noise_rule, c.joint])})
+        sorted({c._replace(draw=d) for c in given for d in range(draws[c.noise_rule, c.joint])})
     )
 
 

@@ -49,7 +49,7 @@ def test_it_is_looked_at_again_once_anything_has_changed(store, monkeypatch) -> 
     content[len(content) // 2] ^= 1
     table.write_bytes(content)
     assert pending(plan, store) == plan[:1]  # its files
-    more = replace(plan[1].conditions[-1], draw=7)
+    more = plan[1].conditions[-1]._replace(draw=7)
     asked = replace(plan[1], conditions=(*plan[1].conditions, more))
     assert pending([asked], store) == [asked]  # the question
     assert not pending(plan[1:], store)

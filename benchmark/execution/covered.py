@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from typing import Any
 
 from benchmark.execution.diagnose import lacking
@@ -71,8 +70,8 @@ class _Questions:
         place = id(planned.conditions), id(planned.validation), task
         if place not in self._seen:
             asked = {
-                "test": [astuple(c) for c in planned.conditions],
-                "valid": [astuple(c) for c in planned.validation],
+                "test": planned.conditions,
+                "valid": planned.validation,
                 "definitions": definitions(task),
             }
             self._seen[place] = hash_of(asked)
