@@ -8,10 +8,9 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from benchmark.metrics import METRIC_VERSION, METRICS
 from benchmark.questions import KEYS, Question
@@ -21,6 +20,9 @@ from benchmark.table import PredictionTable
 from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import Task
 from protocols.rules import FAMILIES, NOISE_RULES, RULE_VERSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def to_json(table: PredictionTable, seal: str) -> bytes:
@@ -60,6 +62,8 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
     Raises:
         KeyError, TypeError, ValueError: where they are no such thing.
     """
+    import pandas as pd
+
     check(values, task)
     rows = values["rows"]
     columns = {name: [row[name] for row in rows] for name in rows[0]}

@@ -14,9 +14,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.metrics import METRICS, combine, family, slopes, terms
@@ -24,6 +24,9 @@ from benchmark.questions import KEYS, Headline, Question, protocol_questions, ro
 from benchmark.table import PredictionTable, RowIndex
 from protocols.expectation import availability_weights
 from protocols.modalities import Modality
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 Metrics = dict[str, float]
@@ -68,6 +71,8 @@ def with_missing_rules(
     summary: pd.DataFrame, table: PredictionTable, missing_rules: Sequence[str]
 ) -> pd.DataFrame:
     """A table's summary with Protocol I under further missing rules, where it has Protocol I."""
+    import pandas as pd
+
     known = set(questions_in(summary))
     further = [q for q in answered_by(table, missing_rules) if q.protocol == "I" and q not in known]
     return pd.concat([summary, _frame(table, further)], ignore_index=True) if further else summary
@@ -119,6 +124,8 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
 
 
 def _frame(table: PredictionTable, questions: Sequence[Question]) -> pd.DataFrame:
+    import pandas as pd  # a quarter of a second: not for a list
+
     keys = pd.DataFrame(questions, columns=list(KEYS))
     metrics = {m: values(table, m, questions) for m in METRICS[table.task]}
     return pd.concat([keys, pd.DataFrame(metrics)], axis=1)

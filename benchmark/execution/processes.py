@@ -6,14 +6,15 @@ They are then cheap to start and to replace.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+
+from benchmark.forks import die_with_parent
 
 _FORKS = sys.platform == "linux"
 _CONTEXT = get_context("forkserver") if _FORKS else get_context("spawn")
@@ -45,16 +46,8 @@ def start_process(
 
 
 def _begin(target: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     target(*arguments)
-
-
-def _die_with_parent() -> None:
-    """End this process when its parent is gone, so that a killed plan leaves nothing running."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -12,19 +12,21 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from benchmark import metrics_file, seal, spec, table, yamlfile
 from benchmark.files import replace_file
+from benchmark.forks import on_all_cores
 from benchmark.records import reader, record
 from benchmark.records.reader import DamagedError, read_json
-from benchmark.records.record import RunRecord
 from benchmark.records.store import RunStore
 from benchmark.spec import RunSpec
 
 KEPT = ".glances.json"
+_FEW = 64
+"""Records that are looked at sooner than other processes would have begun."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,14 @@ def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
     kept = _kept(store.root)
     now = {run_id: signature(store.path(run_id)) for run_id in store.directories()}
     known = {run_id: kept[run_id] for run_id in now if _is_same(kept.get(run_id), now[run_id])}
-    survey = store.survey(but=known)
-    fresh = {found.run_id: _facts(found, now[found.run_id]) for found in survey.records}
+    new = [run_id for run_id in now if run_id not in known]
+    fresh: dict[str, dict[str, Any]] = {}
+    problems: dict[str, DamagedError] = {}
+    for run_id, look in zip(new, on_all_cores(partial(_look, store), new, _FEW), strict=True):
+        if isinstance(look, DamagedError):
+            problems[run_id] = look
+        else:
+            fresh[run_id] = {"files": now[run_id], **look}
     if fresh or len(known) < len(kept):
         _keep(store.root, known | fresh)
     facts = dict(sorted((known | fresh).items()))
@@ -56,16 +64,17 @@ def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
         Glance(RunSpec.from_dict(one["spec"]), one["clean"], one["evaluated"])
         for one in facts.values()
     ]
-    return found, survey.problems
+    return found, problems
 
 
-def _facts(found: RunRecord, files: list[list[Any]]) -> dict[str, Any]:
-    return {
-        "files": files,
-        "spec": found.spec.as_dict(),
-        "clean": found.clean,
-        "evaluated": found.is_evaluated(),
-    }
+def _look(store: RunStore, run_id: str) -> dict[str, Any] | DamagedError:
+    """What is kept of a record, or what is wrong with it."""
+    try:
+        found = store.look(run_id)
+    except DamagedError as error:
+        return error
+    facts = {"clean": found.clean, "evaluated": found.is_evaluated()}
+    return {"spec": found.spec.as_dict(), **facts}
 
 
 def _is_same(kept: Mapping[str, Any] | None, files: list[list[Any]]) -> bool:

@@ -7,10 +7,11 @@ or memory than the limits here allow.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic_core import from_json
 
 from benchmark.data.arrays import BROKEN
 from benchmark.errors import BenchmarkError
@@ -58,6 +59,10 @@ class DamagedError(BenchmarkError):
         self.remedy = remedy or f"The same `benchmark run` {makes}."
         super().__init__(f"{path}: {why}. {self.remedy}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process makes it of."""
+        return type(self), (self.path, self.why, self.remedy)
+
     @property
     def brief(self) -> str:
         """The file's name and what is wrong with it."""
@@ -67,8 +72,10 @@ class DamagedError(BenchmarkError):
 class ForeignError(DamagedError):
     """The record of another run than its folder is called: nothing may take its place."""
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(path, why, "Give the folder its name back, or move it away.")
+    def __init__(
+        self, path: Path, why: str, remedy: str = "Give the folder its name back, or move it away."
+    ) -> None:
+        super().__init__(path, why, remedy)
 
 
 def read(path: Path, reader: Callable[[Path], T]) -> T:
@@ -108,7 +115,7 @@ def read_spec(path: Path) -> RunSpec:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file that carries its hash. Raises DamagedError."""
-    return read(path, lambda path: unsealed(json.loads(read_text(path, JSON_BYTES))))
+    return read(path, lambda path: unsealed(from_json(read_text(path, JSON_BYTES))))
 
 
 def read_inputs(path: Path) -> InputForm:

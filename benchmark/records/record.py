@@ -10,8 +10,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
-
 from benchmark import metrics_file
 from benchmark.hygiene import one_line
 from benchmark.metrics import PRIMARY
@@ -41,6 +39,8 @@ from benchmark.table import PredictionTable, to_make
 from protocols.conditions import Condition
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.data.inputs import InputForm
 
 T = TypeVar("T")
@@ -135,6 +135,8 @@ class RunRecord:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per epoch: losses, validation metrics, learning rate, ``best``."""
+        import pandas as pd  # not for a list
+
         if not self.trained_here:
             return pd.DataFrame()
         content = read_bytes(self.path / HISTORY, self.environment)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
@@ -29,6 +28,8 @@ from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.data.inputs import InputForm
 
 ERROR = "error.txt"
@@ -163,25 +164,27 @@ class RunStore:
             raise BenchmarkError(f"cannot read {folder}: {error.strerror or error}") from None
         return sorted(path for path in found if RUN_ID.fullmatch(path.name))
 
-    def survey(self, tables: bool = False, but: Container[str] = ()) -> Survey:
+    def survey(self, tables: bool = False) -> Survey:
         """Look at every record: one that is unsound is named, and takes no other down.
 
         Args:
             tables: whether to keep the tables, for what uses all of them.
-            but: the ids of records that are not looked at.
         """
         sound, problems = [], {}
-        for run_id in (found for found in self.directories() if found not in but):
-            record = RunRecord(self.path(run_id))
+        for run_id in self.directories():
             try:
-                if missing := self._missing(run_id):
-                    raise DamagedError(record.path / missing[0], "it is missing")
-                record.look(keep_tables=tables)
+                sound.append(self.look(run_id, tables))
             except DamagedError as error:
                 problems[run_id] = error
-            else:
-                sound.append(record)
         return Survey(tuple(sound), problems)
+
+    def look(self, run_id: str, tables: bool = False) -> RunRecord:
+        """The record of a run, looked at. Raises DamagedError where it is unsound."""
+        record = RunRecord(self.path(run_id))
+        if missing := self._missing(run_id):
+            raise DamagedError(record.path / missing[0], "it is missing")
+        record.look(keep_tables=tables)
+        return record
 
     def unfinished(self) -> dict[str, str]:
         """Runs that were begun and not finished: run id -> "failed: ...", "interrupted", "running".

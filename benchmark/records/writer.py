@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from benchmark import metrics_file
 from benchmark.records.reader import (
     CHECKPOINT,
@@ -27,6 +25,8 @@ from benchmark.table import PredictionTable, seal_of, to_bytes
 from benchmark.yamlfile import to_yaml
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.data.inputs import InputForm
 
 LATER_FILES = (INPUTS, PREDICTIONS, METRICS, VALIDATION)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from benchmark.hygiene import escape_markdown
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
 from benchmark.questions import Headline, overview
@@ -20,6 +18,8 @@ SHOWN_CELLS = tuple((x, y) for x in (0.0, 0.3, 0.7) for y in (0.0, 0.3, 0.7))
 
 def summary_of_plan(done: Sequence[Tracked]) -> dict[str, float]:
     """The mean over seeds of each summary metric; of several systems under the system's name."""
+    import pandas as pd  # not for a list
+
     runs = {run.spec.run_id: run for run in done}
     named = systems([run.spec for run in done])
     found: dict[str, float] = {}

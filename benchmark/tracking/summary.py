@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from benchmark.metrics import PRIMARY
 from benchmark.questions import overview
@@ -14,6 +13,9 @@ from benchmark.records import RunRecord
 from benchmark.search.objective import OBJECTIVES, Objective
 from benchmark.table import to_make
 from protocols.modalities import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADLINES: Mapping[Task, tuple[str, ...]] = {
     "regression": ("mae", "corr", "acc7", "acc2_non0", "f1_non0"),

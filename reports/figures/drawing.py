@@ -7,13 +7,7 @@ comes back are names. They give way to the tables, which the rest of a report wa
 from __future__ import annotations
 
 import io
-import multiprocessing
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +18,7 @@ from fontTools import subset
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmark.forks import cores, forked, result
 from reports.figures.look import PAGE, Look
 from reports.figures.style import DPI, PRINT_DPI
 from reports.web.page import Picture
@@ -53,47 +48,17 @@ def drawn(
         What waits for the figures and says their places in the report, in the jobs' order. It
         raises OSError where a file cannot be written.
     """
-    count = min(_cores() if processes is None else processes, len(jobs))
+    count = min(cores() if processes is None else processes, len(jobs))
+
+    def draw(place: int) -> list[Picture]:
+        return _draw(jobs[place], folder, look)
+
     if count < 2:
-        yield lambda: [picture for job in jobs for picture in _draw(job, folder, look)]
+        yield lambda: [picture for place in range(len(jobs)) for picture in draw(place)]
         return
-    with ProcessPoolExecutor(
-        count, multiprocessing.get_context("fork"), _inherit, (jobs, folder, look)
-    ) as pool:
-        pending = [pool.submit(_draw_inherited, place) for place in range(len(jobs))]
-
-        def wait() -> list[Picture]:
-            found: list[Picture] = []
-            for job, one in zip(jobs, pending, strict=True):
-                found += _result(one, job, folder, look)
-            return found
-
-        try:
-            yield wait
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error nobody looks at the rest
-
-
-def _result(pending: Future[list[Picture]], job: Job, folder: Path, look: Look) -> list[Picture]:
-    try:
-        return pending.result()
-    except BrokenProcessPool:  # killed, for its memory say: this process has time for it now
-        return _draw(job, folder, look)
-
-
-_inherited: tuple[Sequence[Job], Path, Look]
-
-
-def _inherit(jobs: Sequence[Job], folder: Path, look: Look) -> None:
-    global _inherited  # a task is sent as a number, as a job cannot be
-    _inherited = (jobs, folder, look)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
-    os.nice(_GIVE_WAY)
-
-
-def _draw_inherited(place: int) -> list[Picture]:
-    jobs, folder, look = _inherited
-    return _draw(jobs[place], folder, look)
+    with forked(draw, count, _GIVE_WAY) as ask:
+        pending = [ask(place) for place in range(len(jobs))]
+        yield lambda: [p for place, one in enumerate(pending) for p in result(one, draw, place)]
 
 
 def _draw(job: Job, folder: Path, look: Look) -> list[Picture]:
@@ -140,8 +105,3 @@ def _options(suffix: str, look: Look) -> dict[str, Any]:
         return {"metadata": {"Date": None}}
     dpi = DPI if look.width is None else PRINT_DPI
     return {"dpi": dpi, "pil_kwargs": {"compress_level": 3}}  # which takes half the time
-
-
-def _cores() -> int:
-    """The cores that this process may use; 1 where it cannot fork."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
