@@ -54,10 +54,11 @@ def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> list[R
     Args:
         work: what is done for an item; what comes of it is sent between processes.
         items: which there are.
-        few: so many are done here, sooner than a process would be begun.
+        few: so many are done here, sooner than a process would be begun. So is all of it beside
+            another thread, which may hold a lock that would be held in the new process for ever.
     """
     count = cores()
-    if count < 2 or len(items) <= few:
+    if count < 2 or len(items) <= few or threading.active_count() > 1:
         return [work(item) for item in items]
     size = max(1, len(items) // (count * _PARTS))
     parts = [items[start : start + size] for start in range(0, len(items), size)]

@@ -174,7 +174,7 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
         weights, starts = _mixtures(table.index, table.present, level)
         draws = np.diff(starts, append=len(weights))[:, None]
         groups = _sharing(table.index, table.present, level)
-        used = np.unique(np.concatenate([rows for _, rows in groups]))
+        used = np.unique(np.concatenate([rows for _, rows, _ in groups]))
         weights = weights[:, used]
         by_row = terms(metric, table.prediction[used], table.label).swapaxes(1, 2)  # (R, K, N)
         by_row = np.ascontiguousarray(by_row, dtype=np.float64)
@@ -182,11 +182,12 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
         squares = weights @ np.einsum("rkn,rkn->rk", by_row, by_row) / size
         slope = slopes(metric, sums, np.sqrt(squares))
         constant = combine(metric, sums) - (slope * sums).sum(axis=-1)
-        slope = np.add.reduceat(weights[:, :, None] * slope[:, None, :], starts) / draws[:, None]
         of_level = np.repeat(np.add.reduceat(constant, starts)[:, None] / draws, size, axis=1)
-        for places, rows in groups:
-            some = np.searchsorted(used, rows)
-            own = slope[places[:, None], some].reshape(len(places), -1)
+        for places, rows, lines in groups:
+            some, first = np.searchsorted(used, rows), np.searchsorted(lines, starts[places])
+            shares = weights[lines[:, None], some]
+            own = np.add.reduceat(shares[:, :, None] * slope[lines, None, :], first)
+            own = (own / draws[places, :, None]).reshape(len(places), -1)
             of_level[places] += own @ by_row[some].reshape(-1, size)
         found[~joint] = of_level
     return found
@@ -264,13 +265,18 @@ def _mixtures(
 @lru_cache(maxsize=256)
 def _sharing(
     index: RowIndex, present: tuple[Modality, ...], questions: tuple[Question, ...]
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """The places of the questions that mix the same rows, as those of one noise level, and these
-    rows, ascending."""
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
+    """The places of the questions that mix the same rows, as those of one noise level; these rows;
+    and the lines of :func:`_mixtures` for these questions. Ascending all."""
     groups: dict[bytes, list[int]] = defaultdict(list)
     for place, question in enumerate(questions):
         groups[np.unique(_rows(index, present, question)[0]).tobytes()].append(place)
-    return [(np.array(g), np.frombuffer(key, dtype=np.intp)) for key, g in groups.items()]
+    weights, starts = _mixtures(index, present, questions)
+    of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(weights)))
+    return [
+        (np.array(g), np.frombuffer(key, dtype=np.intp), np.flatnonzero(np.isin(of, g)))
+        for key, g in groups.items()
+    ]
 
 
 @lru_cache(maxsize=8192)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmark.data.archive import read_npz
 from benchmark.seal import SEAL, UnsealedError, hash_of_arrays
-from protocols.conditions import Condition, draws_of, in_every_draw, version_of
+from protocols.conditions import Condition, draws_of, in_every_draw, versions_of
 from protocols.modalities import MODALITIES, Modality, Task
 
 FloatArray = NDArray[np.float32]
@@ -97,7 +97,7 @@ class PredictionTable:
     """Row sums of metrics' terms, as :mod:`benchmark.readouts` works them out."""
 
     def __post_init__(self) -> None:
-        now = tuple(version_of(c) for c in self.conditions)
+        now = versions_of(self.conditions)
         if not self.versions:
             object.__setattr__(self, "versions", now)
         if not self.block:

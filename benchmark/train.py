@@ -11,9 +11,8 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +29,9 @@ from benchmark.untouched import unwritten
 from protocols.modalities import Modalities
 from protocols.regimes import Regime
 from protocols.training import degrade_training_batch, degrade_validation_split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 State = dict[str, Any]
 
@@ -130,6 +132,8 @@ def fit(
         )
     model.load_state_dict(loop.best_weights)
     model.eval()
+    import pandas as pd  # not for a plan with nothing to do
+
     return Fitted(model, pd.DataFrame(loop.rows))
 
 

@@ -108,19 +108,19 @@ def _events(text: str) -> Iterator[Any]:
     depth = 0
     event: Any
     for count, event in enumerate(yaml.parse(text, _LOADER)):
-        why = f"more than {MAX_EVENTS:,} values" if count > MAX_EVENTS else ""
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            why = "anchors and aliases (&name, *name) are not read; write the value out"
-        elif getattr(event, "tag", None) not in (None, "!"):
-            why = f"tags ({event.tag}) are not read"
-        elif isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+        if count > MAX_EVENTS:
+            raise _refused(event, f"more than {MAX_EVENTS:,} values")
+        if isinstance(event, yaml.NodeEvent):
+            if event.anchor:
+                why = "anchors and aliases (&name, *name) are not read; write the value out"
+                raise _refused(event, why)
+            if event.tag not in (None, "!"):
+                raise _refused(event, f"tags ({event.tag}) are not read")
+            depth += isinstance(event, yaml.CollectionStartEvent)
             if depth > MAX_DEPTH:
-                why = f"nested more than {MAX_DEPTH} deep"
+                raise _refused(event, f"nested more than {MAX_DEPTH} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if why:
-            raise _refused(event, why)
         yield event
 
 

@@ -80,6 +80,13 @@ def version_of(condition: Condition) -> str:
     return ", ".join(f"{name} {version}" for name, version in parts.items())
 
 
+def versions_of(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """:func:`version_of` of each: it is that of their noise rule and joint, of which few differ."""
+    kinds = {(c.noise_rule, c.joint): c for c in conditions}
+    found = {kind: version_of(c) for kind, c in kinds.items()}
+    return tuple(found[c.noise_rule, c.joint] for c in conditions)
+
+
 def draws_of(conditions: Iterable[Condition]) -> Mapping[tuple[str, str], int]:
     """(noise rule, joint) -> the number of corruption draws; the joint of a level's row is ""."""
     found: dict[tuple[str, str], int] = defaultdict(int)

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 
 from benchmark.data.dataset import Split
 from benchmark.diagnostics.kept import path_of, write
 from benchmark.interface import MultimodalModel
 from benchmark.predict import batch_size_for, predict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Watcher:

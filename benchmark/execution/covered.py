@@ -13,10 +13,11 @@ from typing import Any
 
 from benchmark.execution.diagnose import lacking
 from benchmark.files import replace_file
+from benchmark.forks import on_all_cores
 from benchmark.metrics_file import definitions
 from benchmark.plan import Planned
 from benchmark.records import DamagedError, RunStore
-from benchmark.records.glance import looked_by, signature
+from benchmark.records.glance import FEW, looked_by, signature
 from benchmark.records.reader import read_json
 from benchmark.seal import hash_of, sealed
 from benchmark.table import to_make
@@ -26,19 +27,24 @@ KEPT = ".complete.json"
 
 def pending(plan: Sequence[Planned], store: RunStore) -> list[Planned]:
     """The runs whose record is absent or lacks some of the conditions, or a diagnostic."""
-    kept, questions = _kept(store), _Questions()
-    known, there, todo = dict(kept), set(store.directories()), []
-    for planned in plan:
-        run_id = planned.spec.run_id
-        state = _state(planned, store, questions) if run_id in there else []
-        if run_id in there and (kept.get(run_id) == state or _covered(planned, store)):
-            known[run_id] = state
-            if not lacking(planned, store):
-                continue
-        todo.append(planned)
+    kept, questions, there = _kept(store), _Questions(), set(store.directories())
+    made = [planned for planned in plan if planned.spec.run_id in there]
+    states = {planned.spec.run_id: _state(planned, store, questions) for planned in made}
+    new = [planned for planned in made if not _is_known(planned, kept, states)]
+    covered = on_all_cores(lambda planned: _covered(planned, store), new, FEW)
+    complete = [planned for planned, is_covered in zip(new, covered, strict=True) if is_covered]
+    known = kept | {(run_id := p.spec.run_id): states[run_id] for p in complete}
     if known != kept:
         _keep(store, known)
-    return todo
+    return [p for p in plan if not _is_known(p, known, states) or lacking(p, store)]
+
+
+def _is_known(
+    planned: Planned, known: Mapping[str, list[str]], states: Mapping[str, list[str]]
+) -> bool:
+    """Whether a record's files and what is asked of it are those that were found complete."""
+    run_id = planned.spec.run_id
+    return run_id in states and known.get(run_id) == states[run_id]
 
 
 def remember(done: Sequence[Planned], store: RunStore) -> None:
@@ -91,7 +97,7 @@ def _covered(planned: Planned, store: RunStore) -> bool:
         return False
     record = store.record(planned.spec.run_id)
     try:
-        record.look()
+        record.look(keep_tables=True)
         if to_make(record.validation, planned.validation):
             return False
         return record.covers(planned.conditions) and record.metrics_are_current()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from rich.console import Console
@@ -20,6 +19,7 @@ from benchmark.execution.executor import Execution, forecast, run_plan
 from benchmark.execution.processes import prepare
 from benchmark.execution.progress import Display
 from benchmark.execution.timeleft import Cost
+from benchmark.forks import on_all_cores
 from benchmark.hygiene import terminal
 from benchmark.metrics import PRIMARY
 from benchmark.plan import (
@@ -34,6 +34,7 @@ from benchmark.plan import (
 from benchmark.questions import Question, overview
 from benchmark.readouts import headline_value, spread
 from benchmark.records import RunStore
+from benchmark.records.glance import FEW
 from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
@@ -242,16 +243,19 @@ class Session:
 
         One that cannot be believed failed, which is told. No record is kept: there may be many.
         """
-        metric = PRIMARY[self.dataset.spec.task]
+        run_ids = sorted({spec.run_id for spec in self.specs})
+        found = zip(run_ids, on_all_cores(self._answers_of, run_ids, FEW), strict=True)
+        return {run_id: said for run_id, said in found if said}
+
+    def _answers_of(self, run_id: str) -> tuple[Mapping[Question, float], float | None] | None:
         objective = plan_objective(self.request.products[0], self.dataset)
-        found = {}
-        for run_id in sorted({spec.run_id for spec in self.specs}):
-            with suppress(BenchmarkError):
-                record = self.store.record(run_id)
-                table = record.validation if objective else None
-                value = objective.value(table) if objective and table is not None else None
-                found[run_id] = record.answers(metric), value
-        return found
+        try:
+            record = self.store.record(run_id)
+            table = record.validation if objective else None
+            value = objective.value(table) if objective and table is not None else None
+            return record.answers(PRIMARY[self.dataset.spec.task]), value
+        except BenchmarkError:
+            return None
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]

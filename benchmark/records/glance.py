@@ -25,7 +25,7 @@ from benchmark.records.store import RunStore
 from benchmark.spec import RunSpec
 
 KEPT = ".glances.json"
-_FEW = 64
+FEW = 64
 """Records that are looked at sooner than other processes would have begun."""
 
 
@@ -52,7 +52,7 @@ def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
     new = [run_id for run_id in now if run_id not in known]
     fresh: dict[str, dict[str, Any]] = {}
     problems: dict[str, DamagedError] = {}
-    for run_id, look in zip(new, on_all_cores(partial(_look, store), new, _FEW), strict=True):
+    for run_id, look in zip(new, on_all_cores(partial(_look, store), new, FEW), strict=True):
         if isinstance(look, DamagedError):
             problems[run_id] = look
         else:
