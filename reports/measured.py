@@ -31,7 +31,6 @@ from reports.statistics.inference import Array, Estimate, estimate
 from reports.subjects import Subject
 from reports.views import SELECTIONS, view
 
-
 _FEW = 6
 """Systems that are measured sooner than other processes would have begun."""
 

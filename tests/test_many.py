@@ -26,7 +26,9 @@ def looks(monkeypatch) -> list[str]:
     """The runs whose records are looked at from now on."""
     found: list[str] = []
     real = RunRecord.look
-    monkeypatch.setattr(RunRecord, "look", lambda r: (found.append(r.run_id), real(r))[1])
+    monkeypatch.setattr(
+        RunRecord, "look", lambda r, **how: (found.append(r.run_id), real(r, **how))[1]
+    )
     return found
 
 
