@@ -24,6 +24,7 @@ MAX_BYTES = 2**20
 MAX_DEPTH = 16
 MAX_EVENTS = 50_000
 """Each costs 20 microseconds: a megabyte of commas would take ten seconds."""
+_ANCHORS = "anchors and aliases (&name, *name) are not read; write the value out"
 MAX_DIGITS = 30
 """Of a whole number: 2^64 has 20."""
 
@@ -108,19 +109,21 @@ def _events(text: str) -> Iterator[Any]:
     depth = 0
     event: Any
     for count, event in enumerate(yaml.parse(text, _LOADER)):
-        if count > MAX_EVENTS:
-            raise _refused(event, f"more than {MAX_EVENTS:,} values")
-        if isinstance(event, yaml.NodeEvent):
-            if event.anchor:
-                why = "anchors and aliases (&name, *name) are not read; write the value out"
-                raise _refused(event, why)
-            if event.tag not in (None, "!"):
-                raise _refused(event, f"tags ({event.tag}) are not read")
+        why = f"more than {MAX_EVENTS:,} values" if count > MAX_EVENTS else ""
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             depth += isinstance(event, yaml.CollectionStartEvent)
-            if depth > MAX_DEPTH:
-                raise _refused(event, f"nested more than {MAX_DEPTH} deep")
+            if event.anchor:
+                why = _ANCHORS
+            elif event.tag not in (None, "!"):
+                why = f"tags ({event.tag}) are not read"
+            elif depth > MAX_DEPTH:
+                why = f"nested more than {MAX_DEPTH} deep"
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            why = _ANCHORS
+        if why:
+            raise _refused(event, why)
         yield event
 
 

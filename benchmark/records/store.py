@@ -165,11 +165,8 @@ class RunStore:
         return sorted(path for path in found if RUN_ID.fullmatch(path.name))
 
     def survey(self, tables: bool = False) -> Survey:
-        """Look at every record: one that is unsound is named, and takes no other down.
-
-        Args:
-            tables: whether to keep the tables, for what uses all of them.
-        """
+        """Look at every record, and keep its tables or not: one that is unsound is named, and takes
+        no other down."""
         sound, problems = [], {}
         for run_id in self.directories():
             try:
