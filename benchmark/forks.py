@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PARTS = 8
-"""Of each process: then none is left with much to do when the others are done."""
+_PARTS, _MOST = 8, 64
+"""Parts of each process, and items of a part at most: none has much left to do when the others are
+done, or when it is told to stop."""
 
 
 def cores() -> int:
@@ -60,7 +61,7 @@ def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> list[R
     count = cores()
     if count < 2 or len(items) <= few or threading.active_count() > 1:
         return [work(item) for item in items]
-    size = max(1, len(items) // (count * _PARTS))
+    size = max(1, min(_MOST, len(items) // (count * _PARTS)))
     parts = [items[start : start + size] for start in range(0, len(items), size)]
 
     def do(place: int) -> list[R]:
