@@ -132,7 +132,6 @@ def write(
         for part in (TABLES, FIGURES):
             (folder / part).mkdir(parents=True, exist_ok=True)
         figures = folder / FIGURES
-        _ = sources.answers.measured.rows  # on all cores; figures are drawn beside the rest
         with (
             drawing(look.width),
             drawn(without_intervals(sources, look), figures, look=look) as first,

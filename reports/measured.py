@@ -15,7 +15,6 @@ from operator import add
 
 import numpy as np
 
-from benchmark.forks import on_all_cores
 from benchmark.metrics import METRICS
 from benchmark.questions import Question, fixed_questions, grid_questions
 from benchmark.readouts import linear_terms, questions_in
@@ -30,9 +29,6 @@ from reports.specialists import Specialists, specialists
 from reports.statistics.inference import Array, Estimate, estimate
 from reports.subjects import Subject
 from reports.views import SELECTIONS, view
-
-_FEW = 6
-"""Systems that are measured sooner than other processes would have begun."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +74,8 @@ class Measured:
     def rows(self) -> Found:
         """Every answer."""
         found: Found = {}
-        _ = self.means, self._values, self._grids  # once, not in every process
-        for answers, kept in on_all_cores(self._of_system, self.results.systems, _FEW):
-            found.update(answers)
-            self._estimates.update(kept)
+        for system in self.results.systems:
+            found.update(self._of_system(system))
         for group in self.specialists:
             found.update(self._of_specialists(group, found))
         return found
@@ -101,8 +95,7 @@ class Measured:
         ]
         return float(np.mean(found)) if found else None
 
-    def _of_system(self, system: System) -> tuple[Found, dict[Key, Estimate]]:
-        """Its answers, and what their errors are made of where systems are compared by them."""
+    def _of_system(self, system: System) -> Found:
         values, metrics = self._values, METRICS[self.results.task]
         ids = [record.run_id for record in system.records]
         own = [[q for q in self.results.questions if (run_id, q) in values] for run_id in ids]
@@ -112,7 +105,6 @@ class Measured:
         ]
         groups = self._covered(own)
         found: Found = {}
-        kept: dict[Key, Estimate] = {}
         for column, metric in enumerate(metrics):
             linear = [
                 linear_terms(record.table, metric, questions)
@@ -124,7 +116,7 @@ class Measured:
                 seeds = tuple(system.records[i].spec.seed for i in runs)
                 whole = estimate(terms)
                 found.update(self._summed_up(system, asked, seeds, metric, terms))
-                kept.update(_kept(system, asked, metric, whole))
+                self._keep(system, asked, metric, whole)
                 low, high = (end.tolist() for end in ends(whole, view(metric).bounds))
                 for place, (questions, per_seed) in enumerate(
                     zip(asked, np.stack(of_runs, axis=1).tolist(), strict=True)
@@ -133,7 +125,7 @@ class Measured:
                     both = (low[place], high[place])
                     key = Key(system.key, questions, metric)
                     found[key] = answer(per_seed, seeds, both, beside)
-        return found, kept
+        return found
 
     def _covered(
         self, own: Sequence[Sequence[Question]]
@@ -153,6 +145,12 @@ class Measured:
             (group, {i: [[has[i][q] for q in asked] for asked in group] for i in runs})
             for runs, group in by_runs.items()
         ]
+
+    def _keep(self, system: System, asked: Sequence[Asked], metric: str, whole: Estimate) -> None:
+        """What systems are compared by: cells of a grid are compared as means only."""
+        for place, questions in enumerate(asked):
+            if len(questions) > 1 or questions[0].protocol != "grid":
+                self._estimates[Key(system.key, questions, metric)] = _alone(whole, place)
 
     def _summed_up(
         self,
@@ -218,17 +216,6 @@ class Measured:
             return None
         aligned = self.results.aligned
         return printed(self.paper, subject.title, subject.training, asked, metric, aligned)
-
-
-def _kept(
-    system: System, asked: Sequence[Asked], metric: str, whole: Estimate
-) -> dict[Key, Estimate]:
-    """What systems are compared by: cells of a grid are compared as means only."""
-    return {
-        Key(system.key, questions, metric): _alone(whole, place)
-        for place, questions in enumerate(asked)
-        if len(questions) > 1 or questions[0].protocol != "grid"
-    }
 
 
 def _alone(whole: Estimate, place: int) -> Estimate:
