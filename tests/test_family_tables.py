@@ -167,7 +167,7 @@ def test_a_rule_that_is_not_known_makes_its_rows_out_of_date() -> None:
     """A record of a later version of this project is read as far as it is understood."""
     table = table_of(make_dataset(), Counting(make_dataset().spec), "frames")
     strange = [
-        replace(c, noise_rule="of the future") if c.noise_rule == "frames" else c
+        c._replace(noise_rule="of the future") if c.noise_rule == "frames" else c
         for c in table.conditions
     ]
     kept = replace(table, conditions=tuple(strange), versions=table.versions)
