@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import struct
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -114,13 +113,11 @@ def test_a_hostile_npz_is_one_line(tmp_path: Path, name: str) -> None:
     make, words = HOSTILE[name]
     path = tmp_path / "p.npz"
     path.write_bytes(make())
-    started = time.monotonic()
-    with pytest.raises(BenchmarkError) as error:
+    with within(), pytest.raises(BenchmarkError) as error:
         read_package(path)
     assert words in str(error.value)
     assert "p.npz" in str(error.value)
     assert len(str(error.value)) < 600
-    assert time.monotonic() < started + 5
 
 
 def test_a_member_that_is_there_twice(tmp_path: Path) -> None:
