@@ -6,7 +6,7 @@ RUNS ?= runs
 REPORT ?= report
 TORCH := torch==2.13.0
 
-.PHONY: install run docs test test-long lint lock
+.PHONY: install run docs test tests test-long lint lock
 
 install: $(VENV)/.installed
 
@@ -53,9 +53,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A third of the time a test waits for another process: one more at a time than there are cores.
-test: lint
-	$(BIN)/pytest -m 'not long' --numprocesses \
+# Both at once, and one more test at a time than there are cores: tests wait for other processes, and
+# the types are checked by one core.
+test: install
+	$(MAKE) --no-print-directory --jobs 2 lint tests
+
+tests: install
+	$(BIN)/pytest -m 'not long' --dist worksteal --numprocesses \
 		$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
 
 test-long: install

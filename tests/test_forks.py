@@ -19,6 +19,9 @@ from tests.records import make_record
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no thread but those of the test: others' tests may have left some."""
+    count, before = threading.active_count, threading.active_count()
+    monkeypatch.setattr(threading, "active_count", lambda: count() - before + 1)
     monkeypatch.setattr(forks, "cores", lambda: 2)
 
 
