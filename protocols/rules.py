@@ -6,8 +6,11 @@ A rule's formula is where it is applied: noise in :mod:`protocols.effects`, miss
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from protocols.modalities import Modality
 
 NoiseRule = Literal[
     "seed_a1",
@@ -52,6 +55,7 @@ class Family:
             something with nothing available too.
         rewrites: whether it acts on transcripts before their encoder (:mod:`protocols.rewriting`);
             a data set must have been rewritten for it, and nothing is trained under it.
+        spares: the modalities that stay clean where they are there.
     """
 
     version: int | None
@@ -61,8 +65,11 @@ class Family:
     random: bool = True
     fills: bool = False
     rewrites: bool = False
+    spares: tuple[Modality, ...] = ()
 
 
+_TEXT: tuple[Modality, ...] = ("text",)
+_SIGNALS: tuple[Modality, ...] = ("audio", "vision")
 _OURS = "this project"
 _NO_CAUSE = "that a cause harms several modalities, or neighbouring steps, together"
 
@@ -84,6 +91,7 @@ FAMILIES: dict[NoiseRule, Family] = {
         "noise of standard deviation λσ on audio and vision; text stays clean",
         f"{_OURS}, a reading of QA-MoE's Table 4",
         "noise that depends on the signal or lasts over steps",
+        spares=_TEXT,
     ),
     "frames": Family(
         1,
@@ -103,12 +111,14 @@ FAMILIES: dict[NoiseRule, Family] = {
         "is lost, zeros move in",
         f"{_OURS}: streams that are not synchronised",
         "drift, a shift that changes with time; text stays in place",
+        spares=_TEXT,
     ),
     "impulse": Family(
         1,
         "each audio and vision value is replaced by ±4σ with chance λ",
         "salt-and-pepper noise, as QMF and PDF have it for images",
         "spikes that hit all channels of a step; text stays clean",
+        spares=_TEXT,
     ),
     "gain": Family(
         1,
@@ -116,6 +126,7 @@ FAMILIES: dict[NoiseRule, Family] = {
         "sample, a and b standard normal",
         f"{_OURS}: another microphone or camera",
         "a device that is the same for many samples; filters over neighbouring channels",
+        spares=_TEXT,
     ),
     "quantise": Family(
         1,
@@ -123,6 +134,7 @@ FAMILIES: dict[NoiseRule, Family] = {
         f"{_OURS}: coarse sensors, lossy transport",
         "artefacts of codecs, which act before the features",
         random=False,
+        spares=_TEXT,
     ),
     "unk": Family(
         1,
@@ -138,6 +150,7 @@ FAMILIES: dict[NoiseRule, Family] = {
         f"{_OURS}: what a recogniser did not hear",
         "words that are hard to hear being lost more often; audio and vision stay clean",
         rewrites=True,
+        spares=_SIGNALS,
     ),
     "characters": Family(
         1,
@@ -146,6 +159,7 @@ FAMILIES: dict[NoiseRule, Family] = {
         f"{_OURS}: what is typed in haste, or read from a picture",
         "which letters lie side by side or look alike; audio and vision stay clean",
         rewrites=True,
+        spares=_SIGNALS,
     ),
     "fill_mean": Family(
         1,
@@ -154,6 +168,7 @@ FAMILIES: dict[NoiseRule, Family] = {
         "imputation from the modalities that are there",
         random=False,
         fills=True,
+        spares=_TEXT + _SIGNALS,
     ),
     "fill_noise": Family(
         1,
@@ -161,12 +176,19 @@ FAMILIES: dict[NoiseRule, Family] = {
         "DCER (2026) on zero against noise masks",
         "a sensor that delivers another scene",
         fills=True,
+        spares=_TEXT + _SIGNALS,
     ),
 }
 """Noise rule -> what it is: ``benchmark list degradations`` and docs/degradations.md say it."""
 
 REWRITING: tuple[NoiseRule, ...] = tuple(r for r, family in FAMILIES.items() if family.rewrites)
 """The rules that act on transcripts."""
+
+
+def harmed(rule: str, present: Iterable[Modality]) -> list[Modality]:
+    """Of the modalities that are there those that a noise rule changes."""
+    known = [family for name, family in FAMILIES.items() if name == rule]
+    return [m for m in present if not any(m in family.spares for family in known)]
 
 
 def family_version(rule: NoiseRule) -> dict[str, int]:

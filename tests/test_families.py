@@ -12,7 +12,7 @@ from protocols.degradation import degrade, keyed_noise
 from protocols.effects import EFFECTS
 from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities
-from protocols.rules import FAMILIES, NOISE_RULES, REWRITING
+from protocols.rules import FAMILIES, NOISE_RULES, REWRITING, harmed
 from tests.batches import make_batch, make_dataset
 
 ALL = as_bools(7)
@@ -37,6 +37,15 @@ def real_steps(batch: Modalities, m: str) -> list[np.ndarray]:
 
 def test_every_rule_is_described_and_has_effects() -> None:
     assert set(FAMILIES) == set(EFFECTS) == set(NOISE_RULES)
+
+
+@pytest.mark.parametrize("rule", NOISE_RULES)
+def test_what_a_rule_spares_is_what_it_has_no_effect_on(rule) -> None:
+    family = FAMILIES[rule]
+    touched = (
+        set() if family.fills else set(EFFECTS[rule]) | ({"text"} if family.rewrites else set())
+    )
+    assert harmed(rule, MODALITIES) == [m for m in MODALITIES if m in touched]
 
 
 @pytest.mark.parametrize("rule", NEW)

@@ -148,6 +148,9 @@ def test_given_scores_are_judged_on_the_grid_against_the_own_ones(
     assert words[clean.label, "gate on − off: MAE (seed_a1, grid)"] == "not measured"
     assert (clean.label, "notices frames (unseen): ρ(r_t, λ)") in words
     assert (spectrum.label, "notices frames (seen): ρ(r_t, λ)") in words
+    impulses = {label for section, label in words if section == clean.label and "impulse" in label}
+    assert {x for x in impulses if "notices" in x and "r_t" in x} == set()  # they spare text
+    assert sum("notices" in label for label in impulses) == 2 * 2
     kept = frame(Sources.of(results))
     assert len(kept[kept["quantity"] == HEAD_ROOM]) == 2 * len(RULES)
 
@@ -157,7 +160,7 @@ def test_noise_is_detected_by_scores_that_fall(results: Results) -> None:
     known = audit(results)
     (system, *_) = results.systems
     one = [a for k, a in known.items() if k.subject == system.key and k.quantity == DETECTED]
-    assert len(one) == len(RULES) * len(MODALITIES)
+    assert len(one) == len(RULES) * len(MODALITIES) - 1  # impulses spare text
     by_hand = []
     for record in system.records:
         table = record.table

@@ -23,6 +23,7 @@ from benchmark.readouts import covers, linear_terms
 from benchmark.records import RunRecord
 from benchmark.table import PredictionTable, restrict
 from protocols.modalities import Modality
+from protocols.rules import harmed
 from reports.answer import Asked, Found, Key, answer_of, ordered
 from reports.reliability.claims import verdict_of
 from reports.reliability.scores import (
@@ -44,7 +45,7 @@ def audit(results: Results) -> Found:
     """What every system with scores makes of noise and of scores that are not its own."""
     found: Found = {}
     for system, rule in product(filter(scored, results.systems), noise_rules(results)):
-        for modality in results.present:
+        for modality in harmed(rule, results.present):
             found |= _detected(results, system, rule, modality)
         for asked in conditions(results, rule):
             found |= _given(results, system, asked)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from benchmark.metrics import PRIMARY
 from benchmark.questions import Question, fixed_questions, grid_questions, noise_questions
 from protocols.modalities import LETTERS
+from protocols.rules import harmed
 from reports import captions
 from reports.answer import Answer, Key, ordered
 from reports.reliability.audit import conditions, noisiest
@@ -84,7 +85,7 @@ def _lines(everything: Sources, system: System) -> Iterator[tuple[str, Key]]:
     metric = PRIMARY[results.task]
     for rule in noise_rules(results):
         met = "seen" if rule in system.regime.families else "unseen"
-        for m in results.present:
+        for m in harmed(rule, results.present):
             name, along = f"r_{LETTERS[m]}", ordered(noise_questions(rule, results.present))
             yield f"notices {rule} ({met}): ρ({name}, λ)", Key(system.key, along, f"r_{m}", RHO)
             top = noisiest(results, rule)

@@ -22,6 +22,7 @@ from benchmark.table import PredictionTable
 from protocols.availability import contains, subsets
 from protocols.conditions import at_level
 from protocols.modalities import MODALITIES, Modality
+from protocols.rules import harmed
 from reports.answer import Found, Key, answer_of, ordered
 from reports.reliability.claims import verdict_of
 from reports.results import Results, System
@@ -46,6 +47,8 @@ def scores(results: Results) -> Found:
         asked = {CLEAN: along[:1], NOISY: along[-1:], RHO: along, MISSING: fixed, AUROC: fixed}
         needed = {RHO: (0.0, False), AUROC: (0.5, True)}
         for name, one in estimates(by_seed).items():
+            if name == RHO and not harmed(rule, [modality]):
+                continue
             quantity = VALUE if name in (CLEAN, NOISY) else name
             metric = f"r_{modality}"
             verdict = verdict_of(one, *needed[name]) if name in needed else ""
