@@ -13,8 +13,13 @@ Only = Mapping[str, str]
 """The runs that a report is about -> what is known to be wrong with a run, or ""."""
 
 
-def of_experiment(store: RunStore, name: str) -> Only:
+def of_experiment(store: RunStore, name: str, dataset: str | None = None) -> Only:
     """The runs of an experiment, or of a plan by its name, title or identity.
+
+    Args:
+        store: where the plans are kept.
+        name: what is asked for.
+        dataset: only what was planned on it, where anything was.
 
     Raises:
         BenchmarkError: where no plan that was run is called so.
@@ -26,6 +31,7 @@ def of_experiment(store: RunStore, name: str) -> Only:
         known = [other for other in plan_names() if names_of(other) & {p.title for p in made}]
         known += [name for plan in made for name in (plan.experiment, plan.title)]
         raise unknown("experiment", name, dict.fromkeys(known), f"Plans are kept in {store.root}.")
+    kept = [plan for plan in kept if plan.tags.get("dataset") == dataset] or kept
     return dict.fromkeys((run_id for plan in kept for run_id in plan.run_ids), "")
 
 

@@ -110,7 +110,7 @@ def report(
             links, tracking_uri = {}, "none"
             say(f"the report will not be in MLflow: {error}")
         if experiment is not None:
-            only = of_experiment(store, experiment)
+            only = of_experiment(store, experiment, dataset)
     rates = [rates_of(text) for text in missing_rates or ()]
     content = content_of(dataset, data_dir)
     look = Look(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,11 @@ def test_an_experiment_is_its_plans_runs_and_says_what_is_missing(tmp_path: Path
     assert set(only) == {specs[0].run_id, deleted.run_id}
     assert set(of_experiment(store, "plan theirs")) == {specs[1].run_id}
     assert set(of_experiment(store, "paper/table6")) == set(only)
+    other = replace(deleted, dataset="mosi")
+    Plan.of("other", "plan theirs", "mosi", "", [other]).save(store)
+    assert len(of_experiment(store, "plan theirs")) == 2
+    assert set(of_experiment(store, "plan theirs", "mosi")) == {deleted.run_id}
+    assert len(of_experiment(store, "plan theirs", "renamed since")) == 2
     (results,) = load(store, only=only)
     assert [record.run_id for record in results.records] == [records["clean"]]
     assert dict(results.problems) == {deleted.run_id: "no record: deleted, or not run yet"}
