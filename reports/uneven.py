@@ -189,7 +189,10 @@ def worth(system: System, metric: str) -> Worth | None:
         return None
     present = tables[0].present
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    by_run = np.stack([sign * _linear_terms(t, metric, np.eye(MASK_COUNT)) for t in tables])
+    there = list(subsets(present))  # of an impossible subset no metric is defined
+    alone = np.eye(MASK_COUNT)[there]
+    by_run = np.zeros((len(tables), MASK_COUNT, len(tables[0].label)))
+    by_run[:, there] = [sign * _linear_terms(table, metric, alone) for table in tables]
     shapley = np.einsum("ms,rsn->rmn", shapley_weights(present), by_run)
     full = mask_of(present)
     others = [mask_of(set(present) - {m}) for m in present]

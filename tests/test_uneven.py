@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -135,6 +136,24 @@ def test_what_each_modality_is_worth(store: RunStore) -> None:
     assert found.shares["audio"].value == pytest.approx(0, abs=1e-6)
     assert found.losses["text"].value == pytest.approx(1.5, abs=1e-6)
     assert found.equity.value == pytest.approx(0, abs=1e-6)
+
+
+def test_of_two_modalities_each_is_worth_half_of_two_gains(store: RunStore) -> None:
+    results = results_of(store, present=("text", "audio"))
+    (system,) = results.systems
+    table = system.records[0].table
+
+    def gained(*there: str) -> float:
+        row = table.prediction[table.row(at_level("seed_a1", 0, 0, mask_of(there)))]
+        return -float(np.abs(row - table.label).mean())
+
+    found = worth(replace(system, records=system.records[:1]), "mae")
+    assert found is not None
+    alone = {m: gained(m) for m in ("text", "audio")}
+    nothing, both = gained(), gained("text", "audio")
+    for m, other in (("text", "audio"), ("audio", "text")):
+        wanted = (alone[m] - nothing + both - alone[other]) / 2
+        assert found.shares[m].value == pytest.approx(wanted, abs=1e-5)
 
 
 def test_the_error_of_the_index_is_the_jackknifes(store: RunStore) -> None:
