@@ -186,18 +186,18 @@ def test_a_plan_in_a_terminal_times_its_models_and_goes_on(site, data_dir, tmp_p
 
 
 DOOMED = """
-import sys
-from multiprocessing import get_context
-from pathlib import Path
+import os
+import time
 from benchmark.execution import pool
 
 def doomed(channel, how):
-    if not (flag := how.runs_dir / "died").exists():
-        flag.touch()
-        import os, time
-        time.sleep(1.0)  # the task lies in the pipe, unread
-        os._exit(3)
-    pool._worker(channel, how)
+    try:
+        (how.runs_dir / "died").touch(exist_ok=False)
+    except FileExistsError:  # another has died, and only one is to
+        pool._worker(channel, how)
+        return
+    time.sleep(1.0)  # the task lies in the pipe, unread
+    os._exit(3)
 """
 
 
