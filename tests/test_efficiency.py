@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,10 +126,10 @@ def test_bert_base_is_what_transformers_builds() -> None:
     assert sum(p.numel() for p in model.parameters()) == BertBase().parameters
 
 
-def measured(tiny, **settings) -> Efficiency:
+def measured(tiny, passes: int = 20, **settings) -> Efficiency:
     small = {"width": 16, "encoder_heads": 2, **settings}
     (spec,) = plan_runs(Product(models=("qamoe",), regimes=("clean",), model=small), tiny)
-    return measure(QAMoE(spec.config, tiny.spec), tiny, torch.device("cpu"), spec, passes=20)
+    return measure(QAMoE(spec.config, tiny.spec), tiny, torch.device("cpu"), spec, passes)
 
 
 def test_the_saving_of_the_experts_is_their_share(tiny) -> None:
@@ -144,6 +145,15 @@ def test_the_saving_of_the_experts_is_their_share(tiny) -> None:
     assert found.latency_p95_ms >= found.latency_ms > 0
     assert found.saturated_throughput >= found.throughput
     assert found.peak_memory_mb is None
+
+
+def test_a_slow_model_is_timed_for_as_long_as_people_wait(tiny, monkeypatch) -> None:
+    """Of a model that takes a second for a pass, all 100 passes would be minutes."""
+    clock = SimpleNamespace(perf_counter=lambda ticks=count(): float(next(ticks)))
+    monkeypatch.setattr("benchmark.efficiency.measure.time", clock)
+    found = measured(tiny, passes=100)
+    assert (found.passes, found.latency_ms, found.throughput) == (20, 1000.0, 16.0)
+    assert (found.saturating_batch, found.saturated_throughput) == (16, 16.0)
 
 
 def test_a_measurement_is_kept_and_told_again(tiny, tmp_path: Path) -> None:

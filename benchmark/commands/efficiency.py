@@ -24,7 +24,8 @@ def efficiency(
     models: Annotated[
         str | None,
         typer.Option(
-            help="Names with commas, or all (default: the plan's, or all).",
+            help="Names with commas, or all (default: the plan's, or those that "
+            "benchmark list models marks).",
             autocompletion=completion.listed(completion.models),
         ),
     ] = None,
@@ -35,7 +36,7 @@ def efficiency(
     runs_dir: RUNS_DIR = Path("runs"),
     device: DEVICE = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all).")] = None,
-    passes: Annotated[int, typer.Option(min=20, help="Timed passes at a batch of 16.")] = 100,
+    passes: Annotated[int, typer.Option(min=20, help="Timed passes at a batch of 16, at most.")] = 100,
 ) -> None:
     """Measure what models cost on this device (Table 9); `benchmark report` shows it again.
 
@@ -55,8 +56,7 @@ def efficiency(
 
     chosen = choose_device(device)
     compute_with(threads or available_cores())
-    named = names(models) or (None if plan else ("all",))
-    given = {"models": named, "preset": preset, "regimes": ("clean",), "seeds": (1111,)}
+    given = {"models": names(models), "preset": preset, "regimes": ("clean",), "seeds": (1111,)}
     request = read_request(find_plan(plan, None), given, settings or [], None, "the request")
     data, store = load_dataset(dataset, data_dir), RunStore(runs_dir)
     store.prepare()

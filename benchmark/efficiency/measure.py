@@ -21,7 +21,12 @@ from protocols.modalities import Modalities
 BATCH = 16
 SATURATION_PASSES = 10
 WARM_UP, PASSES = 10, 100
+FEWEST_PASSES = 20
+PATIENCE = 10.0
+"""Seconds of timed passes after which the fewest are enough."""
 LARGEST_BATCH = 8192
+LARGEST_SECONDS = 1.0
+"""A batch of which one pass takes longer saturates the device too."""
 SAMPLES = 256
 """Different samples in the inputs; a larger batch repeats them."""
 
@@ -43,7 +48,7 @@ def measure(
         dataset: whose samples it is given.
         device: where it is timed.
         spec: whose model it is.
-        passes: timed passes at the batch of 16.
+        passes: timed passes at the batch of 16; fewer of a slow model, see :data:`PATIENCE`.
     """
     samples = dataset.splits["test"].part(slice(0, SAMPLES)).without_label()
     counted = count_flops(model, _batch(samples, BATCH))
@@ -55,7 +60,7 @@ def measure(
     )
     spared_flops = sum((1 - share) * counted.modules.get(m, 0) for m, share in shares.items())
     model, samples = model.to(device).eval(), samples.to(device)
-    seconds, memory = _timed(model, _batch(samples, BATCH), device, passes)
+    seconds, memory = _timed(model, _batch(samples, BATCH), device, passes, FEWEST_PASSES)
     batch, throughput = _saturate(model, samples, device, BATCH / _median(seconds))
     about = describe(device)
     return Efficiency(
@@ -78,7 +83,7 @@ def measure(
         saturating_batch=batch,
         saturated_throughput=throughput,
         peak_memory_mb=memory,
-        passes=passes,
+        passes=len(seconds),
         commit=about.get("commit"),
     )
 
@@ -94,22 +99,25 @@ def _parameters(tensors: Iterable[torch.nn.Parameter]) -> int:
 
 @torch.inference_mode()
 def _timed(
-    model: MultimodalModel, batch: Modalities, device: torch.device, passes: int
+    model: MultimodalModel, batch: Modalities, device: torch.device, passes: int, fewest: int
 ) -> tuple[list[float], float | None]:
     """Seconds of each pass after warm-up, both ends synchronised; peak device memory in MB."""
     on_gpu = device.type == "cuda"
-    for _ in range(WARM_UP):
-        model(batch)
+
+    def seconds_of(passes: int, fewest: int) -> list[float]:
+        found: list[float] = []
+        while len(found) < passes and (len(found) < fewest or sum(found) < PATIENCE):
+            start = time.perf_counter()
+            model(batch)
+            if on_gpu:
+                torch.cuda.synchronize()
+            found.append(time.perf_counter() - start)
+        return found
+
+    seconds_of(WARM_UP, 2)
     if on_gpu:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats(device)
-    seconds = []
-    for _ in range(passes):
-        start = time.perf_counter()
-        model(batch)
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
+    seconds = seconds_of(passes, fewest)
     return seconds, torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else None
 
 
@@ -117,18 +125,17 @@ def _saturate(
     model: MultimodalModel, samples: Modalities, device: torch.device, throughput: float
 ) -> tuple[int, float]:
     """The batch whose double is not worth it, and its samples per second."""
-    best = (BATCH, throughput)
-    size = 2 * BATCH
-    while size <= LARGEST_BATCH:
+    best, size = (BATCH, throughput), BATCH
+    while size < LARGEST_BATCH and size / best[1] < LARGEST_SECONDS:
+        size *= 2
         try:
-            seconds, _ = _timed(model, _batch(samples, size), device, SATURATION_PASSES)
+            seconds, _ = _timed(model, _batch(samples, size), device, SATURATION_PASSES, 2)
         except torch.OutOfMemoryError:
             break
         found = size / _median(seconds)
         if found < GAIN * best[1]:
             break
         best = (size, found)
-        size *= 2
     return best
 
 
