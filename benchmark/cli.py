@@ -6,7 +6,9 @@ Commands of packages above the harness join through the entry-point group ``benc
 from __future__ import annotations
 
 import errno
+import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -98,6 +100,18 @@ OURS = frozenset(typer.main.get_group(app).commands)
 for _plugin in plugins("command").values():
     if _plugin.name not in OURS:
         _join(_plugin)
+
+
+def _flow(commands: typer.Typer) -> None:
+    """Let help fill the window: a docstring breaks lines for the code, and examples begin one."""
+    for command in commands.registered_commands:
+        text = command.help or inspect.getdoc(command.callback) or ""
+        command.help = re.sub(r"(?<!\n)\n(?!\n|Example: )", " ", text)
+    for group in commands.registered_groups:
+        _flow(group.typer_instance or typer.Typer())
+
+
+_flow(app)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,18 @@ def commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("words", commands(typer.main.get_group(app)), ids=" ".join)
 def test_no_help_cuts_a_word_in_a_narrow_window(words) -> None:
-    assert "…" not in said(*words, "--help", columns=64)
+    assert "…" not in said(*words, "--help", columns=60)
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+@pytest.mark.parametrize("words", commands(typer.main.get_group(app)), ids=" ".join)
+def test_help_fills_the_window(words, columns) -> None:
+    """No line of prose ends before the next word would not fit, but where a paragraph does."""
+    prose = said(*words, "--help", columns=columns).partition("╭")[0].splitlines()
+    shown = [line.strip() for line in prose]
+    for line, following in pairwise(shown):
+        if line and following and not following.startswith("Example: "):
+            assert 1 + len(f"{line} {following.split()[0]}") > columns - 1
 
 
 @pytest.mark.parametrize("columns", [60, 100])

@@ -189,13 +189,13 @@ def test_labels_that_are_not_there(tmp_path: Path) -> None:
     values = {s: np.linspace(-3, 3, n) for s, n in SIZES.items()}
     none = {**values, "test": np.full(SIZES["test"], np.nan)}
     assert "benchmark predict" in Imported(tmp_path, with_labels(none)).error
-    dropped = Imported(tmp_path, with_labels(none), "--drop-unlabelled").error
+    dropped = Imported(tmp_path, with_labels(none), "--labelled-only").error
     assert "test: no sample has a label" in dropped
     some = {**values, "test": values["test"].copy()}
     some["test"][2] = np.nan
     data = with_labels(some)
-    assert "--drop-unlabelled" in Imported(tmp_path, data).error
-    found = Imported(tmp_path, data, "--drop-unlabelled")
+    assert "--labelled-only" in Imported(tmp_path, data).error
+    found = Imported(tmp_path, data, "--labelled-only")
     kept = [k for k in range(SIZES["test"]) if k != 2]
     test = found.data.splits["test"]
     assert test.sample_ids == tuple(data["test"]["id"][k] for k in kept)

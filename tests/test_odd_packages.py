@@ -123,17 +123,17 @@ def test_the_formula_for_other_class_numbers_works(values: list[int], formula: s
 def test_minus_one_may_be_no_label() -> None:
     data = labels(lambda n: np.arange(n) % 3 - (np.arange(n) == 3), "classification_labels")
     said = refusal(data)
-    assert "If -1 means no label, --drop-unlabelled" in said
+    assert "If -1 means no label, --labelled-only" in said
     assert "--label-map 'x + 1'" in said
-    assert len(read(data, drop_unlabelled=True).splits["train"].label) == SIZES["train"] - 1
+    assert len(read(data, labelled_only=True).splits["train"].label) == SIZES["train"] - 1
     assert read(data, label_map="x + 1").classes == 4
 
 
 def test_a_formula_that_makes_no_number() -> None:
     assert "makes no number of the label" in refusal(make_package(), label_map="x / 0")
     infinite = labels(lambda n: np.where(np.arange(n) == 1, np.inf, 1.0) + np.arange(n) / 99)
-    assert "--drop-unlabelled" in refusal(infinite, task="regression")
-    assert len(read(infinite, drop_unlabelled=True).splits["test"].label) == SIZES["test"] - 1
+    assert "--labelled-only" in refusal(infinite, task="regression")
+    assert len(read(infinite, labelled_only=True).splits["test"].label) == SIZES["test"] - 1
 
 
 def test_labels_that_are_absent_or_something_else() -> None:

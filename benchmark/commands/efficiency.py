@@ -36,7 +36,9 @@ def efficiency(
     runs_dir: RUNS_DIR = Path("runs"),
     device: DEVICE = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all).")] = None,
-    passes: Annotated[int, typer.Option(min=20, help="Timed passes at a batch of 16, at most.")] = 100,
+    passes: Annotated[
+        int, typer.Option(min=20, help="Timed passes at a batch of 16, at most.")
+    ] = 100,
 ) -> None:
     """Measure what models cost on this device (Table 9); `benchmark report` shows it again.
 

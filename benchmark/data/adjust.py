@@ -35,7 +35,7 @@ class Adjustments:
         label_map: a formula in x that maps the file's labels to [-3, 3].
         clip_labels: set labels beyond [-3, 3] to its ends.
         pad_to: modality -> steps that its sequences are padded or cut to.
-        drop_unlabelled: leave out samples without a label.
+        labelled_only: leave out samples without a label.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Adjustments:
     label_map: str = ""
     clip_labels: bool = False
     pad_to: Mapping[Modality, int] = field(default_factory=dict)
-    drop_unlabelled: bool = False
+    labelled_only: bool = False
 
     def recorded(self) -> dict[str, str]:
         """Option -> value of what was asked, for the manifest."""
@@ -55,7 +55,7 @@ class Adjustments:
             "label-map": self.label_map,
             "clip-labels": "yes" if self.clip_labels else "",
             "pad-to": _joined(self.pad_to),
-            "drop-unlabelled": "yes" if self.drop_unlabelled else "",
+            "labelled-only": "yes" if self.labelled_only else "",
         }
         return {option: value for option, value in pairs.items() if value}
 

@@ -13,7 +13,7 @@ from benchmark.options import CARD, DATA_DIR, REPLACE, Task
 from protocols.modalities import Modality
 
 
-@adjusting(*LABELS, "pad_to", "drop_unlabelled")
+@adjusting(*LABELS, "pad_to", "labelled_only")
 def align(
     text: Annotated[Path, typer.Option(help="Word features (.csd): the words to align to.")],
     labels: Annotated[Path, typer.Option(help="Labels (.csd): their intervals are the samples.")],

@@ -222,7 +222,7 @@ def remedy(values: NDArray[np.float32], wrong: NDArray[np.bool_]) -> str:
     if not len(finite):
         return "Is it the right column?"
     if not np.isfinite(values[wrong]).any():
-        return "--drop-unlabelled leaves out the samples without a label."
+        return "--labelled-only leaves out the samples without a label."
     if wrong.mean() <= FEW and np.abs(finite).max() <= 2 * LABEL_LIMIT:
         return "--clip-labels sets what lies beyond to -3 or 3."
     low, high = math.floor(finite.min()), math.ceil(finite.max())
@@ -262,7 +262,7 @@ def _remedy_of_classes(label: NDArray[Any], where: str) -> str:
         key = where.rpartition(": ")[2]
         rename = "" if key == "labels" else f" --rename {key}=labels"
         return f"Sentiment is taken with{rename} --task regression."
-    drop = "--drop-unlabelled leaves out the samples without a label"
+    drop = "--labelled-only leaves out the samples without a label"
     if len(finite) and finite.min() >= 0:
         return f"{drop}."
     seen = np.unique(finite).tolist()

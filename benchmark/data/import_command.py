@@ -57,8 +57,8 @@ def adjustments(
             help="Steps to pad or cut sequences to: 50, or audio=375 (several with commas).",
         ),
     ] = None,
-    drop_unlabelled: Annotated[
-        bool, typer.Option("--drop-unlabelled", help="Leave out samples without a label.")
+    labelled_only: Annotated[
+        bool, typer.Option("--labelled-only", help="Leave out samples without a label.")
     ] = False,
 ) -> Any:
     """What the options ask for, an Adjustments; the options of :func:`adjusting` are these.
@@ -75,7 +75,7 @@ def adjustments(
         label_map=label_formula(label_map, label_scale, label_center),
         clip_labels=clip_labels,
         pad_to=parse_steps(pad_to or []),
-        drop_unlabelled=drop_unlabelled,
+        labelled_only=labelled_only,
     )
 
 
@@ -106,7 +106,7 @@ def adjusting(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
-@adjusting("rename", "split_names", *LABELS, "pad_to", "drop_unlabelled")
+@adjusting("rename", "split_names", *LABELS, "pad_to", "labelled_only")
 def import_(
     path: Annotated[Path, typer.Argument(help="Feature package: pickle, .npz, .safetensors.")],
     name: Annotated[str, typer.Option(help="Name for the data set.")],

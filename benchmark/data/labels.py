@@ -88,7 +88,7 @@ def settle_labels(
         for split in splits.values():
             split[LABEL_KEYS[task]] = split.pop(key)
         key = LABEL_KEYS[task]
-    if asked.drop_unlabelled:
+    if asked.labelled_only:
         splits = {s: _labelled(x, key, s, f"{source}: {s}", notes, task) for s, x in splits.items()}
     if asked.label_map or asked.clip_labels:
         if task == "classification" and asked.clip_labels:
