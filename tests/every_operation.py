@@ -56,7 +56,7 @@ COMMANDS = {
 }
 NOT_COMPARED = re.compile(
     r"mlflow\.db|mlartifacts/|optuna\.journal|env\.json|\.plans/.*\.json$|\.locks/|\.lock$"
-    r"|\.tracked\.json|\.glances\.json|\.complete\.json|trials\.csv|searches/.*\.png|report/|verified"
+    r"|\.tracked\.json|\.glances\.json|trials\.csv|searches/.*\.png|report/|verified"
 )
 """What has times or random names in it, or is compared through MLflow; its place still is."""
 

@@ -75,7 +75,7 @@ def test_a_list_of_several_processes_is_that_of_one(store, monkeypatch) -> None:
     alone, problems = glances(store)
     kept = (store.root / KEPT).read_bytes()
     (store.root / KEPT).unlink()
-    monkeypatch.setattr(glance, "FEW", 0)
+    monkeypatch.setattr(glance, "_FEW", 0)
     several, same = glances(store)
     assert several == alone
     assert len(several) == 5

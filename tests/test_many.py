@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.execution import covered
-from benchmark.execution.covered import KEPT, pending, remember
+from benchmark.execution.covered import looked_at, pending
 from benchmark.plan import Planned
-from benchmark.records import RunRecord, RunStore
+from benchmark.records import RunRecord, RunStore, glance
 from benchmark.records import record as module
+from benchmark.records.glance import KEPT, glances, headlines
 from benchmark.records.record import Room
 from benchmark.tracking.parents import PLAN, Plan, plans
 from protocols import conditions
@@ -60,7 +60,7 @@ def test_it_is_looked_at_again_once_anything_has_changed(store, monkeypatch) -> 
     monkeypatch.undo()
     assert not pending(plan[1:], store)
     looked = looks(monkeypatch)
-    monkeypatch.setattr(covered, "looked_by", lambda: "other code")
+    monkeypatch.setattr(glance, "looked_by", lambda: "other code")
     assert not pending(plan[1:], store)
     assert looked == [plan[1].spec.run_id]
 
@@ -72,12 +72,33 @@ def test_what_was_kept_may_be_damaged(store, content) -> None:
     assert not pending(plan, store)
 
 
-def test_what_a_run_was_just_given_is_not_looked_at(store, monkeypatch) -> None:
+def test_a_list_and_a_plan_share_what_was_seen(store, monkeypatch) -> None:
     plan = [planned_of(make_record(store, seed=seed)) for seed in (1, 2)]
-    looked = looks(monkeypatch)
-    remember(plan, store)
+    other = make_record(store, seed=3)
     assert not pending(plan, store)
-    assert not looked
+    looked = looks(monkeypatch)
+    assert len(glances(store)[0]) == 3
+    assert looked == [other.run_id]
+    assert not pending(plan, store)
+    assert not pending([planned_of(other)], store)  # which nobody has asked for anything yet
+    assert looked == [other.run_id] * 2
+    assert not pending([*plan, planned_of(other)], store)
+    assert looked == [other.run_id] * 2
+
+
+def test_a_summary_says_the_means_of_the_answers(store) -> None:
+    """By pandas, of the record's own table of answers."""
+    made = make_record(store)
+    (found,) = looked_at([planned_of(made)], store)
+    shown = {h.title: found.value(h) for h in headlines([found])}
+    rows = made.metrics[made.metrics["protocol"].isin(["clean", "III", "grid"])]
+    mean = rows.groupby("protocol")["mae"].mean()
+    for title, protocol in (
+        ("Clean test", "clean"),
+        ("Protocol III", "III"),
+        ("Grid mean", "grid"),
+    ):
+        assert shown[title] == pytest.approx(mean[protocol], rel=1e-12)
 
 
 def test_records_hold_no_more_tables_than_there_is_room_for(store, monkeypatch) -> None:

@@ -142,7 +142,7 @@ def runs(runs_dir: RUNS_DIR = Path("runs")) -> None:
     for glance in found:
         spec, value = glance.spec, glance.clean
         clean = "–" if value is None else f"{PRIMARY[spec.task]} {value:.3f}"
-        state = "finished" if glance.evaluated else "search trial, not evaluated on test"
+        state = "finished" if glance.headlines else "search trial, not evaluated on test"
         again = begun.pop(spec.run_id, None)
         add(spec, clean, state, *([again.state] if again else []))
     for run_id, run in begun.items():

@@ -10,8 +10,7 @@ from rich.console import Console
 from benchmark.data import cards
 from benchmark.data.registry import load_dataset
 from benchmark.diagnostics.kept import Diagnosis
-from benchmark.errors import BenchmarkError
-from benchmark.execution.covered import pending, remember
+from benchmark.execution.covered import looked_at, pending
 from benchmark.execution.dear import affordable
 from benchmark.execution.estimate import estimates, in_words
 from benchmark.execution.events import Event
@@ -19,7 +18,6 @@ from benchmark.execution.executor import Execution, forecast, run_plan
 from benchmark.execution.processes import prepare
 from benchmark.execution.progress import Display
 from benchmark.execution.timeleft import Cost
-from benchmark.forks import on_all_cores
 from benchmark.hygiene import terminal
 from benchmark.metrics import PRIMARY
 from benchmark.plan import (
@@ -31,10 +29,9 @@ from benchmark.plan import (
     plan_objective,
     plan_title,
 )
-from benchmark.questions import Question, overview
-from benchmark.readouts import headline_value, spread
+from benchmark.readouts import spread
 from benchmark.records import RunStore
-from benchmark.records.glance import FEW
+from benchmark.records.glance import headlines
 from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
@@ -177,7 +174,6 @@ class Session:
                     tracker.handle(by_id[event.run_id], event)
 
             results = run_plan(queue, self.how, listen)
-        remember([p for p in queue if results[p.spec.run_id] in ("done", "kept")], self.store)
         return dict(results)
 
     def _costs(self, pending: Sequence[Planned]) -> dict[str, Cost]:
@@ -238,43 +234,33 @@ class Session:
             " like for like"
         )
 
-    def _answers(self) -> dict[str, tuple[Mapping[Question, float], float | None]]:
-        """What the finished runs say: run id -> its answers, and the value of a search's objective.
-
-        One that cannot be believed failed, which is told. No record is kept: there may be many.
-        """
-        run_ids = sorted({spec.run_id for spec in self.specs})
-        found = zip(run_ids, on_all_cores(self._answers_of, run_ids, FEW), strict=True)
-        return {run_id: said for run_id, said in found if said}
-
-    def _answers_of(self, run_id: str) -> tuple[Mapping[Question, float], float | None] | None:
+    def _objectives(self, run_ids: Sequence[str]) -> Mapping[str, float]:
+        """Run id -> the value of the plan's search objective, where it names one."""
         objective = plan_objective(self.request.products[0], self.dataset)
-        try:
-            record = self.store.record(run_id)
-            table = record.validation if objective else None
-            value = objective.value(table) if objective and table is not None else None
-            return record.answers(PRIMARY[self.dataset.spec.task]), value
-        except BenchmarkError:
-            return None
+        if objective is None:
+            return {}
+        tables = {run_id: self.store.record(run_id).validation for run_id in run_ids}
+        return {
+            run_id: objective.value(table) for run_id, table in tables.items() if table is not None
+        }
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]
         kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
         title = f"Test {metric.upper()} on {kind}, mean ± std over n seeds"
-        done = self._answers()
-        asked = {question for answers, _ in done.values() for question in answers}
-        columns = [h for h in overview(asked) if h.questions[0].protocol in _SUMMED_UP]
+        done = {glance.spec.run_id: glance for glance in looked_at(self.plan, self.store)}
+        columns = [h for h in headlines(done.values()) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
+        objectives = self._objectives(list(done))
         searched = [objective.title] if objective else []
         table = summary_table(title, [*(h.title for h in columns), *searched])
         for name, members in self._systems().items():
-            run_ids = [planned.spec.run_id for planned in members]
-            said = [done[run_id] for run_id in run_ids if run_id in done]
-            if said:
-                cells = [spread([headline_value(a, h) for a, _ in said]) for h in columns]
+            run_ids = [p.spec.run_id for p in members if p.spec.run_id in done]
+            if run_ids:
+                cells = [spread([done[run_id].value(h) for run_id in run_ids]) for h in columns]
                 if objective:
-                    cells.append(spread([value for _, value in said], digits=4))
-                table.add(name.model, name.training, str(len(said)), *cells)
+                    cells.append(spread([objectives.get(i) for i in run_ids], digits=4))
+                table.add(name.model, name.training, str(len(run_ids)), *cells)
         if table.rows:
             self.console.print(table)
         titles = run_titles(self.specs)

@@ -1,7 +1,7 @@
-"""What a list of runs shows of each record, kept so that every record is looked at only once.
+"""What lists and summaries show of each record, kept so that every record is looked at only once.
 
 A record whose files have the size, the times of change and the inodes that they had when they were
-looked at is not looked at again; one that was not sound is.
+looked at is not looked at again; one that was not sound, or lacked what is asked of it, is.
 """
 
 from __future__ import annotations
@@ -9,24 +9,42 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmark import metrics_file, seal, spec, table, yamlfile
+from benchmark import metrics_file, questions, readouts, seal, spec, table, yamlfile
 from benchmark.files import replace_file
 from benchmark.forks import on_all_cores
+from benchmark.metrics import PRIMARY
+from benchmark.questions import Headline, Question, overview
+from benchmark.readouts import headline_value
 from benchmark.records import reader, record
 from benchmark.records.reader import DamagedError, read_json
+from benchmark.records.record import RunRecord
 from benchmark.records.store import RunStore
 from benchmark.spec import RunSpec
 
 KEPT = ".glances.json"
-FEW = 64
+_FEW = 64
 """Records that are looked at sooner than other processes would have begun."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Something that a record has or lacks.
+
+    Attributes:
+        name: another one for everything else that may be asked.
+        answered: whether a sound record has it.
+    """
+
+    name: str
+    answered: Callable[[RunRecord], bool]
 
 
 @dataclass(frozen=True)
@@ -35,50 +53,92 @@ class Glance:
 
     Attributes:
         spec: what was run.
-        clean: the primary metric on the clean test; None without a test table.
-        evaluated: whether it has a test table.
+        headlines: the first question of each number that sums it up, and that number, in the
+            primary metric; NaN where undefined. Empty without a test table.
+        has: the names of what it was asked for and has.
     """
 
     spec: RunSpec
-    clean: float | None
-    evaluated: bool
+    headlines: Mapping[Question, float]
+    has: frozenset[str]
+
+    @property
+    def clean(self) -> float | None:
+        """The primary metric on the clean test; None without a test table."""
+        return next((v for q, v in self.headlines.items() if q.protocol == "clean"), None)
+
+    def value(self, headline: Headline) -> float | None:
+        """Its number of a headline of several records; None where it was not asked."""
+        return next((self.headlines[q] for q in headline.questions if q in self.headlines), None)
 
 
-def glances(store: RunStore) -> tuple[list[Glance], Mapping[str, DamagedError]]:
-    """Every sound record of a store, ordered by run id, and what is wrong with the others."""
+def headlines(found: Iterable[Glance]) -> list[Headline]:
+    """What sums up several records, by one question each: see :meth:`Glance.value`."""
+    return overview({question for glance in found for question in glance.headlines})
+
+
+def glances(
+    store: RunStore, asked: Mapping[str, Asked] | None = None
+) -> tuple[list[Glance], Mapping[str, DamagedError]]:
+    """Every sound record of a store, ordered by run id, and what is wrong with the others.
+
+    Args:
+        store: the records.
+        asked: run id -> what it is asked for; only these runs are looked at, where given.
+    """
     kept = _kept(store.root)
-    now = {run_id: signature(store.path(run_id)) for run_id in store.directories()}
-    known = {run_id: kept[run_id] for run_id in now if _is_same(kept.get(run_id), now[run_id])}
+    asks = dict.fromkeys(store.directories()) if asked is None else asked
+    now = {i: signature(store.path(i)) for i in store.directories() if i in asks}
+    known = {i: kept[i] for i in now if _suffices(kept.get(i), now[i], asks[i])}
     new = [run_id for run_id in now if run_id not in known]
-    fresh: dict[str, dict[str, Any]] = {}
     problems: dict[str, DamagedError] = {}
-    for run_id, look in zip(new, on_all_cores(partial(_look, store), new, FEW), strict=True):
+    found = on_all_cores(lambda run_id: _look(store, run_id, asks[run_id]), new, _FEW)
+    for run_id, look in zip(new, found, strict=True):
         if isinstance(look, DamagedError):
             problems[run_id] = look
         else:
-            fresh[run_id] = {"files": now[run_id], **look}
-    if fresh or len(known) < len(kept):
-        _keep(store.root, known | fresh)
-    facts = dict(sorted((known | fresh).items()))
-    found = [
-        Glance(RunSpec.from_dict(one["spec"]), one["clean"], one["evaluated"])
-        for one in facts.values()
-    ]
-    return found, problems
+            same = kept.get(run_id, {}).get("files") == now[run_id]
+            has = {*look["has"], *(kept[run_id]["has"] if same else ())}
+            known[run_id] = {"files": now[run_id], **look, "has": sorted(has)}
+    others = {} if asked is None else {i: one for i, one in kept.items() if i not in now}
+    if (seen := others | known) != kept:
+        _keep(store.root, seen)
+    return [_glance(known[run_id]) for run_id in sorted(known)], problems
 
 
-def _look(store: RunStore, run_id: str) -> dict[str, Any] | DamagedError:
+def _glance(facts: Mapping[str, Any]) -> Glance:
+    numbers = {_question(tuple(q)): math.nan if v is None else v for q, v in facts["headlines"]}
+    return Glance(RunSpec.from_dict(facts["spec"]), numbers, frozenset(facts["has"]))
+
+
+_question = lru_cache(maxsize=4096)(Question._make)
+"""One object for the same question of all runs."""
+
+
+def _look(store: RunStore, run_id: str, asked: Asked | None) -> dict[str, Any] | DamagedError:
     """What is kept of a record, or what is wrong with it."""
     try:
-        found = store.look(run_id)
+        found = store.look(run_id, tables=asked is not None)
+        has = [asked.name] if asked and asked.answered(found) else []
+        numbers = _sums(found) if found.is_evaluated() else []
     except DamagedError as error:
         return error
-    facts = {"clean": found.clean, "evaluated": found.is_evaluated()}
-    return {"spec": found.spec.as_dict(), **facts}
+    return {"spec": found.spec.as_dict(), "headlines": numbers, "has": has}
 
 
-def _is_same(kept: Mapping[str, Any] | None, files: list[list[Any]]) -> bool:
-    return kept is not None and kept["files"] == files
+def _sums(found: RunRecord) -> list[tuple[Question, float | None]]:
+    answers = found.answers(PRIMARY[found.spec.task])
+    numbers = [(h.questions[0], headline_value(answers, h)) for h in _overview(tuple(answers))]
+    return [(q, None if v is None or math.isnan(v) else v) for q, v in numbers]
+
+
+_overview = lru_cache(maxsize=8)(overview)
+
+
+def _suffices(kept: Mapping[str, Any] | None, files: list[list[Any]], asked: Asked | None) -> bool:
+    if kept is None or kept["files"] != files:
+        return False
+    return asked is None or asked.name in kept["has"]
 
 
 def signature(folder: Path) -> list[list[Any]]:
@@ -103,7 +163,7 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result:
 def looked_by() -> str:
     """The hash of the code that finds a record sound."""
     code = hashlib.sha256()
-    for module in (reader, record, metrics_file, seal, spec, table, yamlfile):
+    for module in (reader, record, metrics_file, questions, readouts, seal, spec, table, yamlfile):
         code.update(Path(str(module.__file__)).read_bytes())
     return code.hexdigest()
 

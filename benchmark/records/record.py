@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark import metrics_file
 from benchmark.hygiene import one_line
-from benchmark.metrics import PRIMARY
 from benchmark.questions import Question
 from benchmark.records.reader import (
     CHECKPOINT,
@@ -198,14 +197,6 @@ class RunRecord:
         """
         return read(self.path / METRICS, lambda _: metrics_file.answers(self.read_off, metric))
 
-    @cached_property
-    def clean(self) -> float | None:
-        """Its primary metric on the clean test; None where it has no test table."""
-        if not self.is_evaluated():
-            return None
-        rows = (row for row in self.read_off["rows"] if row["protocol"] == "clean")
-        return next((row[PRIMARY[self.spec.task]] for row in rows), None)
-
     def covers(self, conditions: Sequence[Condition]) -> bool:
         """Whether its table has every one of the rows, none of them out of date."""
         return not to_make(self.table, conditions)
@@ -241,4 +232,3 @@ class RunRecord:
                 _ = self._table(name) if keep_tables else self._read_table(name)
         if self.is_evaluated():
             read(self.path / METRICS, lambda _: metrics_file.check(self.read_off, self.spec.task))
-            _ = self.clean  # while what it is read off is at hand
