@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from protocols.modalities import Modality
-from protocols.rules import NoiseRule
+from protocols.rules import FAMILIES, NoiseRule
 
 SPIKE = 4.0
 """The size of an impulse in reference standard deviations."""
@@ -140,31 +140,21 @@ def _nothing(steps: int, width: int) -> tuple[int, ...]:
     return (0,)
 
 
-NOISE = Effect("gaussian", "normal", _values, _add_noise)
-DROP = Effect("token", "uniform", _steps, _drop_steps)
-BLOCK = Effect("block", "uniform", _one, _drop_block)
-SHIFT = Effect("shift", "uniform", _one, _shift)
-IMPULSE = Effect("impulse", "uniform", _values, _impulse)
-GAIN = Effect("gain", "normal", _two_by_channel, _gain)
-QUANTISE = Effect("", "uniform", _nothing, _quantise)
-NOISE_INSTEAD = Effect("fill", "normal", _values, _noise_instead)
+_EFFECTS: Mapping[str, Effect] = {
+    "noise": Effect("gaussian", "normal", _values, _add_noise),
+    "drop": Effect("token", "uniform", _steps, _drop_steps),
+    "block": Effect("block", "uniform", _one, _drop_block),
+    "shift": Effect("shift", "uniform", _one, _shift),
+    "impulse": Effect("impulse", "uniform", _values, _impulse),
+    "gain": Effect("gain", "normal", _two_by_channel, _gain),
+    "quantise": Effect("", "uniform", _nothing, _quantise),
+    "noise instead": Effect("fill", "normal", _values, _noise_instead),
+}
 
 EFFECTS: Mapping[NoiseRule, Mapping[Modality, Effect]] = {
-    "seed_a1": {"audio": NOISE, "vision": NOISE, "text": DROP},
-    "gaussian_all": {"text": NOISE, "audio": NOISE, "vision": NOISE},
-    "gaussian_av": {"audio": NOISE, "vision": NOISE},
-    "frames": {"text": DROP, "audio": DROP, "vision": DROP},
-    "blocks": {"text": BLOCK, "audio": BLOCK, "vision": BLOCK},
-    "shift": {"audio": SHIFT, "vision": SHIFT},
-    "impulse": {"audio": IMPULSE, "vision": IMPULSE},
-    "gain": {"audio": GAIN, "vision": GAIN},
-    "quantise": {"audio": QUANTISE, "vision": QUANTISE},
-    "unk": {"audio": DROP, "vision": DROP},
-    "words": {},
-    "characters": {},
-    "fill_mean": {},
-    "fill_noise": {"text": NOISE_INSTEAD, "audio": NOISE_INSTEAD, "vision": NOISE_INSTEAD},
+    rule: {m: _EFFECTS[name] for m, name in family.does.items() if name in _EFFECTS}
+    for rule, family in FAMILIES.items()
 }
 """Noise rule -> what it does to each modality that it touches, in the order of the draws. The
 effect of a rule that fills makes what stands in a missing modality's place; what a rule does to
-transcripts is in :mod:`protocols.rewriting`."""
+transcripts is in :mod:`protocols.rewriting`, and the train mean in :mod:`protocols.degradation`."""

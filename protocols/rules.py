@@ -6,7 +6,7 @@ A rule's formula is where it is applied: noise in :mod:`protocols.effects`, miss
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -55,21 +55,29 @@ class Family:
             something with nothing available too.
         rewrites: whether it acts on transcripts before their encoder (:mod:`protocols.rewriting`);
             a data set must have been rewritten for it, and nothing is trained under it.
-        spares: the modalities that stay clean where they are there.
+        does: what is done to each modality, by a name that families share which do the same; a
+            modality without one stays clean. Of a rule that fills, what stands in a missing one's
+            place.
     """
 
     version: int | None
     severity: str
     source: str
     omits: str
+    does: Mapping[Modality, str]
     random: bool = True
     fills: bool = False
     rewrites: bool = False
-    spares: tuple[Modality, ...] = ()
 
 
-_TEXT: tuple[Modality, ...] = ("text",)
-_SIGNALS: tuple[Modality, ...] = ("audio", "vision")
+def _signals(name: str) -> dict[Modality, str]:
+    return {"audio": name, "vision": name}
+
+
+def _each(name: str) -> dict[Modality, str]:
+    return {"text": name, **_signals(name)}
+
+
 _OURS = "this project"
 _NO_CAUSE = "that a cause harms several modalities, or neighbouring steps, together"
 
@@ -79,31 +87,35 @@ FAMILIES: dict[NoiseRule, Family] = {
         "audio, vision: noise of standard deviation λσ; text: each step zeroed with chance λ",
         "QA-MoE, Appendix A.1",
         "words lost before the encoder: its outputs already mix their neighbours",
+        {**_signals("noise"), "text": "drop"},
     ),
     "gaussian_all": Family(
         None,
         "noise of standard deviation λσ on text, audio and vision",
         f"{_OURS}, a reading of QA-MoE's Table 4",
         "text is no signal: no microphone adds noise to an embedding",
+        _each("noise"),
     ),
     "gaussian_av": Family(
         None,
         "noise of standard deviation λσ on audio and vision; text stays clean",
         f"{_OURS}, a reading of QA-MoE's Table 4",
         "noise that depends on the signal or lasts over steps",
-        spares=_TEXT,
+        _signals("noise"),
     ),
     "frames": Family(
         1,
         "each real step of each modality is zeroed with chance λ",
         "LNLN (Zhang et al., NeurIPS 2024), its random missing rate",
         "the [UNK] token that LNLN puts in place of a word before the encoder; bursts",
+        _each("drop"),
     ),
     "blocks": Family(
         1,
         "one stretch of a share λ of each modality's real steps is zeroed",
         f"{_OURS}: a dropped connection, an occluded face",
         _NO_CAUSE.replace(", or neighbouring steps,", ""),
+        _each("block"),
     ),
     "shift": Family(
         1,
@@ -111,14 +123,14 @@ FAMILIES: dict[NoiseRule, Family] = {
         "is lost, zeros move in",
         f"{_OURS}: streams that are not synchronised",
         "drift, a shift that changes with time; text stays in place",
-        spares=_TEXT,
+        _signals("shift"),
     ),
     "impulse": Family(
         1,
         "each audio and vision value is replaced by ±4σ with chance λ",
         "salt-and-pepper noise, as QMF and PDF have it for images",
         "spikes that hit all channels of a step; text stays clean",
-        spares=_TEXT,
+        _signals("impulse"),
     ),
     "gain": Family(
         1,
@@ -126,15 +138,15 @@ FAMILIES: dict[NoiseRule, Family] = {
         "sample, a and b standard normal",
         f"{_OURS}: another microphone or camera",
         "a device that is the same for many samples; filters over neighbouring channels",
-        spares=_TEXT,
+        _signals("gain"),
     ),
     "quantise": Family(
         1,
         "audio and vision are rounded to multiples of 2λσ",
         f"{_OURS}: coarse sensors, lossy transport",
         "artefacts of codecs, which act before the features",
+        _signals("quantise"),
         random=False,
-        spares=_TEXT,
     ),
     "unk": Family(
         1,
@@ -142,6 +154,7 @@ FAMILIES: dict[NoiseRule, Family] = {
         "each step zeroed with chance λ",
         "LNLN (Zhang et al., NeurIPS 2024), its random missing rate",
         "a recogniser that writes another word where it heard none; bursts",
+        {"text": "unk", **_signals("drop")},
         rewrites=True,
     ),
     "words": Family(
@@ -149,8 +162,8 @@ FAMILIES: dict[NoiseRule, Family] = {
         "each word of the transcript is lost with chance λ before the encoder; one always stays",
         f"{_OURS}: what a recogniser did not hear",
         "words that are hard to hear being lost more often; audio and vision stay clean",
+        {"text": "words"},
         rewrites=True,
-        spares=_SIGNALS,
     ),
     "characters": Family(
         1,
@@ -158,28 +171,30 @@ FAMILIES: dict[NoiseRule, Family] = {
         "before the encoder",
         f"{_OURS}: what is typed in haste, or read from a picture",
         "which letters lie side by side or look alike; audio and vision stay clean",
+        {"text": "characters"},
         rewrites=True,
-        spares=_SIGNALS,
     ),
     "fill_mean": Family(
         1,
         "a missing modality is λ times the train mean of its real steps instead of zeros",
         "imputation by the mean; that of standardised audio and vision is zero: only text differs",
         "imputation from the modalities that are there",
+        _each("mean instead"),
         random=False,
         fills=True,
-        spares=_TEXT + _SIGNALS,
     ),
     "fill_noise": Family(
         1,
         "a missing modality is noise of standard deviation λσ instead of zeros",
         "DCER (2026) on zero against noise masks",
         "a sensor that delivers another scene",
+        _each("noise instead"),
         fills=True,
-        spares=_TEXT + _SIGNALS,
     ),
 }
 """Noise rule -> what it is: ``benchmark list degradations`` and docs/degradations.md say it."""
+
+_by_name: Mapping[str, Family] = {str(rule): family for rule, family in FAMILIES.items()}
 
 REWRITING: tuple[NoiseRule, ...] = tuple(r for r, family in FAMILIES.items() if family.rewrites)
 """The rules that act on transcripts."""
@@ -187,8 +202,17 @@ REWRITING: tuple[NoiseRule, ...] = tuple(r for r, family in FAMILIES.items() if 
 
 def harmed(rule: str, present: Iterable[Modality]) -> list[Modality]:
     """Of the modalities that are there those that a noise rule changes."""
-    known = [family for name, family in FAMILIES.items() if name == rule]
-    return [m for m in present if not any(m in family.spares for family in known)]
+    family = _by_name.get(rule)
+    if family is None:
+        return list(present)
+    return [m for m in present if m in family.does and not family.fills]
+
+
+def is_met(rule: str, modality: Modality, families: Iterable[str]) -> bool:
+    """Whether some of these families do to a modality what a noise rule does to it."""
+    done = [_by_name[name].does.get(modality) for name in families if name in _by_name]
+    family = _by_name.get(rule)
+    return family is not None and modality in family.does and family.does[modality] in done
 
 
 def family_version(rule: NoiseRule) -> dict[str, int]:

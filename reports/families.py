@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from benchmark.questions import Question, noise_questions
-from protocols.rules import FAMILIES
+from protocols.modalities import Modality
+from protocols.rules import FAMILIES, is_met
 from reports.answer import Found, Key, answer_of, between, ordered
 from reports.reliability.gate import system_terms
 from reports.results import Results, System
@@ -37,6 +39,16 @@ def split_of(results: Results, system: System) -> Split:
     """What a system has seen of what it was evaluated on."""
     every, met = evaluated(results), set(system.regime.families)
     return Split(tuple(r for r in every if r in met), tuple(r for r in every if r not in met))
+
+
+def met_in_part(results: Results) -> dict[str, list[Modality]]:
+    """Family that some training has not seen -> the modalities to which it does what that met."""
+    found: dict[str, list[Modality]] = {}
+    for m, system in product(results.present, held_out(results)):
+        for rule in split_of(results, system).unseen:
+            if is_met(rule, m, system.regime.families) and m not in found.get(rule, []):
+                found.setdefault(rule, []).append(m)
+    return found
 
 
 def family_questions(results: Results, rule: str) -> tuple[Question, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from protocols.degradation import degrade, keyed_noise
 from protocols.effects import EFFECTS
 from protocols.missing import as_bools
 from protocols.modalities import MODALITIES, Modalities
-from protocols.rules import FAMILIES, NOISE_RULES, REWRITING, harmed
+from protocols.rules import FAMILIES, NOISE_RULES, REWRITING, harmed, is_met
 from tests.batches import make_batch, make_dataset
 
 ALL = as_bools(7)
@@ -46,6 +48,19 @@ def test_what_a_rule_spares_is_what_it_has_no_effect_on(rule) -> None:
         set() if family.fills else set(EFFECTS[rule]) | ({"text"} if family.rewrites else set())
     )
     assert harmed(rule, MODALITIES) == [m for m in MODALITIES if m in touched]
+
+
+@pytest.mark.parametrize("m", MODALITIES)
+def test_training_meets_what_another_rule_does_alike(m) -> None:
+    """Bit for bit, of one draw: two rules that harm a modality in one way give one input."""
+    batch = make_batch(20)
+    rules = [r for r in NOISE_RULES if m in EFFECTS[r] and not FAMILIES[r].fills]
+    found = {rule: noisy(rule, 0.5, batch).features[m] for rule in rules}
+    assert all(not torch.equal(changed, batch.features[m]) for changed in found.values())
+    for one, other in product(rules, rules):
+        assert is_met(one, m, ["fill_noise", other]) == torch.equal(found[one], found[other])
+    assert not is_met("words", m, rules)
+    assert not is_met("of another version", m, rules)
 
 
 @pytest.mark.parametrize("rule", NEW)

@@ -79,6 +79,7 @@ def test_gains_are_over_clean_training_family_by_family(results: Results) -> Non
     assert 0 < low < 0.6 < high
     assert found(table, label, "MAE", "frames", "Family").flag == "•"
     assert found(table, label, "MAE", "seed_a1", "Family").flag == ""
+    assert any("does: seed_a1: text." in text for text in table.caption)  # by frames too
     exact = [
         values(r.table, "mae", family_questions(results, "impulse")).mean()
         for r in results.systems[1].records
@@ -148,6 +149,8 @@ def test_given_scores_are_judged_on_the_grid_against_the_own_ones(
     assert words[clean.label, "gate on − off: MAE (seed_a1, grid)"] == "not measured"
     assert (clean.label, "notices frames (unseen): ρ(r_t, λ)") in words
     assert (spectrum.label, "notices frames (seen): ρ(r_t, λ)") in words
+    assert (spectrum.label, "notices seed_a1 (seen): ρ(r_t, λ)") in words  # as frames do to text
+    assert (spectrum.label, "notices seed_a1 (unseen): ρ(r_a, λ)") in words
     impulses = {label for section, label in words if section == clean.label and "impulse" in label}
     assert {x for x in impulses if "notices" in x and "r_t" in x} == set()  # they spare text
     assert sum("notices" in label for label in impulses) == 2 * 2

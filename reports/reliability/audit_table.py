@@ -9,7 +9,7 @@ from dataclasses import replace
 from benchmark.metrics import PRIMARY
 from benchmark.questions import Question, fixed_questions, grid_questions, noise_questions
 from protocols.modalities import LETTERS
-from protocols.rules import harmed
+from protocols.rules import harmed, is_met
 from reports import captions
 from reports.answer import Answer, Key, ordered
 from reports.reliability.audit import conditions, noisiest
@@ -54,8 +54,8 @@ def audit_tables(everything: Sources) -> list[Table]:
             "Reliability audit: do the scores notice, do they matter, is there anything to win?",
             (
                 *captions.common(results.only(systems), about),
-                "Seen: training met that family of noise. ρ: Spearman's correlation of r_m with λ. "
-                f"AUROC: of 1 − r_m for λ = {view_level(about)} against clean input, and for m "
+                "Seen: training met what the family does to that modality. ρ: Spearman's "
+                f"correlation of r_m with λ. AUROC: of 1 − r_m for λ = {view_level(about)} against clean input, and for m "
                 "missing; 0.5 is chance. Permuted: each sample has another one's scores of the "
                 "same condition, mean of five permutations; positive where that is worse. Fixed "
                 "weights: for each (λ, what is available) the best of a grid on validation, which "
@@ -84,8 +84,8 @@ def _lines(everything: Sources, system: System) -> Iterator[tuple[str, Key]]:
     fixed = ordered(fixed_questions(results.present))
     metric = PRIMARY[results.task]
     for rule in noise_rules(results):
-        met = "seen" if rule in system.regime.families else "unseen"
         for m in harmed(rule, results.present):
+            met = "seen" if is_met(rule, m, system.regime.families) else "unseen"
             name, along = f"r_{LETTERS[m]}", ordered(noise_questions(rule, results.present))
             yield f"notices {rule} ({met}): ρ({name}, λ)", Key(system.key, along, f"r_{m}", RHO)
             top = noisiest(results, rule)

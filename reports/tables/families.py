@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from protocols.modalities import Modality
 from reports import captions
-from reports.families import asked_of, evaluated, family_questions, held_out, marked, split_of
+from reports.families import (
+    asked_of,
+    evaluated,
+    family_questions,
+    held_out,
+    marked,
+    met_in_part,
+    split_of,
+)
 from reports.results import System
 from reports.sources import Sources
 from reports.tables.robustness import table_name
@@ -47,6 +57,7 @@ def family_tables(everything: Sources) -> list[Table]:
                 "training met. Families are not equally harsh, so seen and unseen means are no "
                 "comparison; the gain over the same model trained on clean input, positive where "
                 "it is better, is one. Families are described in docs/degradations.md.",
+                *_in_part(met_in_part(results)),
                 captions.INTERVALS,
                 *captions.metric_note(results, SELECTIONS[results.task].grid),
                 *captions.floor_note(bool(sources.floors)),
@@ -55,6 +66,14 @@ def family_tables(everything: Sources) -> list[Table]:
             tuple(made),
         )
     ]
+
+
+def _in_part(met: Mapping[str, Sequence[Modality]]) -> tuple[str, ...]:
+    """Of families that are unseen, what training met all the same."""
+    if not met:
+        return ()
+    parts = "; ".join(f"{rule}: {', '.join(found)}" for rule, found in met.items())
+    return (f"Unseen families that do to a modality what a seen one does: {parts}.",)
 
 
 def _cells(sources: Sources, system: System, metric: str) -> tuple[Cell, ...]:
