@@ -55,10 +55,11 @@ def audit_tables(everything: Sources) -> list[Table]:
             (
                 *captions.common(results.only(systems), about),
                 "Seen: training met what the family does to that modality. ρ: Spearman's "
-                f"correlation of r_m with λ. AUROC: of 1 − r_m for λ = {view_level(about)} against clean input, and for m "
-                "missing; 0.5 is chance. Permuted: each sample has another one's scores of the "
-                "same condition, mean of five permutations; positive where that is worse. Fixed "
-                "weights: for each (λ, what is available) the best of a grid on validation, which "
+                f"correlation of r_m with λ. AUROC: of 1 − r_m for λ = {view_level(about)} "
+                "against clean input, and for m missing; 0.5 is chance. Permuted: each sample has "
+                "another one's scores of the same condition, mean of five permutations; positive "
+                "where that is worse. Fixed weights: for each (λ, what is available) the best of a "
+                "grid on validation, which "
                 "is what a perfect detector of the degradation could win by weighing; positive "
                 "where there is something to win. Gate: against the same model trained without "
                 "it. The words say on which side of its threshold the whole 95 % interval lies, "
