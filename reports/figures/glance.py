@@ -206,13 +206,15 @@ def _names(axis: Axes, glance: Glance) -> None:
     for system, name, place in zip(named, names, places, strict=True):
         bold = "bold" if system in (glance.clean, glance.grid) else "normal"
         ink = INK if bold == "bold" else MUTED
-        axis.text(
-            1.02,
-            place,
+        leader = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1, "shrinkB": 4}
+        axis.annotate(
             name,
+            (1, glance.ends[system][1]),
+            (1.035, place),
+            textcoords="axes fraction",
+            arrowprops={**leader, "relpos": (0, 0.5)},
             color=ink,
             fontweight=bold,
             fontsize=points(8.5),
             va="center",
-            transform=axis.transAxes,
         )
