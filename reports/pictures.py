@@ -24,7 +24,7 @@ from reports.reliability.scores import noise_rules
 from reports.results import Results, System
 from reports.routing import noise_rules as routed_under
 from reports.sources import Sources
-from reports.tables.robustness import table_name
+from reports.tables.robustness import table_name, titled
 from reports.views import view
 from reports.web.page import Picture
 
@@ -86,7 +86,7 @@ def landscape_figures(
     if not found:
         return
     few = _few(len(found), len(every), sources)
-    title = f"Figures 3 and 6: reliability landscapes, {shown.title}"
+    title = titled(f"Figures 3 and 6: reliability landscapes, {shown.title}", *variant)
     name = table_name("figures3-6-landscapes", *variant, shown.title)
     headline = metric == look.shown_metrics(results)[0]
     scale = common_scale(metric, found, sources.floors, lines_for(len(found), look))
@@ -100,7 +100,7 @@ def landscape_figures(
         name = table_name("figures3-6-difference", *variant, shown.title)
         caption = (*few, said.DIFFERENCE)
         words = alt.landscapes(beyond, shown, f"minus {reference}")
-        picture = Picture(name, f"{title}: {shown.title}", caption, words)
+        picture = Picture(name, titled(f"{title}: {shown.title}", *variant), caption, words)
         scale = signed_scale(metric, beyond, lines_for(len(beyond), look))
         yield picture, combined_figure(results, beyond, scale, title, look)
 
@@ -129,7 +129,7 @@ def degradation_figures(
         look: which systems and metrics are shown, and how.
     """
     name = table_name("degradation", *variant, *([training] if training else []))
-    title = f"Degradation curves{': ' if training else ''}{training}"
+    title = titled(f"Degradation curves{': ' if training else ''}{training}", *variant)
     metrics = look.shown_metrics(part)
     kept = look.best(part.systems, sources.answers, metrics[0], MOST_CURVES)
     caption = (*_few(len(kept), len(part.systems), sources), said.CURVES)
@@ -169,7 +169,7 @@ def sensitivity_figures(everything: Sources, look: Look = PAGE) -> Iterable[Draw
         base = "figure4-active-experts" if sweep.name == "topk" else f"settings-{slug(sweep.name)}"
         for variant in third or [()]:
             name = table_name(base, *variant, sweep.plain.key)
-            title = f"Sensitivity to {sweep.name}: {sweep.plain.label}"
+            title = titled(f"Sensitivity to {sweep.name}: {sweep.plain.label}", *variant)
             values = ", ".join(f"{value:g}" for value in sweep.systems)
             words = (
                 f"{sweep.plain.label} with {sweep.name} at {values}: clean test and Protocol III; "
@@ -188,7 +188,8 @@ def routing_figures(sources: Sources, look: Look = PAGE) -> Iterable[Drawn]:
             if drawn is not None:
                 name = table_name("figure5-routing", rule, system.key)
                 words = alt.routing(sources, system, rule)
-                picture = Picture(name, f"Routing: {system.label}", (said.ROUTING,), words)
+                title = titled(f"Routing: {system.label}", rule)
+                picture = Picture(name, title, (said.ROUTING,), words)
                 yield picture, drawn
 
 
@@ -203,7 +204,7 @@ def reliability_figures(
             f"What {system.label} says of the quality of its input, panel by panel; the numbers "
             "are in the tables of the mechanism."
         )
-        title = f"Reliability: {system.label}"
+        title = titled(f"Reliability: {system.label}", noise_rule)
         yield Picture(name, title, (said.RELIABILITY,), words), drawn
 
 

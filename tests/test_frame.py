@@ -187,7 +187,8 @@ def name_of(table: Table, row: Row) -> str:
 def metric_of(table: Table, row: Row, heading: str) -> str:
     """The metric that a heading says; "" where it says none that the engine knows."""
     by_heading = {view(metric).heading: metric for metric in METRICS["regression"]}
-    said = (heading, row.section, table.title.rpartition(": ")[2], table.title.partition(" in ")[2])
+    title = table.title.removesuffix(" (seed_a1)")
+    said = (heading, row.section, title.rpartition(": ")[2], title.partition(" in ")[2])
     (metric,) = {by_heading[text] for text in said if text in by_heading} or {""}
     return metric
 

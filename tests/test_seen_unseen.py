@@ -14,6 +14,7 @@ from benchmark.records import RunRecord, RunStore
 from benchmark.table import PredictionTable
 from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
+from reports.build import TABLE_MAKERS
 from reports.families import clean_trained, family_questions, held_out, split_of
 from reports.frame import frame
 from reports.reliability.audit import audit, conditions
@@ -21,6 +22,7 @@ from reports.reliability.audit_table import audit_tables
 from reports.results import Results, load
 from reports.sources import Sources
 from reports.tables.families import family_tables
+from reports.tables.grid import grid_tables
 from reports.tables.table import Cell, Table
 from reports.views import DETECTED, HEAD_ROOM, PERMUTED
 from tests.records import make_record, make_table
@@ -88,6 +90,13 @@ def test_gains_are_over_clean_training_family_by_family(results: Results) -> Non
     clean = results.systems[0].label
     assert found(table, clean, "MAE", *mean[0]).text == "–"
     assert found(table, clean, "MAE", *gain[1]).text == "–"
+
+
+def test_of_several_families_every_title_says_which_it_is_about(results: Results) -> None:
+    everything = Sources.of(results)
+    titles = [table.title for make in (*TABLE_MAKERS, grid_tables) for table in make(everything)]
+    assert len([title for title in titles if title.endswith(" (frames)")]) >= 8
+    assert len(set(titles)) == len(titles)
 
 
 def test_without_a_held_out_family_there_is_no_table(store: RunStore) -> None:

@@ -18,7 +18,7 @@ from reports.reliability.scores import noise_rules, scored
 from reports.reliability.uncertainty import COVERED, answered_questions
 from reports.results import System
 from reports.sources import Sources
-from reports.tables.robustness import table_name
+from reports.tables.robustness import table_name, titled
 from reports.tables.rows import Average, Show, cell_of, pivot
 from reports.tables.table import DASH, Cell, Column, Row, Table
 from reports.views import (
@@ -70,7 +70,7 @@ def _verdict_table(everything: Sources, noise_rule: str) -> Table:
         made.append(Row(MECHANISM, cells, section=system.label))
     return Table(
         table_name("reliability-verdicts", noise_rule),
-        "Does reliability mean anything? Verdicts",
+        titled("Does reliability mean anything? Verdicts", noise_rule),
         (
             *captions.common(results.only(systems), [Question("II", noise_rule)]),
             "A claim is supported where the whole 95 % interval lies on the side that the claim "
@@ -112,7 +112,7 @@ def _score_table(sources: Sources, noise_rule: str) -> Table:
     averages = [Average(f"r_{m}", *asked) for m in results.present for asked in columns.values()]
     return Table(
         table_name("reliability-scores", noise_rule),
-        "Reliability scores under noise and missing modalities",
+        titled("Reliability scores under noise and missing modalities", noise_rule),
         (
             *captions.common(results.only(systems), [Question("II", noise_rule)]),
             f"Means of r_m on clean input, at λ = {_TOP} with everything available, and without "
@@ -191,7 +191,7 @@ def _gate_table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
     systems = [system for pair in found for system in (pair.on, pair.off)]
     return Table(
         table_name("gate", noise_rule, missing_rule),
-        "Gate on minus gate off, at every cell of the λ×η grid",
+        titled("Gate on minus gate off, at every cell of the λ×η grid", noise_rule, missing_rule),
         (
             *captions.common(results.only(systems), grid),
             "Differences to the same model trained without the gate (r_m = 1), paired by sample. "

@@ -7,7 +7,7 @@ from protocols.conditions import LEVELS
 from reports import captions
 from reports.results import System
 from reports.sources import Sources
-from reports.tables.robustness import table_name
+from reports.tables.robustness import table_name, titled
 from reports.tables.rows import Average, cell, floor_rows
 from reports.tables.table import Column, Row, Table
 from reports.views import SELECTIONS, view
@@ -45,7 +45,7 @@ def grid_table(
     source = "Table 8 (single checkpoint; its training is taken to be spectrum)"
     return Table(
         table_name("table8-grid", noise_rule, missing_rule, shown.title, system.key),
-        f"Table 8: λ×η grid of {system.label}: {shown.heading}",
+        titled(f"Table 8: λ×η grid of {system.label}: {shown.heading}", noise_rule, missing_rule),
         (
             *captions.common(results.only([system]), questions),
             *captions.metric_note(results, (metric,)),

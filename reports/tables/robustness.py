@@ -45,7 +45,7 @@ def main_table(sources: Sources, variant: tuple[str, ...]) -> Table:
         sources,
         results.systems,
         table_name("table5-protocol-iii" if variant else "clean", *variant),
-        "Table 5: clean against spectrum training, clean test and Protocol III"
+        titled("Table 5: clean against spectrum training, clean test and Protocol III", *variant)
         if variant
         else "Clean test",
         blocks_of(results, variant),
@@ -183,6 +183,12 @@ def full_name(results: Results) -> str:
 def table_name(base: str, *variant: str) -> str:
     """A file name: the variant's parts without those that are usual."""
     return slug(" ".join([base, *(part for part in variant if part not in _USUAL)]))
+
+
+def titled(base: str, *variant: str) -> str:
+    """A title that says its variant, by the parts that are in the file's name."""
+    own = ", ".join(part for part in variant if part not in _USUAL)
+    return f"{base} ({own})" if own else base
 
 
 def _shown(every: Results, subjects: Sequence[Subject], questions: Sequence[Question]) -> Results:

@@ -11,7 +11,7 @@ from protocols.conditions import LEVELS
 from reports import captions
 from reports.sources import Sources
 from reports.statistics.summaries import steps_of
-from reports.tables.robustness import table_name
+from reports.tables.robustness import table_name, titled
 from reports.tables.rows import Average, Show, floor_rows, pivot
 from reports.tables.table import Column, Row, Table
 from reports.views import (
@@ -65,7 +65,7 @@ def _table(sources: Sources, noise_rule: str, missing_rule: str) -> Table:
         made += floor_rows(sources.answers, averages, heading)
     return Table(
         table_name("robustness-summary", noise_rule, missing_rule),
-        "Robustness summary of the λ×η grid",
+        titled("Robustness summary of the λ×η grid", noise_rule, missing_rule),
         (
             *captions.common(results, grid),
             _MEANING,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from reports import captions
 from reports.results import Results, System
 from reports.sources import Sources
-from reports.tables.robustness import block_table, blocks_of, table_name
+from reports.tables.robustness import block_table, blocks_of, table_name, titled
 from reports.tables.table import Table
 
 Settings = tuple[str, ...]
@@ -59,7 +59,7 @@ def _table(
         sources,
         systems,
         table_name(name, *variant),
-        title,
+        titled(title, *variant),
         blocks_of(sources.results, variant),
         notes=_notes(sources) if ablations else (),
         beside="ablation" if ablations else "nothing",  # no paper prints other settings' variants
