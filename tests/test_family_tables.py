@@ -93,7 +93,7 @@ def test_the_version_of_a_family_is_of_its_rows_alone(monkeypatch: pytest.Monkey
     old = table_of(data, Counting(data.spec), "seed_a1")
     kept_old = metrics_file.json.loads(metrics_file.to_json(old, seal_of(old)))
     assert "frames" not in kept_old["versions"]
-    changed = FAMILIES["frames"].__class__(2, "", "", "")
+    changed = replace(FAMILIES["frames"], version=2)
     monkeypatch.setitem(FAMILIES, "frames", changed)
     assert version_of(base) == "zeroing 1, degradation 2, draw 1"
     assert not metrics_file.is_current(kept, "regression", seal)
