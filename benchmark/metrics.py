@@ -91,8 +91,9 @@ def evaluate(
     if w.sum() <= 0:
         raise ValueError("metrics of no samples: the weights sum to zero")
     p, y, w = p[w > 0], y[w > 0], w[w > 0]
-    sums = {one: w @ one(p, y) for one in {_METRICS[name].terms for name in METRICS[task]}}
-    return {m: float(combine(m, sums[_METRICS[m].terms])) for m in METRICS[task]}
+    found = {_METRICS[name].columns for name in METRICS[task]}
+    sums = {one: w @ _stacked(one(p, y)) for one in found}
+    return {m: float(combine(m, sums[_METRICS[m].columns])) for m in METRICS[task]}
 
 
 def terms(metric: str, prediction: NDArray[np.floating], label: Array) -> Array:
@@ -106,8 +107,14 @@ def terms(metric: str, prediction: NDArray[np.floating], label: Array) -> Array:
     Returns:
         (..., N, K) terms; K depends on the metric (and the number of classes).
     """
+    return _stacked(columns(metric, prediction, label))
+
+
+def columns(metric: str, prediction: NDArray[np.floating], label: Array) -> list[Array]:
+    """The K terms of :func:`terms` one by one: (..., N), or (N,) of those of labels alone, which
+    are the same whatever is predicted."""
     p, y = np.asarray(prediction, dtype=np.float64), np.asarray(label, dtype=np.float64)
-    return _METRICS[metric].terms(p, y)
+    return _METRICS[metric].columns(p, y)
 
 
 def combine(metric: str, sums: Array) -> Array:
@@ -134,78 +141,78 @@ def slopes(metric: str, sums: Array, size: Array) -> Array:
 
 def family(metric: str) -> str:
     """A name that metrics with the same terms share."""
-    return _METRICS[metric].terms.__name__
+    return _METRICS[metric].columns.__name__
 
 
-def _mean_terms(value: Array, counted: Array | float = 1.0) -> Array:
-    counted = np.broadcast_to(np.asarray(counted, dtype=np.float64), value.shape)
-    return np.stack([value * counted, counted], axis=-1)
+def _stacked(found: list[Array]) -> Array:
+    return np.stack(np.broadcast_arrays(*found), axis=-1)
 
 
-def _absolute_error(p: Array, y: Array) -> Array:
-    return _mean_terms(np.abs(p - y))
+def _absolute_error(p: Array, y: Array) -> list[Array]:
+    error = p - y
+    return [np.abs(error, out=error), np.ones_like(y)]
 
 
-def _rounded_hits(p: Array, y: Array, limit: int) -> Array:
+def _rounded_hits(p: Array, y: Array, limit: int) -> list[Array]:
     same = np.rint(np.clip(p, -limit, limit)) == np.rint(np.clip(y, -limit, limit))
-    return _mean_terms(same.astype(np.float64))
+    return [same.astype(np.float64), np.ones_like(y)]
 
 
-def _hits_of_7(p: Array, y: Array) -> Array:
+def _hits_of_7(p: Array, y: Array) -> list[Array]:
     return _rounded_hits(p, y, 3)
 
 
-def _hits_of_5(p: Array, y: Array) -> Array:
+def _hits_of_5(p: Array, y: Array) -> list[Array]:
     return _rounded_hits(p, y, 2)
 
 
-def _hits_of_3(p: Array, y: Array) -> Array:
+def _hits_of_3(p: Array, y: Array) -> list[Array]:
     return _rounded_hits(p, y, 1)
 
 
-def _sign_hits_non0(p: Array, y: Array) -> Array:
-    return _mean_terms(((p > 0) == (y > 0)).astype(np.float64), (y != 0).astype(np.float64))
-
-
-def _sign_hits_has0(p: Array, y: Array) -> Array:
-    return _mean_terms(((p >= 0) == (y >= 0)).astype(np.float64))
-
-
-def _class_hits(logits: Array, y: Array) -> Array:
-    return _mean_terms((logits.argmax(-1) == y).astype(np.float64))
-
-
-def _f1_terms(predicted: Array, actual: Array, classes: int, counted: Array | float = 1.0) -> Array:
-    """Per class: hits, support, claimed; (..., N, 3 C)."""
-    flags = np.empty((*predicted.shape[:-1], 3 * classes, predicted.shape[-1]))
-    for one in range(classes):  # a term of all samples is in one piece: a quarter of the time
-        claimed, support = predicted == one, actual == one
-        np.multiply(claimed & support, counted, out=flags[..., one, :])
-        np.multiply(support, counted, out=flags[..., classes + one, :])
-        np.multiply(claimed, counted, out=flags[..., 2 * classes + one, :])
-    return flags.swapaxes(-1, -2)
-
-
-def _sign_classes_non0(p: Array, y: Array) -> Array:
+def _sign_hits_non0(p: Array, y: Array) -> list[Array]:
     rated = (y != 0).astype(np.float64)
-    return _f1_terms((p > 0).astype(np.float64), (y > 0).astype(np.float64), 2, rated)
+    return [((p > 0) == (y > 0)) * rated, rated]
 
 
-def _sign_classes_has0(p: Array, y: Array) -> Array:
-    return _f1_terms((p >= 0).astype(np.float64), (y >= 0).astype(np.float64), 2)
+def _sign_hits_has0(p: Array, y: Array) -> list[Array]:
+    return [((p >= 0) == (y >= 0)).astype(np.float64), np.ones_like(y)]
 
 
-def _classes(logits: Array, y: Array) -> Array:
-    count = max(logits.shape[-1], int(y.max()) + 1)
-    return _f1_terms(logits.argmax(-1).astype(np.float64), y, count)
+def _class_hits(logits: Array, y: Array) -> list[Array]:
+    return [(logits.argmax(-1) == y).astype(np.float64), np.ones_like(y)]
 
 
-def _moments(p: Array, y: Array) -> Array:
+def _f1_columns(
+    claimed: list[NDArray[np.bool_]], actual: list[NDArray[np.bool_]], rated: Array
+) -> list[Array]:
+    """Hits of each class, then the support of each, then how often each is claimed."""
+    support = [one * rated for one in actual]
+    claims = [one.astype(np.float64) * rated for one in claimed]  # a third faster than one * rated
+    return [*(one * of for one, of in zip(claims, support, strict=True)), *support, *claims]
+
+
+def _sign_classes_non0(p: Array, y: Array) -> list[Array]:
+    high, above = p > 0, y > 0
+    return _f1_columns([~high, high], [~above, above], (y != 0).astype(np.float64))
+
+
+def _sign_classes_has0(p: Array, y: Array) -> list[Array]:
+    high, above = p >= 0, y >= 0
+    return _f1_columns([~high, high], [~above, above], np.ones_like(y))
+
+
+def _classes(logits: Array, y: Array) -> list[Array]:
+    count, claimed = max(logits.shape[-1], int(y.max()) + 1), logits.argmax(-1)
+    every = range(count)
+    return _f1_columns([claimed == c for c in every], [y == c for c in every], np.ones_like(y))
+
+
+def _moments(p: Array, y: Array) -> list[Array]:
     # The shift changes no correlation; it keeps the differences of sums below well conditioned.
     # It is the labels' own, so that the terms of any rows may be added up.
     q, z = p - y.mean(), y - y.mean()
-    z = np.broadcast_to(z, q.shape)
-    return np.stack([np.ones_like(q), q, z, q * q, z * z, q * z], axis=-1)
+    return [np.ones_like(z), q, z, q * q, z * z, q * z]
 
 
 def _mean(sums: Array) -> Array:
@@ -270,9 +277,9 @@ def _ratio(numerator: Array, denominator: Array, empty: float = 0.0) -> Array:
 
 @dataclass(frozen=True)
 class _Metric:
-    """What each sample adds, (..., N, K), and the metric of the sums, (..., K) to (...)."""
+    """The K columns of what each sample adds, and the metric of the sums, (..., K) to (...)."""
 
-    terms: Callable[[Array, Array], Array]
+    columns: Callable[[Array, Array], list[Array]]
     combine: Callable[[Array], Array] = _mean
 
 

@@ -1,29 +1,26 @@
 """Every protocol, read off the prediction table: arithmetic only, no model, no GPU.
 
-A question is a set of weights on rows of the table. A missing rule at rate η weighs the
-availability subsets, so means are exact expectations over what is missing, and F1 and Corr those of
-the weighted (sample, subset) pairs. Values, intervals and surfaces all come from these weights and
-from :func:`benchmark.metrics.terms`; with several corruption draws a metric is computed per draw
-and averaged.
+A question is a set of weights on rows of the table (:mod:`benchmark.mixtures`). A missing rule at
+rate η weighs the availability subsets, so means are exact expectations over what is missing, and F1
+and Corr those of the weighted (sample, subset) pairs. Values, intervals and surfaces all come from
+these weights and from :func:`benchmark.metrics.columns`; with several corruption draws a metric is
+computed per draw and averaged.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.metrics import METRICS, combine, family, slopes, terms
-from benchmark.questions import KEYS, Headline, Question, protocol_questions, rows_of
-from benchmark.table import PredictionTable, RowIndex
-from protocols.expectation import availability_weights
-from protocols.modalities import Modality
+from benchmark.metrics import METRICS, columns, combine, family, slopes
+from benchmark.mixtures import Level, levels_of, mixed_rows, weighted_rows
+from benchmark.questions import KEYS, Headline, Question, protocol_questions
+from benchmark.table import PredictionTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,16 +36,12 @@ def values(table: PredictionTable, metric: str, questions: Sequence[Question]) -
         KeyError: where the table does not cover a question.
     """
     found = np.empty(len(questions))
-    joint = np.array([bool(q.joint) for q in questions], dtype=bool)
     for place, question in enumerate(questions):
         if question.joint:
             found[place] = combine(metric, sample_terms(table, metric, question).sum(axis=1)).mean()
-    level = tuple(q for q in questions if not q.joint)
-    if level:
-        weights, starts = _mixtures(table.index, table.present, level)
-        by_draw = combine(metric, weights @ _row_sums(table, metric))
-        draws = np.diff(starts, append=len(weights))
-        found[~joint] = np.add.reduceat(by_draw, starts) / draws
+    sums = _row_sums(table, metric)
+    for level in levels_of(table.index, table.present, tuple(questions)):
+        found[level.places] = level.mean(combine(metric, level.weights @ sums[level.rows]))
     return found
 
 
@@ -88,7 +81,7 @@ def covers(table: PredictionTable, questions: Iterable[Question]) -> bool:
     """Whether the table has every row that the questions mix."""
     try:
         for question in questions:
-            _rows(table.index, table.present, question)
+            mixed_rows(table.index, table.present, question)
     except KeyError:
         return False
     return True
@@ -145,8 +138,10 @@ def sample_terms(table: PredictionTable, metric: str, question: Question) -> Arr
     """
     draws = []
     for rows, weights in weighted_rows(table, question):
-        found = np.ascontiguousarray(terms(metric, table.prediction[rows], table.label))
-        draws.append(found[0] if len(rows) == 1 else np.einsum("mn,mnk->nk", weights, found))
+        found = columns(metric, table.prediction[rows], table.label)
+        whole = weights.sum(axis=0)  # 1, up to rounding
+        mixed = [(weights * x).sum(axis=0) if x.ndim > 1 else whole * x for x in found]
+        draws.append(np.stack(mixed, axis=-1))
     return np.stack(draws)
 
 
@@ -162,35 +157,39 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
     Raises:
         KeyError: where the table does not cover a question.
     """
-    size = len(table.label)
-    found = np.empty((len(questions), size))
-    joint = np.array([bool(q.joint) for q in questions], dtype=bool)
-    for place in np.flatnonzero(joint).tolist():
-        found[place] = linearised(metric, sample_terms(table, metric, questions[place])).mean(
-            axis=0
-        )
-    level = tuple(q for q in questions if not q.joint)
-    if level:
-        weights, starts = _mixtures(table.index, table.present, level)
-        draws = np.diff(starts, append=len(weights))[:, None]
-        groups = _sharing(table.index, table.present, level)
-        used = np.unique(np.concatenate([rows for _, rows, _ in groups]))
-        weights = weights[:, used]
-        by_row = terms(metric, table.prediction[used], table.label).swapaxes(1, 2)  # (R, K, N)
-        by_row = np.ascontiguousarray(by_row, dtype=np.float64)
-        sums = weights @ by_row.mean(axis=-1)
-        squares = weights @ np.einsum("rkn,rkn->rk", by_row, by_row) / size
-        slope = slopes(metric, sums, np.sqrt(squares))
-        constant = combine(metric, sums) - (slope * sums).sum(axis=-1)
-        of_level = np.repeat(np.add.reduceat(constant, starts)[:, None] / draws, size, axis=1)
-        for places, rows, lines in groups:
-            some, first = np.searchsorted(used, rows), np.searchsorted(lines, starts[places])
-            shares = weights[lines[:, None], some]
-            own = np.add.reduceat(shares[:, :, None] * slope[lines, None, :], first)
-            own = (own / draws[places, :, None]).reshape(len(places), -1)
-            of_level[places] += own @ by_row[some].reshape(-1, size)
-        found[~joint] = of_level
+    found = np.empty((len(questions), len(table.label)))
+    for place, question in enumerate(questions):
+        if question.joint:
+            own = linearised(metric, sample_terms(table, metric, question))
+            found[place] = own.mean(axis=0)
+    levels = levels_of(table.index, table.present, tuple(questions))
+    if not levels:
+        return found
+    of_levels = [columns(metric, table.prediction[one.rows], table.label) for one in levels]
+    means, squares = map(np.concatenate, zip(*map(_moments, levels, of_levels), strict=True))
+    slope = slopes(metric, means, np.sqrt(squares))
+    constant = combine(metric, means) - (slope * means).sum(axis=-1)
+    lines = np.cumsum([len(level.weights) for level in levels])
+    for level, of_level, end in zip(levels, of_levels, lines.tolist(), strict=True):
+        among = slice(end - len(level.weights), end)
+        shares = level.mean(level.weights[:, None] * slope[among, :, None])  # (Q, K, M)
+        total = level.mean(constant[among, None])
+        for place, one in enumerate(of_level):
+            if one.ndim > 1:
+                total = total + shares[:, place] @ one
+            else:
+                total = total + shares[:, place].sum(axis=-1, keepdims=True) * one
+        found[level.places] = total
     return found
+
+
+def _moments(level: Level, of_level: Sequence[Array]) -> tuple[Array, Array]:
+    """(P, K) the means of a level's terms, and of their squares."""
+    means, squares = np.empty((2, len(level.rows), len(of_level)))
+    for place, one in enumerate(of_level):
+        means[:, place], squares[:, place] = np.add.reduce(one, axis=-1), np.vecdot(one, one)
+    size = of_level[0].shape[-1]
+    return level.weights @ (means / size), level.weights @ squares / size
 
 
 def linearised(metric: str, of_samples: Array) -> Array:
@@ -201,122 +200,10 @@ def linearised(metric: str, of_samples: Array) -> Array:
     return np.asarray((of_samples @ slope[..., None])[..., 0] + constant[..., None])
 
 
-def weighted_rows(table: PredictionTable, question: Question) -> list[tuple[list[int], Array]]:
-    """For each corruption draw that matters, the rows that a question mixes and their weights.
-
-    Returns:
-        (M rows, (M, N) weights that sum to 1 for each sample) by draw.
-
-    Raises:
-        KeyError: where the table does not cover the question.
-    """
-    rows = _rows(table.index, table.present, question)
-    found = []
-    for draw, (of_draw, masks) in enumerate(zip(*rows, strict=True)):
-        if question.joint:
-            rates = table.joint_levels[question.joint, draw][1]
-            shares = _subset_weights(question.missing_rule, rates, table.present)[:, masks].T
-        else:
-            share = _shares(question, table.present, masks)[:, None]
-            shares = np.broadcast_to(share, (len(masks), len(table.label)))
-        found.append((of_draw.tolist(), shares))
-    return found
-
-
-@lru_cache(maxsize=2048)  # all the runs of a report have one index, or a few
-def row_weights(
-    index: RowIndex, present: tuple[Modality, ...], question: Question
-) -> tuple[NDArray[np.intp], Array]:
-    """A question as weights on rows of a table: its expectation over draws and what is missing.
-
-    Args:
-        index: the table's rows.
-        present: the modalities that the data set has.
-        question: any but Protocol III's, where each sample has weights of its own.
-
-    Returns:
-        The rows and their weights, which sum to 1; a row may come more than once.
-
-    Raises:
-        KeyError: where the table does not cover the question.
-    """
-    rows, masks = _rows(index, present, question)
-    shares = _shares(question, present, masks[0])
-    return rows.ravel(), np.tile(shares, len(rows)) / len(rows)
-
-
-@lru_cache(maxsize=256)
-def _mixtures(
-    index: RowIndex, present: tuple[Modality, ...], questions: tuple[Question, ...]
-) -> tuple[Array, NDArray[np.intp]]:
-    """(P, R) weights on the table's rows, a line for each question and draw; where each starts."""
-    lines: list[Array] = []
-    starts: list[int] = []
-    for question in questions:
-        rows, masks = _rows(index, present, question)
-        starts.append(len(lines))
-        for of_draw in rows:
-            line = np.zeros(index.size)
-            line[of_draw] = _shares(question, present, masks[0])
-            lines.append(line)
-    return np.stack(lines), np.array(starts)
-
-
-@lru_cache(maxsize=256)
-def _sharing(
-    index: RowIndex, present: tuple[Modality, ...], questions: tuple[Question, ...]
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
-    """The places of the questions that mix the same rows, as those of one noise level; these rows;
-    and the lines of :func:`_mixtures` for these questions. Ascending all."""
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for place, question in enumerate(questions):
-        groups[np.unique(_rows(index, present, question)[0]).tobytes()].append(place)
-    weights, starts = _mixtures(index, present, questions)
-    of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(weights)))
-    return [
-        (np.array(g), np.frombuffer(key, dtype=np.intp), np.flatnonzero(np.isin(of, g)))
-        for key, g in groups.items()
-    ]
-
-
-@lru_cache(maxsize=8192)
-def _rows(
-    index: RowIndex, present: tuple[Modality, ...], question: Question
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(D, M) rows by draw and subset, and their (D, M) availability masks. May raise KeyError."""
-    draws = rows_of(question, index.draws.get((question.noise_rule, question.joint), 0), present)
-    if not draws:
-        raise KeyError(question)
-    rows = np.array([[index.rows[condition] for condition in one] for one in draws])
-    return rows, np.array([[condition.mask for condition in one] for one in draws])
-
-
-def _shares(question: Question, present: tuple[Modality, ...], masks: NDArray[np.intp]) -> Array:
-    """(M,) the probability of each subset; 1 of the only one where nothing is random."""
-    if not question.missing_rule:
-        return np.ones(1)
-    rate = np.array([question.rate])
-    return _subset_weights(question.missing_rule, rate, present)[0, masks]
-
-
-def _subset_weights(
-    missing_rule: str, rates: NDArray[np.floating], present: tuple[Modality, ...]
-) -> Array:
-    """The probability of each availability subset at each rate: (E,) -> (E, 8) by bit mask."""
-    return _weights_at(missing_rule, rates.tobytes(), rates.dtype.str, present)
-
-
-@lru_cache(maxsize=1024)  # all the runs of a report ask for the same few
-def _weights_at(
-    missing_rule: str, rates: bytes, dtype: str, present: tuple[Modality, ...]
-) -> Array:
-    found = np.frombuffer(rates, dtype=dtype)
-    return availability_weights(missing_rule, found, present)  # type: ignore[arg-type]
-
-
 def _row_sums(table: PredictionTable, metric: str) -> Array:
     """(R, K) the terms of every row, summed over samples."""
     kept, name = table.sums, family(metric)
     if name not in kept:
-        kept[name] = terms(metric, table.prediction, table.label).sum(axis=1)
+        sums = (one.sum(axis=-1) for one in columns(metric, table.prediction, table.label))
+        kept[name] = np.stack(np.broadcast_arrays(*sums), axis=-1)
     return kept[name]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from benchmark.mixtures import row_weights
 from benchmark.questions import Question
-from benchmark.readouts import covers, row_weights
+from benchmark.readouts import covers
 from benchmark.records import RunRecord
 from protocols.availability import mask_of, name_of
 from protocols.modalities import MODALITIES, Modality

@@ -23,9 +23,10 @@ from math import factorial, log
 
 import numpy as np
 
-from benchmark.metrics import LOWER_IS_BETTER, combine
+from benchmark.metrics import LOWER_IS_BETTER, combine, terms
+from benchmark.mixtures import row_weights
 from benchmark.questions import Question
-from benchmark.readouts import covers, linearised, sample_terms
+from benchmark.readouts import covers, linearised
 from benchmark.records import RunRecord
 from benchmark.table import PredictionTable
 from protocols.availability import MASK_COUNT, mask_of, name_of, subsets
@@ -147,8 +148,10 @@ def _subset_terms(table: PredictionTable, metric: str) -> Array:
         KeyError: where the table lacks one.
     """
     masks = subsets(table.present)
-    found = [sample_terms(table, metric, Question("I", available=name_of(m)))[0] for m in masks]
-    whole = np.zeros((MASK_COUNT, *found[0].shape))
+    alone = (Question("I", available=name_of(mask)) for mask in masks)
+    rows = [row_weights(table.index, table.present, one)[0][0] for one in alone]
+    found = terms(metric, table.prediction[rows], table.label)
+    whole = np.zeros((MASK_COUNT, *found.shape[1:]))
     whole[list(masks)] = found
     return whole
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.mixtures import weighted_rows
 from benchmark.questions import fixed_questions, noise_questions
-from benchmark.readouts import weighted_rows
 from benchmark.table import PredictionTable
 from protocols.availability import contains, subsets
 from protocols.conditions import at_level

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from benchmark.mixtures import weighted_rows
 from benchmark.questions import Question
-from benchmark.readouts import weighted_rows
 from benchmark.table import PredictionTable
 from reports.answer import Found, Key, answer_of
 from reports.reliability.claims import verdict_of
