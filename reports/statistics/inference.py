@@ -49,6 +49,9 @@ _ROUNDING = 1e-9
 """A number that nothing moves has an interval of no width, up to rounding."""
 
 _ROUNDS = 60
+_CLOSE = 1e-7
+"""A step this small leaves an error of its square, which is rounding."""
+
 _DRAWS = 4000
 _GENERATOR_SEED = 20260101
 
@@ -89,7 +92,7 @@ class Estimate:
         scaled = tuple(factor * one for one in self.deviations)
         return Estimate(factor * self.by_sample, scaled, factor**2 * self.interaction)
 
-    def at(self, place: int | slice) -> Estimate:
+    def at(self, place: int | slice | Sequence[int]) -> Estimate:
         """One of several numbers, or some."""
         chosen = tuple(one[:, place] for one in self.deviations)
         return Estimate(self.by_sample[place], chosen, self.interaction[place])
@@ -147,11 +150,12 @@ class Estimate:
         width = -stdtrit(size - 1, (1 - level) / 2) * np.sqrt(of_samples + of_seeds)
         if not self.decidable:  # nothing of seeds: a plain t
             return np.asarray(width)
-        for _ in range(_ROUNDS):  # Newton's: the tail is convex, so it rises to the root
-            excess = self.beyond(width) - (1 - level)
-            step = _quotient(excess, density(width, self._variances, size))
-            width = width + step
-            if not np.any(np.abs(step) > _ROUNDING * width):
+        for _ in range(_ROUNDS):  # Newton's in logarithms, where the tail is all but straight
+            chance = self.beyond(width)
+            fall = width * density(width, self._variances, size)
+            moved = np.exp(np.log(chance / (1 - level)) * _quotient(chance, fall))
+            width = width * moved
+            if not np.any(np.abs(moved - 1) > _CLOSE):
                 break
         return np.asarray(width)
 
@@ -229,17 +233,20 @@ def estimate(terms: Array) -> Estimate:
     seeds, size = len(terms), terms.shape[-1]
     by_sample, by_seed = terms.mean(axis=0), terms.mean(axis=-1)
     deviations = by_seed - by_seed.mean(axis=0)
-    residual = terms - by_sample - deviations[..., None]
+    residual = terms - by_sample
+    residual -= deviations[..., None]
     freedom = (seeds - 1) * (size - 1)
-    squares = (residual**2).sum(axis=(0, -1))
+    squares = np.vecdot(residual, residual).sum(axis=0)
     interaction = squares / (freedom * seeds * size) if freedom else np.zeros_like(squares)
     return Estimate(by_sample, (deviations,), interaction)
 
 
 def variances(of_samples: Array, of_seeds: Array, nu: Array) -> Array:
     """A + B ν / χ²_ν at the nodes over χ²_ν's probabilities: (...) A, B and ν to (..., nodes)."""
-    half = nu[..., None] / 2
-    seeds_part = of_seeds[..., None] * half / gammaincinv(half, _PROBABILITIES)
+    each, place = np.unique(nu, return_inverse=True)  # of one system all are alike
+    half = each[:, None] / 2
+    inverse = (half / gammaincinv(half, _PROBABILITIES))[place.reshape(nu.shape)]
+    seeds_part = of_seeds[..., None] * inverse
     return np.asarray(of_samples[..., None] + seeds_part)
 
 
