@@ -49,8 +49,8 @@ def forked(
             pool.shutdown(cancel_futures=True)
 
 
-def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> list[R]:
-    """What comes of each item, in their order.
+def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> Iterator[R]:
+    """What comes of each item, in their order; who takes it may work on it meanwhile.
 
     Args:
         work: what is done for an item; what comes of it is sent between processes.
@@ -60,7 +60,8 @@ def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> list[R
     """
     count = cores()
     if count < 2 or len(items) <= few or threading.active_count() > 1:
-        return [work(item) for item in items]
+        yield from map(work, items)
+        return
     size = max(1, min(_MOST, len(items) // (count * _PARTS)))
     parts = [items[start : start + size] for start in range(0, len(items), size)]
 
@@ -69,7 +70,8 @@ def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> list[R
 
     with forked(do, count) as ask:
         pending = [ask(place) for place in range(len(parts))]
-        return [found for place in range(len(parts)) for found in result(pending[place], do, place)]
+        for place, one in enumerate(pending):
+            yield from result(one, do, place)
 
 
 def result(pending: Future[R], work: Callable[[int], R], place: int) -> R:

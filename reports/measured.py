@@ -15,6 +15,7 @@ from operator import add
 
 import numpy as np
 
+from benchmark.forks import on_all_cores
 from benchmark.metrics import METRICS
 from benchmark.questions import Question, fixed_questions, grid_questions
 from benchmark.readouts import linear_terms, questions_in
@@ -29,6 +30,34 @@ from reports.specialists import Specialists, specialists
 from reports.statistics.inference import Array, Estimate, estimate
 from reports.subjects import Subject
 from reports.views import SELECTIONS, view
+
+_FEW = 6
+"""So many systems are measured sooner than other processes would have begun."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What the same runs of a system were asked, by one metric.
+
+    Attributes:
+        metric: its name.
+        asked: A conditions, or means over some.
+        seeds: of the S runs.
+        per_seed: (A, S) values.
+        ends: (A, 2) of the intervals.
+        kept: the places of what systems are compared by: of a grid's cells only means are.
+        estimate: of what is kept.
+        summary: of every grid among what was asked.
+    """
+
+    metric: str
+    asked: Sequence[Asked]
+    seeds: tuple[int, ...]
+    per_seed: Array
+    ends: Array
+    kept: Sequence[int]
+    estimate: Estimate
+    summary: Found
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +101,15 @@ class Measured:
 
     @cached_property
     def rows(self) -> Found:
-        """Every answer."""
+        """Every answer. Systems are measured on all cores."""
         found: Found = {}
-        for system in self.results.systems:
-            found.update(self._of_system(system))
+        _ = self.means, self._values, self._grids  # once, not in every process
+        systems = self.results.systems
+        for system, parts in zip(
+            systems, on_all_cores(self._of_system, systems, _FEW), strict=True
+        ):
+            for part in parts:
+                found.update(self._answers(system, part))
         for group in self.specialists:
             found.update(self._of_specialists(group, found))
         return found
@@ -95,36 +129,47 @@ class Measured:
         ]
         return float(np.mean(found)) if found else None
 
-    def _of_system(self, system: System) -> Found:
-        values, metrics = self._values, METRICS[self.results.task]
+    def _of_system(self, system: System) -> list[_Part]:
+        """What the system's errors are made of, metric by metric."""
+        values, results = self._values, self.results
         ids = [record.run_id for record in system.records]
-        own = [[q for q in self.results.questions if (run_id, q) in values] for run_id in ids]
+        own = [[q for q in results.questions if (run_id, q) in values] for run_id in ids]
         tables = [
             np.array([values[run_id, question] for question in questions])
             for run_id, questions in zip(ids, own, strict=True)
         ]
         groups = self._covered(own)
-        found: Found = {}
-        for column, metric in enumerate(metrics):
+        found = []
+        for column, metric in enumerate(METRICS[results.task]):
             linear = [
                 linear_terms(record.table, metric, questions)
                 for record, questions in zip(system.records, own, strict=True)
             ]
             for asked, runs in groups:
-                terms = np.stack([_mixed(linear[i], places) for i, places in runs.items()])
-                of_runs = [_mixed(tables[i][:, column], places) for i, places in runs.items()]
+                terms = _mixed(linear, runs)
+                of_runs = _mixed([table[:, column] for table in tables], runs)
                 seeds = tuple(system.records[i].spec.seed for i in runs)
                 whole = estimate(terms)
-                found.update(self._summed_up(system, asked, seeds, metric, terms))
-                self._keep(system, asked, metric, whole)
-                low, high = (end.tolist() for end in ends(whole, view(metric).bounds))
-                for place, (questions, per_seed) in enumerate(
-                    zip(asked, np.stack(of_runs, axis=1).tolist(), strict=True)
-                ):
-                    beside = self.published(system, questions, metric)
-                    both = (low[place], high[place])
-                    key = Key(system.key, questions, metric)
-                    found[key] = answer(per_seed, seeds, both, beside)
+                kept = [place for place, one in enumerate(asked) if _compared(one)]
+                summary = self._summed_up(system, asked, seeds, metric, terms)
+                both = np.stack(ends(whole, view(metric).bounds), axis=-1)
+                found.append(
+                    _Part(metric, asked, seeds, of_runs.T, both, kept, whole.at(kept), summary)
+                )
+        return found
+
+    def _answers(self, system: System, part: _Part) -> Found:
+        """The answers of a part; what systems are compared by is kept."""
+        found = dict(part.summary)
+        for questions, per_seed, (low, high) in zip(
+            part.asked, part.per_seed.tolist(), part.ends.tolist(), strict=True
+        ):
+            beside = self.published(system, questions, part.metric)
+            key = Key(system.key, questions, part.metric)
+            found[key] = answer(per_seed, part.seeds, (low, high), beside)
+        for place, at in enumerate(part.kept):
+            key = Key(system.key, part.asked[at], part.metric)
+            self._estimates[key] = part.estimate.at(place)
         return found
 
     def _covered(
@@ -145,12 +190,6 @@ class Measured:
             (group, {i: [[has[i][q] for q in asked] for asked in group] for i in runs})
             for runs, group in by_runs.items()
         ]
-
-    def _keep(self, system: System, asked: Sequence[Asked], metric: str, whole: Estimate) -> None:
-        """What systems are compared by: cells of a grid are compared as means only."""
-        for place, questions in enumerate(asked):
-            if len(questions) > 1 or questions[0].protocol != "grid":
-                self._estimates[Key(system.key, questions, metric)] = _alone(whole, place)
 
     def _summed_up(
         self,
@@ -218,17 +257,19 @@ class Measured:
         return printed(self.paper, subject.title, subject.training, asked, metric, aligned)
 
 
-def _alone(whole: Estimate, place: int) -> Estimate:
-    """One of many numbers, without what holds the others."""
-    one = whole.at(place)
-    deviations = tuple(each.copy() for each in one.deviations)
-    return Estimate(one.by_sample.copy(), deviations, one.interaction.copy())
+def _compared(asked: Asked) -> bool:
+    """Whether systems are compared by it: cells of a grid are compared as means only."""
+    return len(asked) > 1 or asked[0].protocol != "grid"
 
 
-def _mixed(values: Array, asked: Sequence[Sequence[int]]) -> Array:
-    """(A, ...) means over what is asked, from (Q, ...) values of single questions."""
-    mixed = values[[places[0] for places in asked]]
-    for row, places in enumerate(asked):
-        if len(places) > 1:
-            mixed[row] = values[places].mean(axis=0)
-    return np.asarray(mixed)
+def _mixed(of_runs: Sequence[Array], runs: Mapping[int, Sequence[Sequence[int]]]) -> Array:
+    """(S, A, ...) means over what is asked, from (Q, ...) values of single questions by run."""
+    found = [of_runs[i] for i in runs]
+    asked = len(next(iter(runs.values())))
+    mixed = np.empty((len(found), asked, *found[0].shape[1:]))
+    for own, values, places in zip(mixed, found, runs.values(), strict=True):
+        np.take(values, [some[0] for some in places], axis=0, out=own, mode="clip")
+        for row, some in enumerate(places):
+            if len(some) > 1:
+                values[some].mean(axis=0, out=own[row, ...])
+    return mixed

@@ -26,7 +26,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_results_come_in_the_order_of_the_items_and_from_other_processes() -> None:
-    found = on_all_cores(lambda n: (n * n, os.getpid()), range(100), 2)
+    found = list(on_all_cores(lambda n: (n * n, os.getpid()), range(100), 2))
     assert [square for square, _ in found] == [n * n for n in range(100)]
     assert os.getpid() not in {process for _, process in found}
 
@@ -50,7 +50,7 @@ def test_an_error_is_raised_here() -> None:
         return n
 
     with pytest.raises(DamagedError, match=r"x: odd. mend it") as error:
-        on_all_cores(work, range(40), 2)
+        list(on_all_cores(work, range(40), 2))
     assert error.value.brief == "x: odd"
 
 
@@ -62,7 +62,7 @@ def test_what_a_killed_process_had_to_do_is_done_here() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return -n
 
-    assert on_all_cores(work, range(40), 2) == [-n for n in range(40)]
+    assert list(on_all_cores(work, range(40), 2)) == [-n for n in range(40)]
 
 
 def test_a_list_of_several_processes_is_that_of_one(store, monkeypatch) -> None:
