@@ -54,6 +54,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -128,15 +129,15 @@ def landscapes(answers: Answers) -> pd.DataFrame:
 def _measured(answers: Answers) -> Iterator[dict[str, Any]]:
     subjects: dict[str, Subject] = {s.key: s for s in answers.results.systems}
     subjects |= {group.key: group for group in answers.measured.specialists}
+    about = {key: _about(subject) for key, subject in subjects.items()}
+    keys = cache(_keys)  # there are many more answers than conditions
     for key, answer in answers.rows.items():
         subject, asked, metric = subjects[key.subject], key.asked, key.metric
         plain = key.quantity == VALUE
         row = {
-            "kind": "specialists" if isinstance(subject, Specialists) else "system",
-            **{"system": key.subject, "label": subject.label, "model": subject.title},
-            "training": subject.training,
+            **about[key.subject],
             "quantity": answers.measured.means.get(asked, VALUE) if plain else key.quantity,
-            **_keys((answer.at,) if answer.at else asked),
+            **keys((answer.at,) if answer.at else asked),
             **_numbers(answer),
         }
         table = table_of(asked, answers.results.aligned)
@@ -146,6 +147,14 @@ def _measured(answers: Answers) -> Iterator[dict[str, Any]]:
             if other is not None:
                 beside = _beside(answer.value, other, metric, "table6")
                 yield {**row, "metric": metric, **beside, "quantity": ABLATION}
+
+
+def _about(subject: Subject) -> dict[str, Any]:
+    return {
+        "kind": "specialists" if isinstance(subject, Specialists) else "system",
+        **{"system": subject.key, "label": subject.label, "model": subject.title},
+        "training": subject.training,
+    }
 
 
 def _keys(asked: Asked) -> dict[str, Any]:
@@ -175,9 +184,9 @@ def _numbers(answer: Answer) -> dict[str, Any]:
 def _why(answer: Answer) -> str:
     if not answer.per_seed:  # of the mean over seeds
         return ""
-    pairs = zip(answer.seeds, answer.per_seed, strict=True)
-    lost = [str(seed) for seed, value in pairs if math.isnan(value)]
-    if lost:
+    if any(map(math.isnan, answer.per_seed)):
+        pairs = zip(answer.seeds, answer.per_seed, strict=True)
+        lost = [str(seed) for seed, value in pairs if math.isnan(value)]
         return f"undefined for seed {', '.join(lost)}"
     return "undefined for slightly other samples: no interval" if math.isnan(answer.low) else ""
 
