@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.hygiene import escape_markdown
 from benchmark.metrics import LOWER_IS_BETTER, PAPER_NAMES, PRIMARY
-from benchmark.questions import Headline, overview
-from benchmark.readouts import answers_in, headline_value, questions_in, spread
+from benchmark.questions import Headline, Question, overview
+from benchmark.readouts import headline_value, spread
 from benchmark.systems import Name, systems
 from benchmark.tracking.tracked import Tracked, plain_name
 from protocols.modalities import Task
@@ -41,20 +41,19 @@ def describe_plan(done: Sequence[Tracked]) -> str:
 
 def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) -> str:
     metric = PRIMARY[task]
-    columns = overview({q for run in runs for q in questions_in(run.record.metrics)})
+    answers = {run.spec.run_id: run.record.answers(metric) for run in runs}
+    columns = overview({question for one in answers.values() for question in one})
     title = f"{PAPER_NAMES[metric]} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
     lines = [
         f"| model | training | seeds | {' | '.join(f'{c.title}: {title}' for c in columns)} |",
         "| --- | --- | --- |" + " --- |" * len(columns),
     ]
-    by_id = {run.spec.run_id: run for run in runs}
     groups = {
-        name: [by_id[spec.run_id] for spec in specs]
+        name: [answers[spec.run_id] for spec in specs]
         for name, specs in sorted(systems([run.spec for run in runs]).items())
     }
     for name, members in groups.items():
-        answers = [answers_in(run.record.metrics, metric) for run in members]
-        cells = [spread([headline_value(one, column) for one in answers]) for column in columns]
+        cells = [spread([headline_value(one, column) for one in members]) for column in columns]
         shown = escape_markdown(name.model), escape_markdown(name.training), str(len(members))
         lines.append(f"| {' | '.join((*shown, *cells))} |")
     kind = " (**synthetic data**)" if synthetic else ""
@@ -68,7 +67,9 @@ def _describe(dataset: str, task: Task, synthetic: bool, runs: list[Tracked]) ->
     return "\n".join([*lines, "", *landscapes, caption])
 
 
-def _landscapes(groups: Mapping[Name, list[Tracked]], grid: Headline, metric: str) -> list[str]:
+def _landscapes(
+    groups: Mapping[Name, Sequence[Mapping[Question, float]]], grid: Headline, metric: str
+) -> list[str]:
     """The corners and the middle of each system's λ×η landscape, averaged over seeds."""
     shown = [q for q in grid.questions if (q.intensity, q.rate) in SHOWN_CELLS]
     places = " | ".join(f"{q.intensity:g}, {q.rate:g}" for q in shown)
@@ -76,8 +77,7 @@ def _landscapes(groups: Mapping[Name, list[Tracked]], grid: Headline, metric: st
     head = f"| {PAPER_NAMES[metric]} at λ, η{rules} | {places} |"
     lines = [head, "| --- " * (1 + len(shown)) + "|"]
     for name, members in groups.items():
-        found = [answers_in(run.record.metrics, metric) for run in members]
-        means = [[answers[q] for answers in found if q in answers] for q in shown]
+        means = [[answers[q] for answers in members if q in answers] for q in shown]
         cells = [spread(one).partition(" ")[0] for one in means]
         if any(cell != "–" for cell in cells):
             lines.append(f"| {escape_markdown(name.label)} | {' | '.join(cells)} |")

@@ -84,7 +84,7 @@ def read(record: RunRecord) -> Tracked:
             started=ended - int(1000 * duration),
             ended=ended,
             epoch_seconds=training / max(1, len(curves)),
-            record=record,
+            record=RunRecord(record.path),  # without what was read: there may be many
         )
     except (OSError, *BROKEN) as error:  # sealed, but of another form
         problem = f"{type(error).__name__}: {error}"
