@@ -6,14 +6,13 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.metrics import METRIC_VERSION, METRICS
-from benchmark.questions import KEYS, Question
+from benchmark.questions import KEYS, Question, question_of
 from benchmark.readouts import summarise
 from benchmark.seal import sealed
 from benchmark.table import PredictionTable
@@ -73,8 +72,6 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
 
 
 _keys = itemgetter(*KEYS)
-_question = lru_cache(maxsize=4096)(Question._make)
-"""One object for the same question of all runs."""
 
 
 def answers(values: Mapping[str, Any], metric: str) -> dict[Question, float]:
@@ -84,7 +81,7 @@ def answers(values: Mapping[str, Any], metric: str) -> dict[Question, float]:
         KeyError: where they do not have it.
     """
     return {
-        _question(_keys(row)): math.nan if row[metric] is None else row[metric]
+        question_of(_keys(row)): math.nan if row[metric] is None else row[metric]
         for row in values["rows"]
     }
 

@@ -38,6 +38,9 @@ class Question(NamedTuple):
 KEYS = Question._fields
 """The columns that say what a row of a tidy frame is about."""
 
+question_of = lru_cache(maxsize=4096)(Question._make)
+"""The question with these keys: one object for all runs."""
+
 
 def rows_of(
     question: Question, draws: int, present: tuple[Modality, ...]

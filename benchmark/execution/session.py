@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -33,6 +33,7 @@ from benchmark.readouts import spread
 from benchmark.records import RunStore
 from benchmark.records.glance import headlines
 from benchmark.screen import Column, Rows, of_runs, say_next
+from benchmark.search.objective import Objective
 from benchmark.spec import RunSpec
 from benchmark.systems import Name, run_titles, systems
 from benchmark.tracking import stamp
@@ -234,15 +235,10 @@ class Session:
             " like for like"
         )
 
-    def _objectives(self, run_ids: Sequence[str]) -> Mapping[str, float]:
-        """Run id -> the value of the plan's search objective, where it names one."""
-        objective = plan_objective(self.request.products[0], self.dataset)
-        if objective is None:
-            return {}
-        tables = {run_id: self.store.record(run_id).validation for run_id in run_ids}
-        return {
-            run_id: objective.value(table) for run_id, table in tables.items() if table is not None
-        }
+    def _value(self, objective: Objective, run_id: str) -> float | None:
+        """A search's objective of a finished run; None where its validation was not predicted."""
+        table = self.store.record(run_id).validation
+        return None if table is None else objective.value(table)
 
     def _summarise(self, failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]
@@ -251,7 +247,6 @@ class Session:
         done = {glance.spec.run_id: glance for glance in looked_at(self.plan, self.store)}
         columns = [h for h in headlines(done.values()) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
-        objectives = self._objectives(list(done))
         searched = [objective.title] if objective else []
         table = summary_table(title, [*(h.title for h in columns), *searched])
         for name, members in self._systems().items():
@@ -259,7 +254,7 @@ class Session:
             if run_ids:
                 cells = [spread([done[run_id].value(h) for run_id in run_ids]) for h in columns]
                 if objective:
-                    cells.append(spread([objectives.get(i) for i in run_ids], digits=4))
+                    cells.append(spread([self._value(objective, i) for i in run_ids], digits=4))
                 table.add(name.model, name.training, str(len(run_ids)), *cells)
         if table.rows:
             self.console.print(table)

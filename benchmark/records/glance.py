@@ -21,7 +21,7 @@ from benchmark import metrics_file, questions, readouts, seal, spec, table, yaml
 from benchmark.files import replace_file
 from benchmark.forks import on_all_cores
 from benchmark.metrics import PRIMARY
-from benchmark.questions import Headline, Question, overview
+from benchmark.questions import Headline, Question, overview, question_of
 from benchmark.readouts import headline_value
 from benchmark.records import reader, record
 from benchmark.records.reader import DamagedError, read_json
@@ -107,12 +107,8 @@ def glances(
 
 
 def _glance(facts: Mapping[str, Any]) -> Glance:
-    numbers = {_question(tuple(q)): math.nan if v is None else v for q, v in facts["headlines"]}
+    numbers = {question_of(tuple(q)): math.nan if v is None else v for q, v in facts["headlines"]}
     return Glance(RunSpec.from_dict(facts["spec"]), numbers, frozenset(facts["has"]))
-
-
-_question = lru_cache(maxsize=4096)(Question._make)
-"""One object for the same question of all runs."""
 
 
 def _look(store: RunStore, run_id: str, asked: Asked | None) -> dict[str, Any] | DamagedError:
