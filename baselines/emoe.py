@@ -16,7 +16,8 @@ from baselines.emoe_config import EMOEConfig
 from baselines.emoe_loss import distillation_loss, entropy_loss, similarity_loss
 from baselines.emoe_router import ORDER, Router
 from baselines.kernels import dropout
-from baselines.layers import EncoderStack, TemporalProjection, last_step
+from baselines.layers import EncoderStack, TemporalProjection
+from baselines.positions import last_step
 from benchmark.interface import (
     BranchedModel,
     DataSpec,

@@ -54,10 +54,11 @@ class IMDer(MultimodalModel):
 
     The noise that predictions start from is one bank for all samples, made from a seed: a
     prediction is a function of sample and checkpoint. A score network runs only over the samples
-    that lack its modality: never for complete ones.
+    that lack its modality: never for complete ones, but in a training step on a GPU.
     """
 
     Config = IMDerConfig
+    recordable = True
     card = ModelCard(
         title="IMDer",
         citation="Wang, Li, Cui. Incomplete Multimodality-Diffused Emotion Recognition. "
@@ -168,14 +169,15 @@ class IMDer(MultimodalModel):
         """
         full = dict(streams)
         for m in self.targets:
-            rows = _lacking(m, available)
+            rows, lacks = _to_recover(m, available, self.training)
             if not len(rows):
                 continue
             drawn = self._sample(m, self._condition(m, streams, available, rows), path)
             refined = self.refiner[m](drawn)
             if self.config.mask_recovered:
                 refined = refined * self.project.real(masks[m][rows])
-            full[m] = streams[m].index_copy(0, rows, refined)
+            recovered = torch.where(lacks[:, None, None], refined, streams[m][rows])
+            full[m] = streams[m].index_copy(0, rows, recovered)
         return full
 
     def _condition(
@@ -200,7 +202,10 @@ class IMDer(MultimodalModel):
                 return torch.randn_like(condition)
             return self.bank[path, MODALITIES.index(target), number]
 
-        return sample(self.score[target], self.steps, condition, noise)
+        score = self.score[target]
+        assert isinstance(score, ScoreNetwork)
+        with score.held():
+            return sample(score, self.steps, condition, noise)
 
     def _answer(self, streams: Mapping[Modality, Tensor]) -> Tensor:
         steps = torch.ones_like(streams["text"][..., 0], dtype=torch.bool)
@@ -257,10 +262,10 @@ class IMDer(MultimodalModel):
         total, terms = self.loss(Output(self._answer(full)), batch, progress)
         denoising, distance = total.new_zeros(()), total.new_zeros(())
         for m in self.targets:
-            rows = _lacking(m, shown)
+            rows, lacks = _to_recover(m, shown, self.training)
             if len(rows):
                 # of what a sample never had there is no truth
-                known = clean.available[rows, MODALITIES.index(m)].float()
+                known = (lacks & clean.available[rows, MODALITIES.index(m)]).float()
                 condition, wanted = self._condition(m, seen, shown, rows), truth[m][rows]
                 denoising = denoising + known @ score_error(self.score[m], wanted, condition)
                 distance = distance + known @ (full[m][rows] - wanted).square().mean((1, 2))
@@ -301,9 +306,15 @@ def _classifier_settings(
     return settings, DataSpec(widths, lengths, MODALITIES, spec.task, spec.classes)
 
 
-def _lacking(modality: Modality, available: Tensor) -> Tensor:
-    """The rows of (B, 3) that lack a modality and have another.
+def _to_recover(modality: Modality, available: Tensor, training: bool) -> tuple[Tensor, Tensor]:
+    """Rows of (B, 3) that a modality is sampled for, and which of them lack it and have another.
 
-    A GPU waits here for their number, which is worth it: each is worth its sampler's steps.
+    A sampler runs for these alone, but in a training step on a GPU for all: to learn how many they
+    are, a step would wait for the device, and so could not be recorded (benchmark/replay.py).
+    What is launched there takes as long for one row as for a batch.
     """
-    return (~available[:, MODALITIES.index(modality)] & available.any(1)).nonzero()[:, 0]
+    lacks = ~available[:, MODALITIES.index(modality)] & available.any(1)
+    if training and available.device.type != "cpu":
+        return torch.arange(len(lacks), device=lacks.device), lacks
+    rows = lacks.nonzero()[:, 0]
+    return rows, lacks[rows]

@@ -9,14 +9,18 @@ by how much of each operation is overhead on a CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.kernels import attention, dropout, feed_forward
+from baselines.positions import causal_mask, sinusoidal_code
+
+T = TypeVar("T")
 
 
 class TemporalProjection(nn.Module):
@@ -39,33 +43,6 @@ class TemporalProjection(nn.Module):
         for shift in range(1, kernel):
             out = out + taps[shift][:, shift : shift + steps]
         return out
-
-
-def sinusoidal_code(steps: int, width: int, device: torch.device | None = None) -> Tensor:
-    """The (steps, width) codes of the positions 1 to ``steps``: all sines, then all cosines.
-
-    Frequencies are 10000^(-i / (width/2 - 1)); an odd width ends in a column of zeros (official
-    MulT code, after tensor2tensor).
-    """
-    half = width // 2
-    frequency = torch.exp(torch.arange(half, device=device) * (-math.log(10000.0) / (half - 1)))
-    angle = torch.arange(1, steps + 1, device=device).unsqueeze(1) * frequency
-    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, width % 2))
-
-
-def causal_mask(targets: int, sources: int, device: torch.device | None = None) -> Tensor:
-    """(targets, sources), -inf strictly above the diagonal 1 + \\|sources - targets\\|, else 0."""
-    full = torch.full((targets, sources), -math.inf, device=device)
-    return full.triu(1 + abs(sources - targets))
-
-
-def last_step(real: Tensor, padding_too: bool) -> Tensor:
-    """(B,) index of the last step of (B, T) sequences: of all steps, or of the real ones.
-
-    A sequence without a real step gives 0.
-    """
-    steps = torch.arange(real.shape[1], device=real.device)
-    return steps[-1].expand(real.shape[0]) if padding_too else (steps * real).amax(1)
 
 
 class EncoderStack(nn.Module):
@@ -130,6 +107,27 @@ class EncoderStack(nn.Module):
         self.inner_shift = nn.Parameter(torch.zeros(groups, layers, 1, width))
         self.last_gain = nn.Parameter(torch.ones(groups, 1, 1, width))
         self.last_shift = nn.Parameter(torch.zeros(groups, 1, 1, width))
+        self._kept: dict[Any, Any] | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it the weights stand still, so that what is made of them alone is made once.
+
+        For a sampler, say, whose every step runs the encoders anew. Not while they are to learn.
+        """
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What does not depend on the sequences: made anew for each, or once where it is held."""
+        if self._kept is None:
+            return make()
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def forward(
         self,
@@ -155,11 +153,11 @@ class EncoderStack(nn.Module):
             (G, B, T, e), or (G, B, 1, e) with ``step``.
         """
         sources = x.shape[2] if source is None else source.shape[2]
-        mask = causal_mask(x.shape[2], sources, x.device).to(x.dtype) if self.causal else None
+        mask = self._mask(x, sources) if self.causal else None
         # finite, unlike the causal mask: a row with nothing but padding stays a distribution
         lowest = torch.finfo(x.dtype).min / 2
         bias = None if real_keys is None else torch.where(real_keys, 0.0, lowest).to(x.dtype)
-        layers = [_Layer(*(_only(w, groups) for w in layer)) for layer in self._layers()]
+        layers = self._once(("layers", groups and tuple(groups)), lambda: self._layers(groups))
         memory = None if source is None else self._memory(source, layers)
         x = self._embed(x)
         for number, layer in enumerate(layers):
@@ -170,7 +168,14 @@ class EncoderStack(nn.Module):
         shift, gain = (_only(w, groups) for w in (self.last_shift, self.last_gain))
         return torch.addcmul(shift, _normalise(x), gain)
 
-    def _layers(self) -> list[_Layer]:
+    def _mask(self, x: Tensor, sources: int) -> Tensor:
+        """(T, S), what is added to a target's scores of the sources."""
+        return self._once(
+            ("mask", x.shape[2], sources),
+            lambda: causal_mask(x.shape[2], sources, x.device).to(x.dtype),
+        )
+
+    def _layers(self, groups: Sequence[int] | None) -> list[_Layer]:
         """The weights layer by layer, with each normalisation's gain and shift worked in."""
         stacked = (
             self.projection * self.attention_gain.transpose(-1, -2),
@@ -182,24 +187,25 @@ class EncoderStack(nn.Module):
             self.outer,
             self.outer_bias,
         )
-        return [_Layer(*own) for own in zip(*(w.unbind(1) for w in stacked), strict=True)]
+        by_layer = zip(*(w.unbind(1) for w in stacked), strict=True)
+        return [_Layer(*(_only(w, groups) for w in own)) for own in by_layer]
 
     def _embed(self, x: Tensor) -> Tensor:
         """Scale, position code, dropout."""
         coded = ~x.flatten(2).any(-1)[..., None, None]
         if self.position_code:
             coded = coded | (x[..., :1] != 0.0)
-        code = sinusoidal_code(x.shape[2], self.width, x.device).to(x.dtype)
+        code = self._once(
+            ("code", x.shape[2]),
+            lambda: sinusoidal_code(x.shape[2], self.width, x.device).to(x.dtype),
+        )
         scaled = torch.addcmul(x * math.sqrt(self.width), coded.to(x.dtype), code)
         return self._dropout(scaled, self.embedding_dropout)
 
     def _memory(self, source: Tensor, layers: list[_Layer]) -> list[tuple[Tensor, Tensor]]:
         """Keys and values (G, B, S, H, w) of every layer, by one product for all layers."""
         split = (len(layers), 2, self.width)
-        weight, bias = (
-            torch.cat([own[..., self.width :] for own in part], -1).unflatten(-1, split)
-            for part in ([w.projection for w in layers], [w.projection_bias for w in layers])
-        )
+        weight, bias = self._once(("memory", id(layers)), lambda: self._memory_weights(layers))
         heads = (self.heads, self.width // self.heads)
         if not self.training or self.embedding_dropout == 0.0:
             both = _linear(_normalise(self._embed(source)), weight.flatten(2), bias.flatten(2))
@@ -214,6 +220,15 @@ class EncoderStack(nn.Module):
                 for kind in (0, 1)
             )
         return list(zip(keys.unbind(3), values.unbind(3), strict=True))
+
+    def _memory_weights(self, layers: list[_Layer]) -> list[Tensor]:
+        """Weights (G, e, layers, 2, e) and biases (G, 1, layers, 2, e) of all keys and values."""
+        return [
+            torch.cat([own[..., self.width :] for own in part], -1).unflatten(
+                -1, (len(layers), 2, self.width)
+            )
+            for part in ([w.projection for w in layers], [w.projection_bias for w in layers])
+        ]
 
     def _attend(
         self,

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.kernels import dropout
-from baselines.layers import EncoderStack, TemporalProjection, last_step
+from baselines.layers import EncoderStack, TemporalProjection
+from baselines.positions import last_step
 from benchmark.interface import (
     BranchedModel,
     DataSpec,

@@ -7,6 +7,8 @@ NeurIPS 2023. Sequences are (B, L, d) throughout, so a convolution is one matrix
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
 import torch
@@ -142,6 +144,15 @@ class ScoreNetwork(nn.Module):
         self.last = Convolution(2 * width, width, bias=True, fan=width)
         self.last_follow = Convolution(width, width, bias=True)
         self.last_attention = EncoderStack(width, heads, _ATTENTION_LAYERS)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it the weights stand still: see :meth:`~baselines.layers.EncoderStack.held`."""
+        with ExitStack() as stack:
+            for part in self.modules():
+                if isinstance(part, EncoderStack):
+                    stack.enter_context(part.held())
+            yield
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         """The score (B, L, d).

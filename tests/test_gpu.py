@@ -17,7 +17,6 @@ from protocols.training import degrade_training_batch
 from tests.batches import make_dataset
 from tests.small_models import small_model
 from tests.test_contract import every_model
-from tests.test_placement import WAITS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,8 +29,6 @@ pytestmark = [
 def test_the_step_never_waits_for_the_device(name: str, rule) -> None:
     from benchmark.interface import Progress
 
-    if name in WAITS:
-        pytest.skip(f"it {WAITS[name]}")
     data = make_dataset().to("cuda")
     model = small_model(name).to("cuda").train()
     generator = torch.Generator(device="cuda").manual_seed(0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.hiding import balanced_shown, shown_patterns
-from baselines.imder import IMDer, noise_bank
+from baselines.imder import IMDer, _to_recover, noise_bank
 from baselines.imder_config import IMDerConfig
 from baselines.mult import MulT
 from benchmark.config import TrainingConfig, build
@@ -146,6 +146,30 @@ def test_each_sample_is_recovered_as_if_it_were_alone() -> None:
     for row in range(15):
         alone = model(batch.select(slice(row, row + 1))).prediction
         torch.testing.assert_close(together[row : row + 1], alone)
+
+
+def test_a_sampler_that_runs_for_all_recovers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a training step on a GPU; the noise here is the bank's, whoever it is for."""
+    model, batch = make().eval(), mixed(make_batch(16))
+    streams = {m: stream.requires_grad_() for m, stream in model.project(batch).items()}
+
+    def recovered() -> tuple[Tensor, list[Tensor]]:
+        full = model.completed(streams, batch.available, batch.masks, 0)
+        joined = torch.stack(list(full.values()))
+        learned = list(model.refiner.parameters())
+        return joined, list(torch.autograd.grad(joined.square().mean(), learned))
+
+    alone = recovered()
+    counts = calls_of(model)
+
+    def for_all(m: Modality, available: Tensor, training: bool) -> tuple[Tensor, Tensor]:
+        rows, _ = _to_recover(m, available, training)
+        lacks = torch.zeros(len(available), dtype=torch.bool).index_fill(0, rows, True)
+        return torch.arange(len(available)), lacks
+
+    monkeypatch.setattr("baselines.imder._to_recover", for_all)
+    torch.testing.assert_close(recovered(), alone, rtol=1e-4, atol=1e-5)
+    assert counts == dict.fromkeys(MODALITIES, 16 * model.config.steps)
 
 
 def test_work_is_per_missing_modality() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from baselines import kernels
-from baselines.layers import causal_mask
+from baselines.positions import causal_mask
 
 
 def explicit_attention(q, k, v, mask, bias) -> Tensor:

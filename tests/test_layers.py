@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines import kernels, layers
-from baselines.layers import EncoderStack, TemporalProjection, causal_mask, sinusoidal_code
+from baselines.layers import EncoderStack, TemporalProjection
+from baselines.positions import causal_mask, sinusoidal_code
 
 
 def reference_positions(x: Tensor, position_code: bool = True) -> Tensor:

@@ -68,25 +68,14 @@ def host_draws() -> tuple[object, ...]:
     return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[2]
 
 
-WAITS = {"imder": "counts the rows to recover, each worth its sampler's steps"}
-"""Models that read a number back within a step, and why it is worth it."""
-
-SWIFT = [(name, preset) for name, preset in PRESETS if name not in WAITS]
-
-
-@pytest.mark.parametrize("name", WAITS)
-def test_what_waits_is_not_recorded(name: str) -> None:
-    assert not model_class(name).recordable
-
-
-@pytest.mark.parametrize(("name", "preset"), SWIFT)
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_no_preset_waits_for_a_gpu(name: str, preset: str) -> None:
     train_one_step(name, small_config(name, preset))
     if preset == "paper":
         train_one_step(name, small_config(name, preset), "classification")
 
 
-@pytest.mark.parametrize("name", [name for name in model_names() if name not in WAITS])
+@pytest.mark.parametrize("name", model_names())
 def test_no_option_waits_for_a_gpu(name: str) -> None:
     base = small_config(name)
     for option in options_of(type(base)):

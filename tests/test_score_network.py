@@ -115,3 +115,19 @@ def test_the_refiner_adds_a_convolution_of_its_blocks() -> None:
     joined = conv(blocks.transpose(1, 2), refiner.joined).transpose(1, 2)
     torch.testing.assert_close(refiner(x), refiner.leave(entered + joined))
     assert count_parameters(Refiner(32, 20)) == 522_224
+
+
+def test_held_weights_give_the_same_bits_and_are_then_let_go() -> None:
+    torch.manual_seed(0)
+    network = ScoreNetwork(8, 2)
+    x, condition, time = torch.randn(3, 16, 8), torch.randn(3, 16, 8), torch.full((1,), 0.5)
+    with torch.no_grad():
+        plain = network(x, time, condition)
+        with network.held():
+            held = [network(x, time, condition), network(x, time, condition)]
+            shorter = network(x[:, :8], time, condition[:, :8])
+        assert all(torch.equal(one, plain) for one in held)
+        assert torch.equal(shorter, network(x[:, :8], time, condition[:, :8]))
+        for weight in network.parameters():
+            weight.mul_(1.5)
+        assert not torch.equal(network(x, time, condition), plain)
