@@ -1,14 +1,19 @@
 """What a GPU does with every model at MOSI's size: ``python -m tests.speed.gpu``.
 
 Milliseconds per training step, its kernels launched one by one and replayed as one graph
-(benchmark/replay.py), and seconds for the table of 57 conditions x 686 samples.
+(benchmark/replay.py), the latter also under torch's bfloat16 autocast, which the suite does not
+offer; seconds for the table of 57 conditions x 686 samples, or of the 8 of Protocol I where a
+model's answers are dear; and the most memory that all of it took.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,6 +21,7 @@ from torch import nn
 from benchmark.config import TrainingConfig
 from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
+from benchmark.errors import BenchmarkError
 from benchmark.interface import Progress
 from benchmark.optimizers import make_optimizer
 from benchmark.predict import fill_table
@@ -28,21 +34,29 @@ from protocols.training import degrade_training_batch
 from tests.speed.harness import mosi_sized
 
 BATCH, STEPS, EPOCHS = 16, 30, 20
+PATIENCE = 3.0
+"""Seconds after which fewer steps are enough."""
 
 
 def milliseconds(action: Callable[[], object], times: int) -> float:
     """Of one call, the device's work included, after one that is not counted."""
     action()
     torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(times):
+    start, done = time.perf_counter(), 0
+    while done < times and time.perf_counter() - start < PATIENCE:
         action()
+        done += 1
     torch.cuda.synchronize()
-    return (time.perf_counter() - start) / times * 1000
+    return (time.perf_counter() - start) / done * 1000
 
 
 def measure(name: str, data: Dataset) -> list[float]:
-    """Launched and replayed step (ms; the second NaN where it may not be recorded), table (s)."""
+    """Launched, replayed and replayed half-precision step (ms), table (s), memory (GiB).
+
+    NaN where a step may not be recorded, or fails in half precision.
+    """
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
     kind = model_class(name)
     model = kind(kind.Config(), data.spec).cuda().train()
     generator = torch.Generator("cuda").manual_seed(0)
@@ -53,10 +67,12 @@ def measure(name: str, data: Dataset) -> list[float]:
     regime = Regime(kind="spectrum")
     order = torch.arange(BATCH, device="cuda")
 
-    def step(batch: Modalities, progress: Progress) -> None:
+    def step(batch: Modalities, progress: Progress, half: bool = False) -> None:
         degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
         clean = {"clean": batch} if phase.needs_clean else {}
-        loss, _ = phase.loss(degraded, progress, **clean)
+        # weights cast within a recorded step must not be kept beyond it
+        with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
+            loss, _ = phase.loss(degraded, progress, **clean)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
@@ -70,15 +86,22 @@ def measure(name: str, data: Dataset) -> list[float]:
             return milliseconds(lambda: run(samples.select(order), progress), STEPS)
 
     launched = timed(step)
-    replayed = timed(Replayed(step, generator)) if kind.recordable else float("nan")
-    conditions = conditions_of(("grid",), MODALITIES, ("seed_a1",), 1, "uniform_0.7")
+    replayed = timed(Replayed(step, generator)) if kind.recordable else math.nan
+    rows = ("I",) if kind.card.dear else ("grid",)
+    conditions = conditions_of(rows, MODALITIES, ("seed_a1",), 1, "uniform_0.7")
     table = milliseconds(
         lambda: fill_table(
             model.eval(), data.splits["test"], data.spec, data.sigma_ref, conditions
         ),
         1,
     )
-    return [launched, replayed, table / 1000]
+    memory = torch.cuda.max_memory_allocated() / 2**30
+    half = math.nan
+    if kind.recordable:
+        model.train()
+        with contextlib.suppress(RuntimeError, BenchmarkError):  # many mix widths by hand
+            half = timed(Replayed(partial(step, half=True), generator))
+    return [launched, replayed, half, table / 1000, memory]
 
 
 def main() -> None:
@@ -88,12 +111,13 @@ def main() -> None:
     compute_with(1)
     data = mosi_sized().to("cuda")
     print(torch.cuda.get_device_name())
-    print(f"{'model':<12} {'launched ms':>12} {'replayed ms':>12} {'factor':>7} {'table s':>8}")
+    print(f"{'model':<12} launched ms  replayed ms  factor   half ms  table s      GiB")
     for name in parser.parse_args().models.split(","):
-        launched, replayed, table = measure(name, data)
-        factor = launched / replayed
+        launched, replayed, half, table, memory = measure(name, data)
         print(
-            f"{name:<12} {launched:12.2f} {replayed:12.2f} {factor:7.1f} {table:8.2f}", flush=True
+            f"{name:<12} {launched:11.2f} {replayed:12.2f} {launched / replayed:7.1f} "
+            f"{half:9.2f} {table:8.2f} {memory:8.2f}",
+            flush=True,
         )
 
 
