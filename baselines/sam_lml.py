@@ -67,6 +67,7 @@ class SAMLML(BranchedModel):
     """
 
     Config = SAMLMLConfig
+    recordable = True
     card = ModelCard(
         title="SAM-LML",
         citation="Mai, Han, Hu. Supervised Attention Mechanism for Low-quality Multimodal Data. "
@@ -233,8 +234,11 @@ class SAMLML(BranchedModel):
             return total, terms
         self.noise.observe(batch)
         low_quality = torch.zeros_like(total)
-        if float(torch.rand(())) < config.lowq_probability:  # drawn on the CPU: nothing waits
-            low_quality = self._low_quality_loss(batch, output.extras["scores"], progress)
+        drawn = torch.rand((), device=total.device) < config.lowq_probability
+        # a GPU works it out for each batch, so that it need not wait to learn for which
+        if total.device.type != "cpu" or drawn:
+            found = self._low_quality_loss(batch, output.extras["scores"], progress)
+            low_quality = torch.where(drawn, found, low_quality)
         return total + low_quality, {**terms, "low_quality": low_quality}
 
     def _low_quality_loss(self, batch: Modalities, clean: Tensor, progress: Progress) -> Tensor:
