@@ -89,6 +89,7 @@ class MMIM(BranchedModel):
     """
 
     Config = MMIMConfig
+    recordable = True
     usual = True
     card = ModelCard(
         title="MMIM",
@@ -239,7 +240,7 @@ class MMIM(BranchedModel):
         )
         likelihood = self._log_likelihood(x, frozen=True)
         total = task + config.contrast_weight * contrast - config.bound_weight * likelihood
-        entropy = self._entropy(x, batch.label, progress.step > config.memory_batches)
+        entropy = self._entropy(x, batch.label)
         terms = {"task": task, "contrast": contrast, "log_likelihood": likelihood}
         return total - config.bound_weight * entropy, {**terms, "entropy": entropy}
 
@@ -251,8 +252,8 @@ class MMIM(BranchedModel):
             terms.append(bound.log_likelihood(x[given], x[predicted], frozen))
         return torch.stack(terms).sum()
 
-    def _entropy(self, x: Mapping[Modality, Tensor], label: Tensor, used: bool) -> Tensor:
-        """H over memory and batch (zero where not ``used``); the batch then enters the memory."""
+    def _entropy(self, x: Mapping[Modality, Tensor], label: Tensor) -> Tensor:
+        """H over memory and batch, which then enters it; 0 until a batch after it was full."""
         projections = []
         for given, predicted in self.pairs:
             bound = self.bounds[_key(given, predicted)]
@@ -260,7 +261,10 @@ class MMIM(BranchedModel):
             projections.append(bound.project(x[predicted]))
         e = torch.stack(projections)
         subsets = self._subsets(label).to(e.dtype)
-        entropy = self.memory.entropy(e, subsets) if used else e.new_zeros(())
+        entropy, used = e.new_zeros(()), self.memory.pushed > self.memory.batches
+        # a GPU works it out in each step, so that it need not wait to learn for which
+        if e.device.type != "cpu" or used:
+            entropy = torch.where(used, self.memory.entropy(e, subsets), entropy)
         self.memory.push(e, subsets)
         return entropy
 

@@ -6,8 +6,6 @@ boolean indices: nothing here makes the host wait for the device.
 
 from __future__ import annotations
 
-from collections import deque
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -108,28 +106,43 @@ def gaussian_entropies(e: Tensor, subsets: Tensor) -> Tensor:
     return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-class EntropyMemory:
+class EntropyMemory(nn.Module):
     """The detached projections of the last batches, whose entropy is measured with the current.
 
-    It starts empty in every epoch, fills up, then drops the oldest batch.
+    It starts empty in every epoch, fills up, then drops the oldest. What it holds is written over
+    in place, as a recorded step needs it (benchmark/replay.py); a row that is not yet filled
+    belongs to no subset.
 
     Args:
-        batches: how many batches it holds.
+        batches: how many batches it holds, of the first one's size.
     """
 
+    rows: Tensor
+    members: Tensor
+    pushed: Tensor
+
     def __init__(self, batches: int) -> None:
-        self._held: deque[tuple[Tensor, Tensor]] = deque(maxlen=batches)
+        super().__init__()
+        self.batches = batches
+        for name in ("rows", "members"):  # (P, batches B, k) and (S, batches B) once B is known
+            self.register_buffer(name, torch.empty(0), persistent=False)
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.long), persistent=False)
 
     def clear(self) -> None:
         """Forget everything: a new epoch."""
-        self._held.clear()
-
-    def __len__(self) -> int:
-        return len(self._held)
+        self.members.zero_()
+        self.pushed.zero_()
 
     def push(self, e: Tensor, subsets: Tensor) -> None:
         """Remember a batch: (P, B, k) projections and their (S, B) subsets."""
-        self._held.append((e.detach(), subsets))
+        if self.rows.dim() == 1:
+            room = self.batches * e.shape[1]
+            self.rows = e.new_zeros(len(e), room, e.shape[2])
+            self.members = subsets.new_zeros(len(subsets), room)
+        new = min(e.shape[1], self.rows.shape[1])
+        for held, one in ((self.rows, e.detach()), (self.members, subsets)):
+            held.copy_(torch.cat([held[:, new:], one[:, -new:]], 1))
+        self.pushed += 1
 
     def entropy(self, e: Tensor, subsets: Tensor) -> Tensor:
         """H of memory and current batch together, summed over the pairs, averaged over subsets.
@@ -141,8 +154,10 @@ class EntropyMemory:
             e: (P, B, k) projections of the current batch, through which the gradient flows.
             subsets: (S, B) float memberships.
         """
-        everything = torch.cat([held for held, _ in self._held] + [e], 1)
-        members = torch.cat([held for _, held in self._held] + [subsets], 1)
+        everything, members = e, subsets
+        if self.rows.dim() > 1:
+            everything = torch.cat([self.rows, e], 1)
+            members = torch.cat([self.members, subsets], 1)
         entropy = gaussian_entropies(everything, members).mean(1).sum()
         too_few = (members.sum(1) < e.shape[-1] + 2).any()
         return entropy.masked_fill(too_few, 0.0)
