@@ -3,7 +3,8 @@
 Milliseconds per training step, its kernels launched one by one and replayed as one graph
 (benchmark/replay.py), the latter also under torch's bfloat16 autocast, which the suite does not
 offer; seconds for the table of 57 conditions x 686 samples, or of the 8 of Protocol I where a
-model's answers are dear; and the most memory that all of it took.
+model's answers are dear; and the most memory that all of it took. With ``--written-out`` attention
+is products and a softmax instead of torch's fused kernel.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import argparse
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from baselines import kernels
 from benchmark.config import TrainingConfig
 from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
@@ -104,15 +107,37 @@ def measure(name: str, data: Dataset) -> list[float]:
     return [launched, replayed, half, table / 1000, memory]
 
 
+def written_out(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    key_bias: Tensor | None,
+    rates: Sequence[float],
+) -> Tensor:
+    """What :func:`baselines.kernels.fused_attention` computes, product by product."""
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores + mask
+    if key_bias is not None:
+        scores = scores + key_bias[:, :, None, None, :]
+    weights = zip(scores.softmax(-1), rates, strict=True)
+    return torch.stack([F.dropout(one, rate) for one, rate in weights]) @ value
+
+
 def main() -> None:
     """Print a line per model."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--written-out", action="store_true")
     parser.add_argument("--models", default=",".join(model_names()))
+    given = parser.parse_args()
+    if given.written_out:
+        kernels.fused_attention = written_out
     compute_with(1)
     data = mosi_sized().to("cuda")
     print(torch.cuda.get_device_name())
     print(f"{'model':<12} launched ms  replayed ms  factor   half ms  table s      GiB")
-    for name in parser.parse_args().models.split(","):
+    for name in given.models.split(","):
         launched, replayed, half, table, memory = measure(name, data)
         print(
             f"{name:<12} {launched:11.2f} {replayed:12.2f} {launched / replayed:7.1f} "
