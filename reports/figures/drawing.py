@@ -10,12 +10,17 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import matplotlib.backends.backend_pdf  # noqa: F401  # once, not in every child
+import numpy as np
 from fontTools import subset
+from matplotlib.backends import _backend_pdf_ps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 from benchmark.forks import cores, forked, result
@@ -65,35 +70,63 @@ def _draw(job: Job, folder: Path, look: Look) -> list[Picture]:
     """Draw and write a job's figures. Raises OSError where that cannot be."""
     pictures = []
     for picture, figure in job():
-        with _fonts_without_layout():
+        with _few_cuts():
             for suffix in look.suffixes:
                 figure.savefig(folder / f"{picture.name}{suffix}", **_options(suffix, look))
-        pictures.append(replace(picture, image=_small(folder / f"{picture.name}.png")))
+        pictures.append(replace(picture, image=_small(figure)))
     return pictures
 
 
 @contextmanager
-def _fonts_without_layout() -> Iterator[None]:
-    """Put fonts into a PDF without the tables that lay text out: in a PDF every letter has its
-    place already, and to cut these tables down would take two thirds of a font's time."""
+def _few_cuts() -> Iterator[None]:
+    """Cut fonts down once for many PDFs, and without the tables that lay text out.
+
+    matplotlib cuts a font down to the letters of each figure, which takes as long as to draw it; in
+    a PDF every letter has its place already.
+    """
     every: list[str] = getattr(subset.Options, _DROPPED, [])
+    fonts: Any = _backend_pdf_ps
     setattr(subset.Options, _DROPPED, [*every, "GDEF", "GPOS", "GSUB"])
+    fonts.get_glyphs_subset = _shared_cut
     try:
         yield
     finally:
+        fonts.get_glyphs_subset = _cut_down
         setattr(subset.Options, _DROPPED, every)
 
 
 _DROPPED = "_drop_tables_default"
+_cut_down = _backend_pdf_ps.get_glyphs_subset
+_USUAL = "".join(map(chr, range(0x20, 0x7F))) + "±²·×", "ηλμρσΔ–−…←↑→↓≤≥ₐₘₜᵥﬀﬁﬂﬃﬄ"
+"""What reports write; matplotlib asks for the first 256 characters by themselves. A figure with
+another letter gets a cut of its own."""
 
 
-def _small(path: Path) -> bytes:
-    """A PNG in 256 colours, for the page: a third of the file, or less."""
-    small = io.BytesIO()
-    with Image.open(path) as image:
-        image.convert("RGB").quantize(
-            256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-        ).save(small, "png")
+@contextmanager
+def _shared_cut(path: Any, glyphs: Iterable[int]) -> Iterator[Any]:
+    """matplotlib's ``get_glyphs_subset``, with more letters than it asks for."""
+    wanted = frozenset(glyphs)
+    yield _kept_cut(path, next((u for u in _usual_glyphs(path) if wanted <= u), wanted))
+
+
+@lru_cache(maxsize=8)
+def _kept_cut(path: Any, glyphs: frozenset[int]) -> Any:
+    return _cut_down(path, set(glyphs)).__enter__()  # stays open: each PDF writes it anew
+
+
+@lru_cache(maxsize=8)
+def _usual_glyphs(path: Any) -> list[frozenset[int]]:
+    font = FT2Font(path)
+    return [frozenset(font.get_char_index(ord(letter)) for letter in some) for some in _USUAL]
+
+
+def _small(figure: Figure) -> bytes:
+    """What was last drawn as a PNG in 256 colours, for the page: a third of the file, or less."""
+    small, canvas = io.BytesIO(), figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(
+        256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    ).save(small, "png")
     return small.getvalue()
 
 
