@@ -22,7 +22,7 @@ from benchmark.records import RunStore
 from protocols.conditions import at_level
 from reports.build import build
 from reports.figures.curves import MOST_CURVES, curve_groups
-from reports.figures.drawing import _fonts_without_layout
+from reports.figures.drawing import _few_cuts
 from reports.figures.glance import glance_of
 from reports.figures.landscapes import combined_figure
 from reports.figures.layout import new_figure, whole_words
@@ -239,39 +239,51 @@ def test_a_word_of_a_name_is_never_broken() -> None:
     assert setting == ["QA-MoE · spectrum", "(uncertainty_head=", "reads_variance)"]
 
 
-def test_fonts_keep_their_letters_without_what_lays_text_out(tmp_path: Path) -> None:
-    figure = new_figure(2, 1)
-    figure.text(0.1, 0.5, "a fine λ = 0.5 ± η")
+def test_figures_share_a_cut_of_a_font_that_has_their_letters(tmp_path: Path) -> None:
+    texts = {"one": "a mean λ = 0.5 ± η", "other": "worse: 42 % → ж"}
     with drawing():
-        figure.savefig(tmp_path / "whole.pdf")
-        with _fonts_without_layout():
-            figure.savefig(tmp_path / "small.pdf")
-        figure.savefig(tmp_path / "after.pdf")
-    whole, small, after = (
-        [shapes(one) for one in fonts(tmp_path / f"{name}.pdf")]
-        for name in ("whole", "small", "after")
-    )
-    assert whole == after  # what is left out is left out for these figures only
-    assert sum(map(len, small)) > 10
-    for kept, all_of_it in zip(small, whole, strict=True):
-        assert kept.items() <= all_of_it.items()
-    assert not any("GPOS" in font or "GSUB" in font for font in fonts(tmp_path / "small.pdf"))
+        for name, text in texts.items():
+            figure = new_figure(2, 1)
+            figure.text(0.1, 0.5, text)
+            figure.savefig(tmp_path / f"{name}-whole.pdf")
+            with _few_cuts():
+                figure.savefig(tmp_path / f"{name}.pdf")
+            figure.savefig(tmp_path / f"{name}-after.pdf")
+    for name, text in texts.items():
+        whole, cut, after = (
+            letters(tmp_path / f"{name}{kind}.pdf") for kind in ("-whole", "", "-after")
+        )
+        assert whole == after  # what is shared is shared between these figures only
+        for letter in set(text) - {" "}:
+            assert cut[letter] == whole[letter]
+    assert "ж" not in letters(tmp_path / "one.pdf")
+    assert content(tmp_path / "one.pdf")[0] == content(tmp_path / "other.pdf")[0]
+    assert not any("GPOS" in font or "GSUB" in font for font in fonts(tmp_path / "one.pdf"))
+
+
+def letters(path: Path) -> dict[str, Any]:
+    """Each letter's outline in a PDF's fonts."""
+    found = {}
+    for font in fonts(path):
+        table = font["glyf"]
+        for code, name in font.getBestCmap().items():
+            found[chr(code)] = list(table[name].getCoordinates(table)[0])
+    return found
 
 
 def fonts(path: Path) -> list[TTFont]:
     """The fonts in a PDF."""
+    return [TTFont(io.BytesIO(one)) for one in content(path)]
+
+
+def content(path: Path) -> list[bytes]:
+    """The font files in a PDF."""
     found = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", path.read_bytes(), re.DOTALL)
     plain = []
     for stream in found:
         with suppress(zlib.error):
             plain.append(zlib.decompress(stream))
-    return [TTFont(io.BytesIO(one)) for one in plain if one.startswith(b"\0\1\0\0")]
-
-
-def shapes(font: TTFont) -> dict[str, Any]:
-    """Each letter's outline."""
-    table = font["glyf"]
-    return {name: list(table[name].getCoordinates(table)[0]) for name in font.getGlyphOrder()}
+    return [one for one in plain if one.startswith(b"\0\1\0\0")]
 
 
 def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:
