@@ -18,6 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 THERE = "meta"
 _MADE_OF_NUMBERS = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
+_LOOKS_AT_VALUES = ("aten._linalg_check_errors", "aten.multinomial")
+"""Operators that ask the device whether a matrix was invertible, or weights were probabilities."""
 
 
 class PlacementError(Exception):
@@ -37,6 +39,11 @@ class _OneDevice(TorchDispatchMode):
             places.add(torch.device(to).type)
         if len(places) > 1:
             raise PlacementError(f"{function} has tensors on {' and '.join(sorted(places))}")
+        if THERE in places:
+            if str(function).startswith(_LOOKS_AT_VALUES):
+                raise PlacementError(f"{function} waits to see whether its values are sound")
+            if kwargs.get("generator") is not None:
+                raise PlacementError(f"{function} draws from a generator on the host")
         return function(*args, **kwargs)
 
 
@@ -61,6 +68,8 @@ class _NoNumbers(TorchFunctionMode):
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
     """Refuse, for tensors on :data:`THERE`, what a GPU refuses or has to wait for.
+
+    No generator is on that device: what draws from one, draws on the host.
 
     Raises:
         PlacementError: from the operator that does it. What reads a tensor's content raises

@@ -99,6 +99,11 @@ FAULTS: dict[str, Callable[[Tensor], object]] = {
     "new_tensor": lambda x: x * x.new_tensor([2.0, 2.0, 2.0]),
     "nonzero": lambda x: x.nonzero(),
     "a list": lambda x: x.tolist(),
+    "a factor that is checked": lambda x: torch.linalg.cholesky(x[:3]),
+    "an inverse that is checked": lambda x: torch.linalg.inv(x[:3]),
+    "weights that are checked": lambda x: torch.multinomial(x, 1),
+    "a draw on the host": lambda x: x + torch.rand(3, generator=torch.Generator()),
+    "a generator on the host": lambda x: torch.empty_like(x).normal_(generator=torch.Generator()),
 }
 
 
@@ -113,6 +118,7 @@ def test_the_stand_in_lets_pass_what_a_gpu_does_alone() -> None:
     x = torch.empty(4, 3, device=THERE, requires_grad=True)
     with as_on_a_gpu():
         y = x * 2 + torch.arange(3, device=THERE) + torch.full((), 1.5)
+        torch.linalg.cholesky_ex(y[:3])
         y = torch.where(y > 0, y, 0.0).index_select(0, torch.arange(2, device=THERE))
         y[:, 1:].sum().backward()
     assert x.grad is not None
