@@ -7,7 +7,7 @@ drawing dropout masks, not into arithmetic. On a CPU both are done by hand here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -48,6 +48,17 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
         return F.dropout(x, rate)
     keep = torch.ge(draw_lanes(x.shape), drop_threshold(rate), out=torch.empty_like(x))
     return x * keep.mul_(1.0 / keep_probability(rate))
+
+
+def only_where(condition: Tensor, make: Callable[[], Tensor], otherwise: Tensor) -> Tensor:
+    """What is made where a condition, a scalar, holds; else the other.
+
+    A CPU makes it only then. A GPU makes it always: to learn whether it must, it would have to be
+    waited for.
+    """
+    if condition.device.type == "cpu" and not condition:
+        return otherwise
+    return torch.where(condition, make(), otherwise)
 
 
 def attention(

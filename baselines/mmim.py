@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from baselines.kernels import dropout
+from baselines.kernels import dropout, only_where
 from baselines.mutual_information import EntropyMemory, GaussianBound, contrastive_loss
 from baselines.recurrent import LSTM
 from benchmark.interface import (
@@ -261,10 +261,8 @@ class MMIM(BranchedModel):
             projections.append(bound.project(x[predicted]))
         e = torch.stack(projections)
         subsets = self._subsets(label).to(e.dtype)
-        entropy, used = e.new_zeros(()), self.memory.pushed > self.memory.batches
-        # a GPU works it out in each step, so that it need not wait to learn for which
-        if e.device.type != "cpu" or used:
-            entropy = torch.where(used, self.memory.entropy(e, subsets), entropy)
+        used = self.memory.pushed > self.memory.batches
+        entropy = only_where(used, lambda: self.memory.entropy(e, subsets), e.new_zeros(()))
         self.memory.push(e, subsets)
         return entropy
 

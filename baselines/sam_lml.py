@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.input_noise import InputNoise, is_missing
+from baselines.kernels import only_where
 from baselines.layers import EncoderStack, TemporalProjection
 from baselines.sam_lml_config import Interactions, SAMLMLConfig
 from baselines.supervised_attention import (
@@ -233,12 +234,12 @@ class SAMLML(BranchedModel):
         if self.noise is None:
             return total, terms
         self.noise.observe(batch)
-        low_quality = torch.zeros_like(total)
-        drawn = torch.rand((), device=total.device) < config.lowq_probability
-        # a GPU works it out for each batch, so that it need not wait to learn for which
-        if total.device.type != "cpu" or drawn:
-            found = self._low_quality_loss(batch, output.extras["scores"], progress)
-            low_quality = torch.where(drawn, found, low_quality)
+        scores = output.extras["scores"]
+        low_quality = only_where(
+            torch.rand((), device=total.device) < config.lowq_probability,
+            lambda: self._low_quality_loss(batch, scores, progress),
+            torch.zeros_like(total),
+        )
         return total + low_quality, {**terms, "low_quality": low_quality}
 
     def _low_quality_loss(self, batch: Modalities, clean: Tensor, progress: Progress) -> Tensor:
