@@ -4,7 +4,7 @@ Milliseconds per training step, its kernels launched one by one and replayed as 
 (benchmark/replay.py), the latter also under torch's bfloat16 autocast, which the suite does not
 offer; seconds for the table of 57 conditions x 686 samples, or of the 8 of Protocol I where a
 model's answers are dear; and the most memory that all of it took. With ``--written-out`` attention
-is products and a softmax instead of torch's fused kernel.
+is products and a softmax, by torch, instead of its fused kernels.
 """
 
 from __future__ import annotations
@@ -13,30 +13,24 @@ import argparse
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from baselines import kernels
-from benchmark.config import TrainingConfig
 from benchmark.data.dataset import Dataset
 from benchmark.environment import compute_with
 from benchmark.errors import BenchmarkError
 from benchmark.interface import Progress
-from benchmark.optimizers import make_optimizer
 from benchmark.predict import fill_table
 from benchmark.registry import model_class, model_names
 from benchmark.replay import Replayed, beside_the_default_stream
 from protocols.conditions import conditions_of
 from protocols.modalities import MODALITIES, Modalities
-from protocols.regimes import Regime
-from protocols.training import degrade_training_batch
-from tests.speed.harness import mosi_sized
+from tests.speed.harness import BATCH, mosi_sized, step_of
 
-BATCH, STEPS, EPOCHS = 16, 30, 20
+STEPS, EPOCHS = 30, 20
 PATIENCE = 3.0
 """Seconds after which fewer steps are enough."""
 
@@ -64,22 +58,9 @@ def measure(name: str, data: Dataset) -> list[float]:
     model = kind(kind.Config(), data.spec).cuda().train()
     generator = torch.Generator("cuda").manual_seed(0)
     phase = list(model.phases())[-1]
-    optimizer = make_optimizer(phase, TrainingConfig(select_on="mae"))
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    step = step_of(phase, data, generator)
     progress = Progress(EPOCHS - 1, EPOCHS, STEPS, STEPS)
-    regime = Regime(kind="spectrum")
     order = torch.arange(BATCH, device="cuda")
-
-    def step(batch: Modalities, progress: Progress, half: bool = False) -> None:
-        degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
-        clean = {"clean": batch} if phase.needs_clean else {}
-        # weights cast within a recorded step must not be kept beyond it
-        with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
-            loss, _ = phase.loss(degraded, progress, **clean)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
-        optimizer.step()
 
     def timed(run: Callable[[Modalities, Progress], None]) -> float:
         samples = data.splits["train"].samples
@@ -102,27 +83,11 @@ def measure(name: str, data: Dataset) -> list[float]:
     half = math.nan
     if kind.recordable:
         model.train()
-        with contextlib.suppress(RuntimeError, BenchmarkError):  # many mix widths by hand
-            half = timed(Replayed(partial(step, half=True), generator))
+        # weights cast within a recorded step must not be kept beyond it
+        cast = partial(torch.autocast, "cuda", torch.bfloat16, cache_enabled=False)
+        with contextlib.suppress(RuntimeError, BenchmarkError):  # some mix widths by hand
+            half = timed(Replayed(step_of(phase, data, generator, cast), generator))
     return [launched, replayed, half, table / 1000, memory]
-
-
-def written_out(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    key_bias: Tensor | None,
-    rates: Sequence[float],
-) -> Tensor:
-    """What :func:`baselines.kernels.fused_attention` computes, product by product."""
-    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-    if mask is not None:
-        scores = scores + mask
-    if key_bias is not None:
-        scores = scores + key_bias[:, :, None, None, :]
-    weights = zip(scores.softmax(-1), rates, strict=True)
-    return torch.stack([F.dropout(one, rate) for one, rate in weights]) @ value
 
 
 def main() -> None:
@@ -131,14 +96,13 @@ def main() -> None:
     parser.add_argument("--written-out", action="store_true")
     parser.add_argument("--models", default=",".join(model_names()))
     given = parser.parse_args()
-    if given.written_out:
-        kernels.fused_attention = written_out
     compute_with(1)
     data = mosi_sized().to("cuda")
     print(torch.cuda.get_device_name())
     print(f"{'model':<12} launched ms  replayed ms  factor   half ms  table s      GiB")
     for name in given.models.split(","):
-        launched, replayed, half, table, memory = measure(name, data)
+        with sdpa_kernel(SDPBackend.MATH) if given.written_out else contextlib.nullcontext():
+            launched, replayed, half, table, memory = measure(name, data)
         print(
             f"{name:<12} {launched:11.2f} {replayed:12.2f} {launched / replayed:7.1f} "
             f"{half:9.2f} {table:8.2f} {memory:8.2f}",

@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from benchmark.config import TrainingConfig
 from benchmark.data.dataset import Dataset, Split
 from benchmark.environment import choose_device
-from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Progress
+from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Phase, Progress
+from benchmark.optimizers import make_optimizer
 from benchmark.predict import fill_table
 from benchmark.registry import model_class
 from protocols.conditions import conditions_of
@@ -91,21 +94,39 @@ def build(name: str, data: Dataset, device: torch.device) -> MultimodalModel:
     return kind(kind.Config(), data.spec).to(device)
 
 
+def step_of(
+    phase: Phase,
+    data: Dataset,
+    generator: torch.Generator,
+    context: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Callable[[Modalities, Progress], None]:
+    """A step of a phase of spectrum training, its loss worked out within a context."""
+    optimizer = make_optimizer(phase, TrainingConfig(select_on="mae"))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    regime = Regime(kind="spectrum")
+
+    def step(batch: Modalities, progress: Progress) -> None:
+        degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
+        clean = {"clean": batch} if phase.needs_clean else {}
+        with context():
+            loss, _ = phase.loss(degraded, progress, **clean)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
+        optimizer.step()
+
+    return step
+
+
 def epoch_of(model: MultimodalModel, data: Dataset, device: torch.device) -> Callable[[], None]:
-    """One epoch of spectrum training, as an action."""
+    """One epoch of a model's last phase, as an action."""
     generator = torch.Generator(device=device).manual_seed(0)
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    step = step_of(list(model.phases())[-1], data, generator)
 
     def epoch() -> None:
         model.train()
         for batch in resident_batches(data.splits["train"], device):
-            degraded = degrade_training_batch(
-                batch, Regime(kind="spectrum"), generator, data.sigma_ref, MODALITIES
-            )
-            optimizer.zero_grad(set_to_none=True)
-            model.training_loss(degraded, Progress(0, 1, 0, 1))[0].backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
-            optimizer.step()
+            step(batch, Progress(0, 1, 0, 1))
 
     return epoch
 

@@ -12,19 +12,14 @@ import argparse
 import multiprocessing
 import resource
 import time
+from dataclasses import replace
 
 import torch
-from torch import nn
 
-from benchmark.config import TrainingConfig
 from benchmark.environment import compute_with
 from benchmark.interface import Progress, count_parameters
-from benchmark.optimizers import make_optimizer
 from benchmark.registry import model_class, model_names
-from protocols.modalities import MODALITIES
-from protocols.regimes import Regime
-from protocols.training import degrade_training_batch
-from tests.speed.harness import BATCH, SIZES, mosi_sized
+from tests.speed.harness import BATCH, SIZES, mosi_sized, step_of
 
 EPOCHS, STEPS = 30, 12
 PATIENCE = 20.0
@@ -40,26 +35,16 @@ def measure(name: str) -> tuple[float, float, float]:
     kind = model_class(name)
     model = kind(kind.Config(), data.spec).train()
     generator = torch.Generator().manual_seed(0)
-    regime = Regime(kind="spectrum")
     steps = -(-SIZES["train"] // BATCH)
     last = Progress(EPOCHS - 1, EPOCHS, 0, steps)
-    phases = [phase for phase in model.phases() if phase.active(last)]
-    optimizers = [make_optimizer(phase, TrainingConfig(select_on="mae")) for phase in phases]
+    actions = [step_of(phase, data, generator) for phase in model.phases() if phase.active(last)]
     model.begin_epoch(last)
 
     def step(number: int) -> float:
         order = torch.arange(number * BATCH, (number + 1) * BATCH)
         start = time.process_time()
-        for phase, optimizer in zip(phases, optimizers, strict=True):
-            batch = data.splits["train"].samples.select(order)
-            degraded = degrade_training_batch(batch, regime, generator, data.sigma_ref, MODALITIES)
-            clean = {"clean": batch} if phase.needs_clean else {}
-            loss, _ = phase.loss(degraded, Progress(EPOCHS - 1, EPOCHS, number, steps), **clean)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
-            optimizer.step()
+        for action in actions:
+            action(data.splits["train"].samples.select(order), replace(last, step=number))
         return time.process_time() - start
 
     found: list[float] = []
