@@ -6,6 +6,7 @@ Commands of packages above the harness join through the entry-point group ``benc
 from __future__ import annotations
 
 import errno
+import gc
 import inspect
 import os
 import re
@@ -94,6 +95,9 @@ def _join_broken(name: str, error: BenchmarkError) -> None:
         raise error
 
 
+_OBJECTS = 50_000
+"""So many new ones are looked through for cycles."""
+
 OURS = frozenset(typer.main.get_group(app).commands)
 """Nobody takes the place of a command of ours."""
 
@@ -116,6 +120,8 @@ _flow(app)
 
 def main() -> None:
     """The console script: a user's mistake is one message and exit code 2, never a traceback."""
+    # Modules stay: to look through them for cycles at every 700 objects is a tenth of the start.
+    gc.set_threshold(_OBJECTS)
     try:
         app()
     except BenchmarkError as error:

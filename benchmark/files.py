@@ -152,6 +152,22 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def files_in(folder: Path) -> set[str]:
+    """The names of the files in a folder, and of links to files; none where it has none."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if _leads_to_file(entry)}
+    except OSError:
+        return set()
+
+
+def _leads_to_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
 def is_file(path: Path) -> bool:
     """Whether it is a file, or leads to one; what may not be looked at is none."""
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from benchmark.metrics import METRIC_VERSION, METRICS
 from benchmark.questions import KEYS, Question, question_of
 from benchmark.readouts import summarise
-from benchmark.seal import sealed
+from benchmark.seal import sealed_json
 from benchmark.table import PredictionTable
 from protocols.conditions import PROTOCOL_VERSIONS
 from protocols.modalities import Task
@@ -29,7 +29,7 @@ def to_json(table: PredictionTable, seal: str) -> bytes:
     rows = io.StringIO()
     summarise(table).to_json(rows, orient="records", double_precision=15)
     found = {**_read_off(table.task, seal, table.noise_rules), "conditions": len(table.conditions)}
-    return json.dumps(sealed({**found, "rows": json.loads(rows.getvalue())}), indent=1).encode()
+    return sealed_json({**found, "rows": json.loads(rows.getvalue())}).encode()
 
 
 def is_current(values: Mapping[str, Any], task: Task, seal: str) -> bool:
@@ -65,7 +65,8 @@ def frame(values: Mapping[str, Any], task: Task) -> pd.DataFrame:
 
     check(values, task)
     rows = values["rows"]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    names = dict.fromkeys((*KEYS, *METRICS[task], *rows[0]))  # in the file they are sorted
+    columns = {name: [row[name] for row in rows] for name in names}
     return pd.DataFrame(  # a column by itself: a quarter of the time; None is undefined
         {k: x if k in KEYS else np.array(x, dtype=np.float64) for k, x in columns.items()}
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,17 @@ def _value(event: Any, events: Iterator[Any]) -> Any:
     return found
 
 
+@lru_cache(maxsize=1024)  # thousands of records have the same few
+def _kind(text: str) -> str:
+    """What a text without quotes is: null, bool, int, float, or nothing but a text."""
+    patterns = _RESOLVERS.get(text[:1], ())
+    tag = next((tag for tag, pattern in patterns if pattern.match(text)), "")
+    return tag.removeprefix(_TAG)
+
+
 def _scalar(event: Any) -> Any:
     text: str = event.value
-    patterns = _RESOLVERS.get(text[:1], ()) if event.implicit[0] else ()
-    tag = next((tag for tag, pattern in patterns if pattern.match(text)), "")
-    kind = tag.removeprefix(_TAG)
+    kind = _kind(text) if event.implicit[0] else ""
     if kind == "null":
         return None
     if kind == "bool":

@@ -80,10 +80,13 @@ def read_archive(path: Path) -> dict[str, Any]:
 
 def read_npz(path: Path, only: str | None = None) -> dict[str, Any]:
     """The arrays of an .npz file, or the one array that has a name. Raises BenchmarkError."""
+    check_regular(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        size = path.stat().st_size
+        small = size <= PIECE_BYTES  # its members are looked up in memory, not in the file
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes()) if small else path) as archive:
             members = archive.infolist()
-            _check_unpacked(path, members)
+            _check_unpacked(path, members, size)
             names = [member.filename.removesuffix(".npy") for member in members]
             _check_once(path, names)
             pairs = [p for p in zip(names, members, strict=True) if only in (None, p[0])]
@@ -92,10 +95,9 @@ def read_npz(path: Path, only: str | None = None) -> dict[str, Any]:
         raise _damaged(path, error) from None
 
 
-def _check_unpacked(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+def _check_unpacked(path: Path, members: Iterable[zipfile.ZipInfo], size: int) -> None:
     """Refuse an archive that states more than its size allows, before anything is unpacked."""
     stated = sum(member.file_size for member in members)
-    size = path.stat().st_size
     if stated > FREE_BYTES + MAX_RATIO * size:
         raise BenchmarkError(
             f"{path}: states {stated:,} bytes of content in a file of {size:,}: damaged, or no"
@@ -129,18 +131,21 @@ def read_npy(path: Path) -> Any:
     check_regular(path)
     try:
         with path.open("rb") as stream:
-            return _array(stream, path.stat().st_size, str(path))
+            return _array(stream, path.stat().st_size, path)
     except _UNREADABLE as error:
         raise _damaged(path, error) from None
 
 
 def _column(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any:
-    where = f"{path}: {one_line(member.filename.removesuffix('.npy'), 60)}"
     try:
         with _opened(archive, member) as stream:
-            return _array(stream, member.file_size, where)
+            return _array(stream, member.file_size, path, member.filename)
     except _UNREADABLE as error:
-        raise _damaged(path, error, where) from None
+        raise _damaged(path, error, _within(path, member.filename)) from None
+
+
+def _within(path: Path, member: str) -> str:
+    return f"{path}: {one_line(member.removesuffix('.npy'), 60)}" if member else str(path)
 
 
 def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
@@ -158,16 +163,17 @@ def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
     return archive.open(member)
 
 
-def _array(stream: Any, bytes_in_all: int, where: str) -> Any:
+def _array(stream: Any, bytes_in_all: int, path: Path, member: str = "") -> Any:
     """One array, read after its stated shape has been found to fit its stated size."""
     header = _header(stream)
     if header is None:
+        where = _within(path, member)
         raise BenchmarkError(f"{where}: is no array (.npy) of a version that is read here.")
     shape, fortran, dtype = header
     if dtype.hasobject:
         raise BenchmarkError(
-            f"{where}: cannot be read without executing code (it holds objects). Save texts"
-            " with np.array(texts, dtype=str), and sequences padded to one array of"
+            f"{_within(path, member)}: cannot be read without executing code (it holds objects)."
+            " Save texts with np.array(texts, dtype=str), and sequences padded to one array of"
             " numbers."
         )
     if not is_plain(dtype):

@@ -5,7 +5,6 @@ The record of a run keeps :class:`InputForm` as ``inputs.json``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -23,7 +22,7 @@ from benchmark.data.standardise import Scale, fill_nonfinite
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.hygiene import one_line
 from benchmark.interface import DataSpec
-from benchmark.seal import sealed, unsealed
+from benchmark.seal import sealed_json, unsealed_json
 from protocols.modalities import MODALITIES, Modalities, Modality
 
 FAR = 1e6
@@ -63,12 +62,12 @@ class InputForm:
             for m, scale in self.scales.items()
         }
         values = {**asdict(self.spec), "scales": scales, "class_names": self.class_names}
-        return json.dumps(sealed(values))
+        return sealed_json(values)
 
     @staticmethod
     def from_json(text: str) -> InputForm:
         """The inverse of :meth:`to_json`. Raises ValueError, KeyError or TypeError."""
-        values = unsealed(json.loads(text))
+        values = unsealed_json(text)
         scales = {
             m: Scale.from_lists(scale["mean"], scale["std"], scale["constant"])
             for m, scale in values.pop("scales").items()

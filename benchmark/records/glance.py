@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -174,6 +173,6 @@ def _kept(root: Path) -> dict[str, Any]:
 
 
 def _keep(root: Path, runs: Mapping[str, Any]) -> None:
-    values = seal.sealed({"code": looked_by(), "runs": dict(runs)})
+    text = seal.sealed_json({"code": looked_by(), "runs": dict(runs)})
     with contextlib.suppress(OSError):  # a folder that cannot be written to is looked at again
-        replace_file(root / KEPT, json.dumps(values).encode())
+        replace_file(root / KEPT, text.encode())

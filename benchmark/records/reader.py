@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic_core import from_json
-
 from benchmark.data.arrays import BROKEN
 from benchmark.errors import BenchmarkError
 from benchmark.files import JSON_BYTES, check_regular, read_text
 from benchmark.hygiene import one_line
-from benchmark.seal import SEAL, UnsealedError, unsealed
+from benchmark.seal import SEAL, UnsealedError, unsealed_json
 from benchmark.spec import RunSpec
 from benchmark.table import PredictionTable, load, seal_of
 from benchmark.yamlfile import read_yaml
@@ -81,9 +79,6 @@ class ForeignError(DamagedError):
 def read(path: Path, reader: Callable[[Path], T]) -> T:
     """What a reader makes of a file. Raises DamagedError whatever it raises, but interrupts."""
     try:
-        if not path.exists():
-            raise DamagedError(path, "it is missing")
-        check_regular(path)
         return reader(path)
     except DamagedError:
         raise
@@ -96,7 +91,7 @@ def read(path: Path, reader: Callable[[Path], T]) -> T:
         said = one_line(error, 200)
         why = f"{type(error).__name__}: {said}" if isinstance(error, LookupError) else said
         why = why or type(error).__name__
-    raise DamagedError(path, why.rstrip(". "))
+    raise DamagedError(path, why.rstrip(". ") if path.exists() else "it is missing")
 
 
 def file_state(path: Path) -> tuple[int, ...]:
@@ -115,7 +110,7 @@ def read_spec(path: Path) -> RunSpec:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file that carries its hash. Raises DamagedError."""
-    return read(path, lambda path: unsealed(from_json(read_text(path, JSON_BYTES))))
+    return read(path, lambda path: unsealed_json(read_text(path, JSON_BYTES)))
 
 
 def read_inputs(path: Path) -> InputForm:
@@ -144,6 +139,7 @@ def read_bytes(path: Path, environment: Mapping[str, Any]) -> bytes:
     """A file whose size and hash ``env.json`` has. Raises DamagedError."""
 
     def content(path: Path) -> bytes:
+        check_regular(path)
         stated, size = _facts(path, environment), path.stat().st_size
         if stated["bytes"] != size:
             raise ValueError(f"it has {size:,} bytes, and was written with {stated['bytes']:,}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import HALF_WRITTEN, is_file, is_locked, remove, replace_file
+from benchmark.files import HALF_WRITTEN, files_in, is_file, is_locked, remove, replace_file
 from benchmark.hygiene import one_line
 from benchmark.records.reader import (
     CONFIG,
@@ -101,7 +101,8 @@ class RunStore:
         return not self._lacks(run_id, TRAINED_FILES)
 
     def _lacks(self, run_id: str, names: Sequence[str]) -> list[str]:
-        missing = [name for name in names if not is_file(self.path(run_id) / name)]
+        there = files_in(self.path(run_id))
+        missing = [name for name in names if name not in there]
         if CONFIG not in missing and HISTORY in missing and self._elsewhere(run_id):
             return [name for name in missing if name != HISTORY]
         return missing

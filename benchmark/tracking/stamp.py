@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from benchmark.files import replace_file
 from benchmark.records import DamagedError, RunStore
 from benchmark.records.reader import read_json
-from benchmark.seal import sealed
+from benchmark.seal import sealed_json
 from benchmark.tracking.parents import Plan
 from benchmark.tracking.place import ARTIFACTS, sqlite_path
 
@@ -34,7 +33,7 @@ def is_current(store: RunStore, uri: str, plan: Plan) -> bool:
 def remember(store: RunStore, uri: str, plan: Plan) -> None:
     """Keep that the store has all of a plan."""
     if (state := _state(store, uri, plan)) is not None:
-        content = json.dumps(sealed({**_kept(store), _name(uri, plan): state})).encode()
+        content = sealed_json({**_kept(store), _name(uri, plan): state}).encode()
         with contextlib.suppress(OSError):  # the next time does the work again
             replace_file(store.root / KEPT, content)
 
