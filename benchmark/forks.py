@@ -50,7 +50,7 @@ def forked(
 
 
 def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> Iterator[R]:
-    """What comes of each item, in their order; who takes it may work on it meanwhile.
+    """What comes of each item, in their order. It is begun now; who takes it has time meanwhile.
 
     Args:
         work: what is done for an item; what comes of it is sent between processes.
@@ -60,16 +60,23 @@ def on_all_cores(work: Callable[[T], R], items: Sequence[T], few: int) -> Iterat
     """
     count = cores()
     if count < 2 or len(items) <= few or threading.active_count() > 1:
-        yield from map(work, items)
-        return
+        return map(work, items)
     size = max(1, min(_MOST, len(items) // (count * _PARTS)))
     parts = [items[start : start + size] for start in range(0, len(items), size)]
 
     def do(place: int) -> list[R]:
         return [work(item) for item in parts[place]]
 
+    found = _in_order(do, len(parts), count)
+    next(found)
+    return found
+
+
+def _in_order(do: Callable[[int], list[Any]], parts: int, count: int) -> Iterator[Any]:
+    """Nothing once all parts are asked for, and then what comes of them."""
     with forked(do, count) as ask:
-        pending = [ask(place) for place in range(len(parts))]
+        pending = [ask(place) for place in range(parts)]
+        yield None
         for place, one in enumerate(pending):
             yield from result(one, do, place)
 

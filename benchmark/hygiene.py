@@ -23,7 +23,8 @@ def printable(text: str) -> str:
         return text
     # isprintable() is false for unusual spaces too, which do no harm; a lone surrogate cannot
     # be encoded, and direction marks make a name read as another one.
-    return text.translate({ord(c): "?" for c in set(text) if _is_control(c)})
+    controls = {ord(c): "?" for c in set(text) if _is_control(c)}
+    return text.translate(controls) if controls else text
 
 
 def _is_control(character: str) -> bool:

@@ -183,29 +183,24 @@ def _class_hits(logits: Array, y: Array) -> list[Array]:
     return [(logits.argmax(-1) == y).astype(np.float64), np.ones_like(y)]
 
 
-def _f1_columns(
-    claimed: list[NDArray[np.bool_]], actual: list[NDArray[np.bool_]], rated: Array
-) -> list[Array]:
-    """Hits of each class, then the support of each, then how often each is claimed."""
-    support = [one * rated for one in actual]
-    claims = [one.astype(np.float64) * rated for one in claimed]  # a third faster than one * rated
-    return [*(one * of for one, of in zip(claims, support, strict=True)), *support, *claims]
-
-
 def _sign_classes_non0(p: Array, y: Array) -> list[Array]:
-    high, above = p > 0, y > 0
-    return _f1_columns([~high, high], [~above, above], (y != 0).astype(np.float64))
+    support, rated = (y > 0).astype(np.float64), (y != 0).astype(np.float64)
+    claims = (p > 0).astype(np.float64) * rated
+    return [claims * support, support, claims, rated]
 
 
 def _sign_classes_has0(p: Array, y: Array) -> list[Array]:
-    high, above = p >= 0, y >= 0
-    return _f1_columns([~high, high], [~above, above], np.ones_like(y))
+    """Hits, support and claims of the upper class; those of the lower are what is left of all."""
+    support, claims = (y >= 0).astype(np.float64), (p >= 0).astype(np.float64)
+    return [claims * support, support, claims, np.ones_like(y)]
 
 
 def _classes(logits: Array, y: Array) -> list[Array]:
+    """Hits of each class, then the support of each, then how often each is claimed."""
     count, claimed = max(logits.shape[-1], int(y.max()) + 1), logits.argmax(-1)
-    every = range(count)
-    return _f1_columns([claimed == c for c in every], [y == c for c in every], np.ones_like(y))
+    support = [(y == c).astype(np.float64) for c in range(count)]
+    claims = [(claimed == c).astype(np.float64) for c in range(count)]
+    return [*(one * of for one, of in zip(claims, support, strict=True)), *support, *claims]
 
 
 def _moments(p: Array, y: Array) -> list[Array]:
@@ -231,6 +226,14 @@ def _weighted_f1(sums: Array) -> Array:
     hits, support, claimed = np.split(sums, 3, axis=-1)
     f1 = _ratio(2 * hits, support + claimed)
     return _ratio((f1 * support).sum(-1), support.sum(-1), empty=np.nan)
+
+
+def _weighted_f1_of_two(sums: Array) -> Array:
+    hits, support, claimed, total = np.moveaxis(sums, -1, 0)
+    upper = (hits, support, claimed)
+    lower = (total - support - claimed + hits, total - support, total - claimed)
+    f1 = sum(_ratio(2 * hit, has + said) * has for hit, has, said in (upper, lower))
+    return _ratio(np.asarray(f1), total, empty=np.nan)
 
 
 def _macro_f1(sums: Array) -> Array:
@@ -290,9 +293,9 @@ _REGRESSION: Mapping[str, _Metric] = {
     "acc5": _Metric(_hits_of_5),
     "acc3": _Metric(_hits_of_3),
     "acc2_has0": _Metric(_sign_hits_has0),
-    "f1_has0": _Metric(_sign_classes_has0, _weighted_f1),
+    "f1_has0": _Metric(_sign_classes_has0, _weighted_f1_of_two),
     "acc2_non0": _Metric(_sign_hits_non0),
-    "f1_non0": _Metric(_sign_classes_non0, _weighted_f1),
+    "f1_non0": _Metric(_sign_classes_non0, _weighted_f1_of_two),
 }
 _CLASSIFICATION: Mapping[str, _Metric] = {
     "acc": _Metric(_class_hits),

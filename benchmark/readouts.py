@@ -173,12 +173,11 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
     for level, of_level, end in zip(levels, of_levels, lines.tolist(), strict=True):
         among = slice(end - len(level.weights), end)
         shares = level.mean(level.weights[:, None] * slope[among, :, None])  # (Q, K, M)
-        total = level.mean(constant[among, None])
-        for place, one in enumerate(of_level):
-            if one.ndim > 1:
-                total = total + shares[:, place] @ one
-            else:
-                total = total + shares[:, place].sum(axis=-1, keepdims=True) * one
+        rows, labels = ([p for p, x in enumerate(of_level) if x.ndim == n] for n in (2, 1))
+        of_labels = shares[:, labels].sum(axis=-1) @ np.stack([of_level[p] for p in labels])
+        total = of_labels + level.mean(constant[among, None])
+        for place in rows:
+            total += shares[:, place] @ of_level[place]
         found[level.places] = total
     return found
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.files import scratch
 from benchmark.records import RunStore
-from reports.build import ReportPaths
+
+if TYPE_CHECKING:
+    from reports.write import ReportPaths
 
 SHOWN_WIDTH = 1000
 """Pixels: the description of a run does not scale a picture."""

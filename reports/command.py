@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmark.screen import Rows
-    from reports.build import ReportPaths
     from reports.uneven import Rates
+    from reports.write import ReportPaths
 
 
 def report(
@@ -199,7 +199,6 @@ def summary_table(built: ReportPaths) -> Rows:
 
     from benchmark.screen import Column, Rows
     from reports.captions import data_sentence
-    from reports.tables.table import lines
     from reports.views import SELECTIONS, view
 
     main = built.main
@@ -212,7 +211,7 @@ def summary_table(built: ReportPaths) -> Rows:
         title=f"{main.title}. {data_sentence(built.results)} Mean ± std over seeds.",
     )
     styles = {"best": "bold", "second": "underline"}
-    for line in lines(main):
+    for line in main.lines:
         if line.kind in ("measured", "floor"):
             cells = [Text(line.texts[i].text, styles.get(line.texts[i].mark, "")) for i in places]
             floor = line.kind == "floor"

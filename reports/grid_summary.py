@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from benchmark.questions import Question, grid_questions
 from protocols.conditions import LEVELS
-from reports.answer import Answer, Found, Key, answer_of, ordered
+from reports.answer import Answer, Found, Key, answers_of, ordered
 from reports.statistics.inference import Array, estimate
 from reports.statistics.summaries import (
     Place,
@@ -56,16 +58,19 @@ def grid_summary(
     def cell(place: Place) -> Question:
         return Question("grid", noise, missing, LEVELS[place[0]], LEVELS[place[1]])
 
-    def scored(of_samples: Array) -> Answer:
-        return answer_of(estimate(of_samples), seeds, shown.bounds)
-
-    lost = answer_of(estimate(sign * (terms[:, x, y] - terms[:, from_x, from_y])), seeds)
+    lost = sign * (terms[:, x, y] - terms[:, from_x, from_y])
+    dropped = drop_terms(terms[:, 0, 0], terms[:, -1, -1], higher)
+    scores = shares @ terms[:, :, 0], shares @ terms[:, 0], terms[:, worst[0], worst[1]]
+    in_intensity, in_rate, lowest = answers_of(
+        estimate(np.stack(scores, axis=1)), seeds, shown.bounds
+    )
+    fall, leap = answers_of(estimate(np.stack([dropped, lost], axis=1)), seeds)
     found = {
-        AREA_IN_INTENSITY: scored(shares @ terms[:, :, 0]),
-        AREA_IN_RATE: scored(shares @ terms[:, 0]),
-        DROP: answer_of(estimate(drop_terms(terms[:, 0, 0], terms[:, -1, -1], higher)), seeds),
-        WORST: replace(scored(terms[:, worst[0], worst[1]]), at=cell(worst)),
-        STEEPEST: replace(lost, at=cell(step.end), reference=named(cell(step.start))),
+        AREA_IN_INTENSITY: in_intensity,
+        AREA_IN_RATE: in_rate,
+        DROP: fall,
+        WORST: replace(lowest, at=cell(worst)),
+        STEEPEST: replace(leap, at=cell(step.end), reference=named(cell(step.start))),
         RISES: Answer(float(non_monotone(surface, higher)), None, math.nan, math.nan, seeds, ()),
     }
     grid = ordered(grid_questions(noise, missing))

@@ -8,7 +8,7 @@ that was asked all of them. What is undefined for a seed is undefined (NaN), as 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from operator import add
@@ -100,14 +100,16 @@ class Measured:
         )
 
     @cached_property
-    def rows(self) -> Found:
-        """Every answer. Systems are measured on all cores."""
-        found: Found = {}
+    def parts(self) -> Iterator[list[_Part]]:
+        """What :attr:`rows` are made of, system by system: begun on all cores when first asked."""
         _ = self.means, self._values, self._grids  # once, not in every process
-        systems = self.results.systems
-        for system, parts in zip(
-            systems, on_all_cores(self._of_system, systems, _FEW), strict=True
-        ):
+        return on_all_cores(self._of_system, self.results.systems, _FEW)
+
+    @cached_property
+    def rows(self) -> Found:
+        """Every answer."""
+        found: Found = {}
+        for system, parts in zip(self.results.systems, self.parts, strict=True):
             for part in parts:
                 found.update(self._answers(system, part))
         for group in self.specialists:

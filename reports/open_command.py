@@ -37,7 +37,7 @@ def page_in(out: Path, dataset: str | None) -> Path:
     Raises:
         BenchmarkError: where there is none.
     """
-    from reports.build import INDEX
+    from reports.web import INDEX
 
     pages = {path.parent.name: path for path in out.glob(f"*/{INDEX}")}
     if dataset is not None and dataset not in pages and pages:

@@ -38,7 +38,10 @@ def without_intervals(everything: Sources, look: Look = PAGE) -> list[Job]:
             for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
             for metric in look.shown_metrics(results)
         ),
-        partial(uneven_figures, everything.compared, look),
+        *(
+            partial(uneven_figures, everything.compared, metric, look)
+            for metric in look.shown_metrics(results)
+        ),
     ]
 
 
@@ -141,23 +144,20 @@ def degradation_figures(
     )
 
 
-def uneven_figures(sources: Sources, look: Look = PAGE) -> Iterable[Drawn]:
-    """The triangle of uneven sensors for each headline metric."""
-    results = sources.results
-    every = look.shown_systems(results)
-    for metric in look.shown_metrics(results):
-        kept = look.best(every, sources.answers, metric)
-        drawn = uneven_figure(results, metric, kept, look)
-        if drawn is not None:
-            shown = view(metric)
-            name = table_name("uneven-sensors", shown.title)
-            caption = (*_few(len(kept), len(results.systems), sources), said.UNEVEN)
-            words = (
-                f"{shown.unit} of {', '.join(s.label for s in kept)} where on average one modality "
-                "is lost, always the same or now one and now another; the numbers are in the table "
-                "of uneven sensors."
-            )
-            yield Picture(name, f"Uneven sensors: {shown.title}", caption, words), drawn
+def uneven_figures(sources: Sources, metric: str, look: Look = PAGE) -> Iterable[Drawn]:
+    """The triangle of uneven sensors."""
+    results, shown = sources.results, view(metric)
+    kept = look.best(look.shown_systems(results), sources.answers, metric)
+    drawn = uneven_figure(results, metric, kept, look)
+    if drawn is not None:
+        name = table_name("uneven-sensors", shown.title)
+        caption = (*_few(len(kept), len(results.systems), sources), said.UNEVEN)
+        words = (
+            f"{shown.unit} of {', '.join(s.label for s in kept)} where on average one modality is "
+            "lost, always the same or now one and now another; the numbers are in the table of "
+            "uneven sensors."
+        )
+        yield Picture(name, f"Uneven sensors: {shown.title}", caption, words), drawn
 
 
 def sensitivity_figures(everything: Sources, look: Look = PAGE) -> Iterable[Drawn]:

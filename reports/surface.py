@@ -1,8 +1,7 @@
 """A metric over the whole (λ, η) plane, from one prediction table.
 
 Along η the values are exact at any rate, since a rate only weighs the availability subsets. Along
-λ they are exact at the table's levels and interpolated between them (by a monotone cubic, which
-passes through every level and makes no peaks of its own).
+λ they are exact at the table's levels; figures interpolate between them.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from benchmark.questions import Question
 from benchmark.readouts import covers, values
@@ -36,18 +34,6 @@ class Landscape:
     intensities: Array
     rates: Array
     values: Array
-
-    def refined(self, steps: int) -> Landscape:
-        """The same surface at ``steps`` values of λ, interpolated between the levels."""
-        fine = np.linspace(self.intensities[0], self.intensities[-1], steps)
-        surface = PchipInterpolator(self.intensities, self.values, axis=0)
-        return Landscape(fine, self.rates, np.asarray(surface(fine)))
-
-    def at(self, intensity: float, rate: float) -> float:
-        """The value at a level and at the rate that is nearest to ``rate``."""
-        column = int(np.abs(self.rates - rate).argmin())
-        surface = PchipInterpolator(self.intensities, self.values[:, column])
-        return float(surface(intensity))
 
 
 Surfaces = Sequence[tuple[System, Landscape]]

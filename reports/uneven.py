@@ -32,7 +32,7 @@ from benchmark.table import PredictionTable
 from protocols.availability import MASK_COUNT, mask_of, name_of, subsets
 from protocols.expectation import uneven_weights
 from protocols.modalities import MODALITIES, Modality
-from reports.answer import Asked, Found, Key, answer_of, ordered
+from reports.answer import Asked, Found, Key, answer_of, answers_of, ordered
 from reports.results import Results, System
 from reports.statistics.inference import Array, Estimate, estimate
 from reports.views import EQUITY, SELECTIONS, SHARE, WORST_LOSS, view
@@ -50,17 +50,19 @@ class Worth:
     """What a system's modalities are worth by one metric, better being positive.
 
     Attributes:
-        shares: modality -> its Shapley value, in the metric's raw unit.
+        present: the M modalities that there are.
+        shares: (M,) the Shapley value of each, in the metric's raw unit.
         equity: from 0, one gives all, to 1, all give the same; a modality that does harm gives
             nothing. Undefined (NaN) where none gives anything.
-        losses: modality -> what is lost where it alone is always missing.
+        losses: (M,) what is lost where one alone is always missing.
         told_apart: whether the modality that costs most to lose costs more than every other one
             for new test samples and new trainings.
     """
 
-    shares: Mapping[Modality, Estimate]
+    present: tuple[Modality, ...]
+    shares: Estimate
     equity: Estimate
-    losses: Mapping[Modality, Estimate]
+    losses: Estimate
     told_apart: bool
 
     @property
@@ -71,7 +73,12 @@ class Worth:
     @property
     def worst(self) -> Modality:
         """The modality that costs most to lose; by the mean over seeds."""
-        return max(self.losses, key=lambda m: self.losses[m].value)
+        return self.present[self.place]
+
+    @property
+    def place(self) -> int:
+        """Where the worst modality to lose is among those that there are."""
+        return int(self.losses.values.argmax())
 
 
 def named_failures(present: tuple[Modality, ...]) -> dict[str, Rates]:
@@ -107,13 +114,13 @@ def uneven(results: Results, rates: Sequence[Rates] = ()) -> Found:
             assert at is not None
             assert own is not None
             bounds = view(metric).bounds
-            made = {at_name(r): answer_of(at.at(i), seeds, bounds) for i, r in enumerate(every)}
+            made = dict(zip(map(at_name, every), answers_of(at, seeds, bounds), strict=True))
             made |= {
-                worth_name(m): replace(answer_of(one, seeds), reference=f"without {m}")
-                for m, one in own.shares.items()
+                worth_name(m): replace(one, reference=f"without {m}")
+                for m, one in zip(own.present, answers_of(own.shares, seeds), strict=True)
             }
             made[EQUITY] = answer_of(own.equity, seeds, SHARE)
-            worst = answer_of(own.losses[own.worst], seeds)
+            worst = answer_of(own.losses.at(own.place), seeds)
             made[WORST_LOSS] = replace(
                 worst, verdict=own.named_worst, reference=f"without {own.worst}"
             )
@@ -204,12 +211,8 @@ def worth(system: System, metric: str) -> Worth | None:
     most = int(losses.values.argmax())
     rest = [place for place in range(len(present)) if place != most]
     apart = all(estimate(lost[:, most] - lost[:, place]).side_of() > 0 for place in rest)
-    return Worth(
-        {m: values.at(place) for place, m in enumerate(present)},
-        estimate(np.stack([_equity_terms(run) for run in shapley])),
-        {m: losses.at(place) for place, m in enumerate(present)},
-        apart,
-    )
+    equities = estimate(np.stack([_equity_terms(run) for run in shapley]))
+    return Worth(present, values, equities, losses, apart)
 
 
 def shapley_weights(present: tuple[Modality, ...]) -> Array:

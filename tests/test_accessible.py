@@ -23,7 +23,8 @@ from benchmark.data.registry import load_dataset
 from benchmark.packs.card import Facts
 from benchmark.packs.making import files_of, write
 from benchmark.records import RunStore
-from reports.build import ReportPaths, build
+from reports.build import build
+from reports.write import ReportPaths
 from reports.zoo.command import leaderboard
 from tests.report_records import LABEL, add, make_spec, make_table, off_by
 

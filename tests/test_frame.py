@@ -17,7 +17,7 @@ from benchmark.questions import KEYS, Question, grid_questions
 from benchmark.readouts import linear_terms, read, sample_terms, values
 from benchmark.records import RunStore
 from protocols.regimes import Regime
-from reports.build import TABLE_MAKERS, build
+from reports.build import build
 from reports.frame import COLUMNS, frame, frame_of
 from reports.sources import Sources
 from reports.statistics.inference import estimate
@@ -25,6 +25,7 @@ from reports.tables.grid import grid_tables
 from reports.tables.table import Cell, Row, Table
 from reports.views import DROP, STEEPEST, view
 from reports.web.leaderboard import leaderboard_tables
+from reports.write import TABLE_MAKERS
 from tests.report_records import JOINT, add, make_spec, make_table, one
 from tests.test_inference import linearised
 from tests.test_mechanism import with_log_variance, with_scores

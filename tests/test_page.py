@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.records import METRICS, RunStore
-from reports.build import ReportPaths, build
+from reports.build import build
 from reports.web.leaderboard import leaderboard_tables
 from reports.web.page import is_elsewhere
+from reports.write import ReportPaths
 from tests.report_records import LABEL, add, make_spec, make_table, off_by, one, sources
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

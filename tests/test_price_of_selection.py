@@ -10,11 +10,12 @@ import pytest
 from benchmark.diagnostics.kept import SelectionTrace, path_of, write
 from benchmark.metrics import evaluate
 from benchmark.records import RunStore
-from reports.build import TABLE_MAKERS, build
+from reports.build import build
 from reports.results import load
 from reports.selection import HABITS, prices
 from reports.sources import Sources
 from reports.tables.selection import selection_tables
+from reports.write import TABLE_MAKERS
 from tests.records import make_record, make_table
 from tests.report_records import cell
 

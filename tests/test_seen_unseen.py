@@ -14,7 +14,6 @@ from benchmark.records import RunRecord, RunStore
 from benchmark.table import PredictionTable
 from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
-from reports.build import TABLE_MAKERS
 from reports.families import clean_trained, family_questions, held_out, split_of
 from reports.frame import frame
 from reports.reliability.audit import audit, conditions
@@ -25,6 +24,7 @@ from reports.tables.families import family_tables
 from reports.tables.grid import grid_tables
 from reports.tables.table import Cell, Table
 from reports.views import DETECTED, HEAD_ROOM, PERMUTED
+from reports.write import TABLE_MAKERS
 from tests.records import make_record, make_table
 
 RULES = ("seed_a1", "frames", "impulse")

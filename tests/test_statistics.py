@@ -12,6 +12,7 @@ from benchmark.readouts import read, sample_terms
 from protocols.availability import subsets
 from protocols.conditions import LEVELS, Condition, at_level
 from protocols.expectation import availability_weights
+from reports.figures.landscapes import between_levels
 from reports.surface import landscape
 from tests.report_records import JOINT, make_table
 
@@ -63,12 +64,17 @@ def test_landscape_averages_seeds_and_keeps_the_levels_when_refined() -> None:
     assert whole is not None
     single = [landscape([table], "mae", "seed_a1") for table in tables]
     assert whole.values == pytest.approx(sum(s.values for s in single if s) / 2)
-    fine = whole.refined(71)  # every tenth of the new intensities is a level
-    assert fine.values[::10] == pytest.approx(whole.values)
+    between = between_levels(whole)
+    assert between(whole.intensities) == pytest.approx(whole.values)
+    inside = between(np.linspace(0, 0.7, 71))
+    for low, high in zip(range(0, 70, 10), range(10, 71, 10), strict=True):  # no peak of its own
+        ends = np.sort(inside[[low, high]], axis=0)
+        assert np.all(inside[low:high] >= ends[0] - 1e-12)
+        assert np.all(inside[low:high] <= ends[1] + 1e-12)
     want = np.mean(
         [read(table, Question("grid", "seed_a1", "bernoulli", 0.3, 0.2))["mae"] for table in tables]
     )
-    assert whole.at(0.3, 0.2) == pytest.approx(want)
+    assert between(0.3)[np.abs(whole.rates - 0.2).argmin()] == pytest.approx(want)
 
 
 def test_no_landscape_without_the_grid() -> None:

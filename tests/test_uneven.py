@@ -132,9 +132,9 @@ def test_what_each_modality_is_worth(store: RunStore) -> None:
     found = worth(results.systems[0], "mae")
     assert found is not None
     assert found.worst == "text"
-    assert found.shares["text"].value == pytest.approx(1.5, abs=1e-6)
-    assert found.shares["audio"].value == pytest.approx(0, abs=1e-6)
-    assert found.losses["text"].value == pytest.approx(1.5, abs=1e-6)
+    assert found.present == MODALITIES
+    assert found.shares.values == pytest.approx([1.5, 0, 0], abs=1e-6)
+    assert found.losses.values == pytest.approx([1.5, 0, 0], abs=1e-6)
     assert found.equity.value == pytest.approx(0, abs=1e-6)
 
 
@@ -151,9 +151,11 @@ def test_of_two_modalities_each_is_worth_half_of_two_gains(store: RunStore) -> N
     assert found is not None
     alone = {m: gained(m) for m in ("text", "audio")}
     nothing, both = gained(), gained("text", "audio")
-    for m, other in (("text", "audio"), ("audio", "text")):
-        wanted = (alone[m] - nothing + both - alone[other]) / 2
-        assert found.shares[m].value == pytest.approx(wanted, abs=1e-5)
+    wanted = [
+        (alone[m] - nothing + both - alone[other]) / 2
+        for m, other in (("text", "audio"), ("audio", "text"))
+    ]
+    assert found.shares.values == pytest.approx(wanted, abs=1e-5)
 
 
 def test_the_error_of_the_index_is_the_jackknifes(store: RunStore) -> None:

@@ -20,10 +20,10 @@ _TOP = LEVELS[-1]
 def landscapes(found: Surfaces, shown: View, of: str = "") -> str:
     """Of each system, where its landscape begins and ends; in the metric's printed unit."""
     parts = [
-        f"{system.label}: {one.at(0, 0):.{shown.decimals}f} without noise and loss, "
-        f"{one.at(_TOP, 0):.{shown.decimals}f} at the most noise, "
-        f"{one.at(0, _TOP):.{shown.decimals}f} at the most loss, "
-        f"{one.at(_TOP, _TOP):.{shown.decimals}f} at both"
+        f"{system.label}: {one.values[0, 0]:.{shown.decimals}f} without noise and loss, "
+        f"{one.values[-1, 0]:.{shown.decimals}f} at the most noise, "
+        f"{one.values[0, -1]:.{shown.decimals}f} at the most loss, "
+        f"{one.values[-1, -1]:.{shown.decimals}f} at both"
         for system, one in found
     ]
     return f"{f'{shown.unit} {of}'.strip()}. {'; '.join(parts)}."

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib.backends.backend_pdf  # noqa: F401  # once, not in every child
 import numpy as np
@@ -24,6 +24,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 from benchmark.forks import cores, forked, result
+from reports.figures.layout import new_figure
 from reports.figures.look import PAGE, Look
 from reports.figures.style import DPI, PRINT_DPI
 from reports.web.page import Picture
@@ -66,15 +67,28 @@ def drawn(
         yield lambda: [p for place, one in enumerate(pending) for p in result(one, draw, place)]
 
 
+def load_fonts(look: Look) -> None:
+    """Have what is the same for all figures in memory, before there are processes that draw."""
+    figure = new_figure(1, 1)
+    for weight in ("normal", "bold"):
+        figure.text(0, 0, "λ = 0.1", fontweight=weight)
+    for suffix in look.suffixes:
+        _save(figure, io.BytesIO(), suffix, look)
+
+
 def _draw(job: Job, folder: Path, look: Look) -> list[Picture]:
     """Draw and write a job's figures. Raises OSError where that cannot be."""
     pictures = []
     for picture, figure in job():
-        with _few_cuts():
-            for suffix in look.suffixes:
-                figure.savefig(folder / f"{picture.name}{suffix}", **_options(suffix, look))
+        for suffix in look.suffixes:
+            _save(figure, folder / f"{picture.name}{suffix}", suffix, look)
         pictures.append(replace(picture, image=_small(figure)))
     return pictures
+
+
+def _save(figure: Figure, place: Path | IO[bytes], suffix: str, look: Look) -> None:
+    with _few_cuts():
+        figure.savefig(place, format=suffix[1:], **_options(suffix, look))
 
 
 @contextmanager

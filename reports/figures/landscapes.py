@@ -13,6 +13,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from scipy.interpolate import PchipInterpolator
 
 from protocols.conditions import LEVELS
 from reports.figures.layout import Heading, axes_at, inches, new_figure, whole_words
@@ -157,11 +158,17 @@ class Square:
         return np.asarray((levels - _LOW) / (_HIGH - _LOW) * self.side + (self.left, self.bottom))
 
 
+def between_levels(one: Landscape) -> PchipInterpolator:
+    """λ -> (E,) values at the rates: a monotone cubic, which passes through every level and makes
+    no peaks of its own."""
+    return PchipInterpolator(one.intensities, one.values, axis=0)
+
+
 def _draw(sheet: Axes, square: Square, one: Landscape, scale: Scale) -> QuadContourSet:
-    fine = one.refined(_FINE)
-    x = square.place(np.stack([fine.intensities] * 2, axis=-1))[:, 0]
-    y = square.place(np.stack([fine.rates] * 2, axis=-1))[:, 1]
-    z = fine.values.T
+    between, fine = between_levels(one), np.linspace(_LOW, _HIGH, _FINE)
+    x = square.place(np.stack([fine] * 2, axis=-1))[:, 0]
+    y = square.place(np.stack([one.rates] * 2, axis=-1))[:, 1]
+    z = between(fine).T
     drawn = sheet.contourf(x, y, z, levels=scale.filled, cmap=scale.colours)
     drawn.set_edgecolor("face")  # no white hairlines between the steps in a PDF
     # Zero is drawn thicker: in greyscale both ends of a map of differences look alike.
@@ -186,7 +193,7 @@ def _draw(sheet: Axes, square: Square, one: Landscape, scale: Scale) -> QuadCont
         markeredgecolor=INK,
         zorder=5,
     )
-    value = scale.value(one.at(*STAR))
+    value = scale.value(between(STAR[0])[np.abs(one.rates - STAR[1]).argmin()])
     beside = 0.125 * min(1.0, square.side / _SMALL)
     where: dict[str, Any] = {"va": "center", "zorder": 6, "fontsize": points(9)}
     sheet.text(star[0] + beside, star[1], value, **where, **style)

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from benchmark.hygiene import csv_cells, escape_markdown
-from reports.tables.table import Line, Table, Text, lines, section_starts
+from reports.tables.table import Line, Table, Text, section_starts
 
 
 def markdown(table: Table, level: int = 3) -> str:
     """GitHub-flavoured Markdown: heading, table, caption, notes."""
-    printed = lines(table)
+    printed = table.lines
     heads = [_flat_heading(c.group, c.title) for c in table.columns]
     width = len(heads) + 1 + table.has_seeds
     rule = ["---"] + ["--:"] * (width - 1)
@@ -111,7 +111,7 @@ def latex(table: Table) -> str:
 
     Standard deviations are subscripts, and a table that is still too wide is scaled to the line.
     """
-    printed = lines(table)
+    printed = table.lines
     stub = 1 + table.has_seeds
     width = stub + len(table.columns)
     heads = [escape_latex(c.title) for c in table.columns]
@@ -198,7 +198,7 @@ def html_table(
         level: the level of the heading.
         caption: HTML in place of the table's own caption and notes.
     """
-    printed = lines(table)
+    printed = table.lines
     width = 1 + table.has_seeds + len(table.columns)
     name, title = html.escape(table.name), html.escape(table.title)
     out = [f'<section id="{name}"><h{level}>{title}</h{level}>']

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 Kind = Literal["measured", "floor", "published"]
@@ -144,6 +145,11 @@ class Table:
                 found.append((column.group, 1))
         return found
 
+    @cached_property
+    def lines(self) -> list[Line]:
+        """What is printed, line by line, in any form."""
+        return _lines(self)
+
     @property
     def has_seeds(self) -> bool:
         """Whether there is a column for the number of seeds."""
@@ -175,7 +181,7 @@ class Line:
     about: str = ""
 
 
-def lines(table: Table) -> list[Line]:
+def _lines(table: Table) -> list[Line]:
     """The printed lines of a table: below a row, its published values and the differences."""
     found = []
     for row in table.rows:
