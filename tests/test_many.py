@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.execution.covered import looked_at, pending
+from benchmark.execution import covered
+from benchmark.execution.covered import looked_at
 from benchmark.plan import Planned
 from benchmark.records import RunRecord, RunStore, glance
 from benchmark.records import record as module
@@ -30,6 +31,10 @@ def looks(monkeypatch) -> list[str]:
         RunRecord, "look", lambda r, **how: (found.append(r.run_id), real(r, **how))[1]
     )
     return found
+
+
+def pending(plan: list[Planned], store: RunStore) -> list[Planned]:
+    return covered.pending(plan, looked_at(plan, store), store)
 
 
 def test_what_is_complete_is_looked_at_once(store, monkeypatch) -> None:

@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmark.data.inputs import InputForm
 from benchmark.errors import BenchmarkError
+from benchmark.execution.covered import looked_at
 from benchmark.execution.executor import Execution
 from benchmark.execution.session import Session
 from benchmark.files import replace_file
@@ -117,7 +118,7 @@ def test_a_run_with_nothing_to_do_repairs_and_says_how_long_it_waited(
         assert session.carry_out(None, "synthetic")
     assert set(statuses(store).values()) == {"RUNNING"}
     assert "tracking is behind" in capsys.readouterr().out
-    assert session.pending() == []
+    assert session.pending(looked_at(session.plan, store)) == []
     assert session.carry_out(None, "synthetic")
     assert set(statuses(store).values()) == {"FINISHED"}
     assert "longest wait" in capsys.readouterr().out

@@ -21,14 +21,18 @@ def looked_at(plan: Sequence[Planned], store: RunStore) -> list[Glance]:
     return glances(store, _asked(plan))[0]
 
 
-def pending(plan: Sequence[Planned], store: RunStore) -> list[Planned]:
+def pending(plan: Sequence[Planned], found: Sequence[Glance], store: RunStore) -> list[Planned]:
     """The runs whose record is absent or lacks some of the conditions, or a diagnostic.
 
     What is wrong with an unsound one is said by the run, which makes it anew.
+
+    Args:
+        plan: the runs.
+        found: what :func:`looked_at` found of them.
+        store: the records.
     """
-    asked = _asked(plan)
-    found = {glance.spec.run_id: glance.has for glance in glances(store, asked)[0]}
-    covered = {run_id for run_id, has in found.items() if asked[run_id].name in has}
+    asked, has = _asked(plan), {glance.spec.run_id: glance.has for glance in found}
+    covered = {run_id for run_id, names in has.items() if asked[run_id].name in names}
     return [p for p in plan if p.spec.run_id not in covered or lacking(p, store)]
 
 

@@ -31,7 +31,7 @@ from benchmark.plan import (
 )
 from benchmark.readouts import spread
 from benchmark.records import RunStore
-from benchmark.records.glance import headlines
+from benchmark.records.glance import Glance, headlines
 from benchmark.screen import Column, Rows, of_runs, say_next
 from benchmark.search.objective import Objective
 from benchmark.spec import RunSpec
@@ -69,13 +69,13 @@ class Session:
         """The runs of the plan."""
         return [planned.spec for planned in self.plan]
 
-    def pending(self) -> list[Planned]:
+    def pending(self, found: Sequence[Glance]) -> list[Planned]:
         """The runs whose record is absent or lacks some of the conditions, or a diagnostic."""
-        return pending(self.plan, self.store)
+        return pending(self.plan, found, self.store)
 
     def show_plan(self) -> None:
         """Print the plan, how many of its runs are missing, and how long they should take."""
-        pending = self.pending()
+        pending = self.pending(looked_at(self.plan, self.store))
         missing = {planned.spec.run_id for planned in pending}
         table = Rows(
             *("model", "training"),
@@ -124,7 +124,8 @@ class Session:
     def carry_out(self, tracking_uri: str | None, experiment: str | None) -> bool:
         """Do what is pending, track it, print the summary. False where a run failed."""
         self.store.prepare()
-        pending = self.pending()
+        found = looked_at(self.plan, self.store)
+        pending = self.pending(found)
         missing = {planned.spec.run_id for planned in pending}
         self.store.close_all(spec.run_id for spec in self.specs if spec.run_id not in missing)
         self.console.print(self._headline(len(pending)))
@@ -134,7 +135,7 @@ class Session:
         plan = Plan.of(plan_id(self.specs), title, experiment, "", self.specs)
         uri = tracking_uri or default_uri(self.store.root)
         if not pending and stamp.is_current(self.store, uri, plan):
-            self._summarise([])
+            self._summarise(found, [])
             return True
         if pending and self.how.cluster is None:
             prepare()
@@ -151,7 +152,7 @@ class Session:
         if tracker and not tracker.behind:
             stamp.remember(self.store, uri, plan)
         failed = [p.spec for p in pending if results.get(p.spec.run_id) == "failed"]
-        self._summarise(failed)
+        self._summarise(looked_at(self.plan, self.store), failed)
         if failed:
             self.store.prepare()  # where the disk is full, that is the error to tell
         return not failed
@@ -240,11 +241,11 @@ class Session:
         table = self.store.record(run_id).validation
         return None if table is None else objective.value(table)
 
-    def _summarise(self, failed: Sequence[RunSpec]) -> None:
+    def _summarise(self, found: Sequence[Glance], failed: Sequence[RunSpec]) -> None:
         metric = PRIMARY[self.dataset.spec.task]
         kind = "synthetic data" if self.dataset.synthetic else self.dataset.name
         title = f"Test {metric.upper()} on {kind}, mean ± std over n seeds"
-        done = {glance.spec.run_id: glance for glance in looked_at(self.plan, self.store)}
+        done = {glance.spec.run_id: glance for glance in found}
         columns = [h for h in headlines(done.values()) if h.questions[0].protocol in _SUMMED_UP]
         objective = plan_objective(self.request.products[0], self.dataset)
         searched = [objective.title] if objective else []

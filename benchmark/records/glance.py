@@ -86,20 +86,21 @@ def glances(
         asked: run id -> what it is asked for; only these runs are looked at, where given.
     """
     kept = _kept(store.root)
-    asks = dict.fromkeys(store.directories()) if asked is None else asked
-    now = {i: signature(store.path(i)) for i in store.directories() if i in asks}
-    known = {i: kept[i] for i in now if _suffices(kept.get(i), now[i], asks[i])}
-    new = [run_id for run_id in now if run_id not in known]
+    there = store.directories()
+    asks = dict.fromkeys(there) if asked is None else asked
+    wanted = dict.fromkeys(run_id for run_id in there if run_id in asks)
+    known = {i: kept[i] for i in wanted if _suffices(store, i, kept.get(i), asks[i])}
+    new = [run_id for run_id in wanted if run_id not in known]
     problems: dict[str, DamagedError] = {}
     found = on_all_cores(lambda run_id: _look(store, run_id, asks[run_id]), new, _FEW)
     for run_id, look in zip(new, found, strict=True):
         if isinstance(look, DamagedError):
             problems[run_id] = look
         else:
-            same = kept.get(run_id, {}).get("files") == now[run_id]
+            same = kept.get(run_id, {}).get("files") == look["files"]
             has = {*look["has"], *(kept[run_id]["has"] if same else ())}
-            known[run_id] = {"files": now[run_id], **look, "has": sorted(has)}
-    others = {} if asked is None else {i: one for i, one in kept.items() if i not in now}
+            known[run_id] = {**look, "has": sorted(has)}
+    others = {} if asked is None else {i: one for i, one in kept.items() if i not in wanted}
     if (seen := others | known) != kept:
         _keep(store.root, seen)
     return [_glance(known[run_id]) for run_id in sorted(known)], problems
@@ -112,13 +113,14 @@ def _glance(facts: Mapping[str, Any]) -> Glance:
 
 def _look(store: RunStore, run_id: str, asked: Asked | None) -> dict[str, Any] | DamagedError:
     """What is kept of a record, or what is wrong with it."""
+    files = signature(store.path(run_id))  # before it is read: what changes then is seen next time
     try:
         found = store.look(run_id, tables=asked is not None)
         has = [asked.name] if asked and asked.answered(found) else []
         numbers = _sums(found) if found.is_evaluated() else []
     except DamagedError as error:
         return error
-    return {"spec": found.spec.as_dict(), "headlines": numbers, "has": has}
+    return {"files": files, "spec": found.spec.as_dict(), "headlines": numbers, "has": has}
 
 
 def _sums(found: RunRecord) -> list[tuple[Question, float | None]]:
@@ -130,8 +132,10 @@ def _sums(found: RunRecord) -> list[tuple[Question, float | None]]:
 _overview = lru_cache(maxsize=8)(overview)
 
 
-def _suffices(kept: Mapping[str, Any] | None, files: list[list[Any]], asked: Asked | None) -> bool:
-    if kept is None or kept["files"] != files:
+def _suffices(
+    store: RunStore, run_id: str, kept: Mapping[str, Any] | None, asked: Asked | None
+) -> bool:
+    if kept is None or kept["files"] != signature(store.path(run_id)):
         return False
     return asked is None or asked.name in kept["has"]
 
