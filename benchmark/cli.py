@@ -138,6 +138,8 @@ def main() -> None:
         # Something else is where a command keeps something: any of its files may be it.
         advice = "" if isinstance(error, FileNotFoundError) else " Move away what is there."
         _give_up(f"{os.fsdecode(error.filename)}: {error.strerror}.{advice}")
+    finally:
+        gc.freeze()  # what is left ends with the process, and is not looked through once more
 
 
 def _give_up(why: str) -> NoReturn:
