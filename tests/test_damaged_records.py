@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,7 @@ from benchmark.records import (
     RunRecord,
     RunStore,
 )
+from benchmark.records.reader import read_json
 from benchmark.seal import sealed, unsealed
 from benchmark.table import to_bytes
 from protocols.conditions import at_level
@@ -381,3 +384,17 @@ def test_a_link_that_leads_nowhere_in_a_records_place_is_replaced(tiny, made, tm
     store.path(spec.run_id).symlink_to("nowhere")
     execute(spec, tiny, conditions, store, lambda event: None, validation=VALID)
     assert contents(store.path(spec.run_id)).keys() == contents(sound.path(spec.run_id)).keys()
+
+
+def test_a_file_that_may_not_be_looked_at_is_not_called_missing(store, monkeypatch) -> None:
+    path = make_record(store).path / METRICS
+    real = Path.stat
+
+    def stat(self: Path, **how: Any) -> os.stat_result:
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(DamagedError, match="Permission denied"):
+        read_json(path)

@@ -91,7 +91,14 @@ def read(path: Path, reader: Callable[[Path], T]) -> T:
         said = one_line(error, 200)
         why = f"{type(error).__name__}: {said}" if isinstance(error, LookupError) else said
         why = why or type(error).__name__
-    raise DamagedError(path, why.rstrip(". ") if path.exists() else "it is missing")
+    raise DamagedError(path, "it is missing" if _is_missing(path) else why.rstrip(". "))
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # it may not be looked at
+        return False
 
 
 def file_state(path: Path) -> tuple[int, ...]:
