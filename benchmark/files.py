@@ -26,27 +26,29 @@ ABANDONED_SECONDS = 60.0
 """After which that is nobody's any more, nor a folder of :func:`scratch` that nobody holds."""
 
 
-def check_regular(path: Path) -> None:
-    """Refuse what is no plain file: a pipe or a device can keep a reader for ever.
+def check_regular(path: Path) -> int:
+    """The size of a plain file; anything else is refused, as a pipe can keep a reader for ever.
 
     Raises:
         BenchmarkError: also where it does not exist or cannot be looked at.
     """
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BenchmarkError(f"cannot read {path}: {_reason(error)}") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise BenchmarkError(f"cannot read {path}: it is {kind}, not a file")
+    return found.st_size
 
 
 def read_text(path: Path, limit: int) -> str:
     """The UTF-8 text of a plain file of at most ``limit`` bytes. Raises BenchmarkError."""
-    check_regular(path)
+    size = check_regular(path)
     try:
         with path.open("rb") as stream:
-            content = stream.read(limit + 1)
+            content = stream.read(min(size, limit) + 1)  # there is memory for what is asked for
+            content += stream.read(limit + 1 - len(content)) if len(content) > size else b""
     except OSError as error:
         raise BenchmarkError(f"cannot read {path}: {_reason(error)}") from None
     if len(content) > limit:

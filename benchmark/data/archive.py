@@ -80,9 +80,8 @@ def read_archive(path: Path) -> dict[str, Any]:
 
 def read_npz(path: Path, only: str | None = None) -> dict[str, Any]:
     """The arrays of an .npz file, or the one array that has a name. Raises BenchmarkError."""
-    check_regular(path)
+    size = check_regular(path)
     try:
-        size = path.stat().st_size
         small = size <= PIECE_BYTES  # its members are looked up in memory, not in the file
         with zipfile.ZipFile(io.BytesIO(path.read_bytes()) if small else path) as archive:
             members = archive.infolist()
@@ -128,10 +127,10 @@ def npy_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def read_npy(path: Path) -> Any:
     """The array of an .npy file. Raises BenchmarkError."""
-    check_regular(path)
+    size = check_regular(path)
     try:
         with path.open("rb") as stream:
-            return _array(stream, path.stat().st_size, path)
+            return _array(stream, size, path)
     except _UNREADABLE as error:
         raise _damaged(path, error) from None
 

@@ -146,8 +146,7 @@ def read_bytes(path: Path, environment: Mapping[str, Any]) -> bytes:
     """A file whose size and hash ``env.json`` has. Raises DamagedError."""
 
     def content(path: Path) -> bytes:
-        check_regular(path)
-        stated, size = _facts(path, environment), path.stat().st_size
+        size, stated = check_regular(path), _facts(path, environment)
         if stated["bytes"] != size:
             raise ValueError(f"it has {size:,} bytes, and was written with {stated['bytes']:,}")
         found = path.read_bytes()
