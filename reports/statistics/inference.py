@@ -49,8 +49,8 @@ _ROUNDING = 1e-9
 """A number that nothing moves has an interval of no width, up to rounding."""
 
 _ROUNDS = 60
-_CLOSE = 1e-4
-"""A step this small leaves an error of about its square, a hundredth of that of the nodes."""
+_CLOSE = 1e-3
+"""A step this small leaves less error than its square, and less than the nodes do."""
 
 _DRAWS = 4000
 _GENERATOR_SEED = 20260101
