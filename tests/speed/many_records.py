@@ -29,6 +29,7 @@ from benchmark.plan import make_plan
 from benchmark.records.writer import later_files, record_files
 from benchmark.registry import model_facts
 from tests.records import make_history, make_table
+from tests.speed.bytecode import compiled
 
 SETTINGS = """dataset: synthetic-tiny
 models: [lmf, tfn]
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", default=",".join(COMMANDS))
     options = parser.parse_args()
+    compiled(Path(__file__).resolve().parents[2])
     print("  runs  command  seconds processor    per run      most")
     for count in options.counts:
         folder = Path(tempfile.mkdtemp(dir=options.folder))

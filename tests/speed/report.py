@@ -34,6 +34,7 @@ from benchmark.spec import RunSpec
 from protocols.regimes import Regime
 from tests.records import make_table
 from tests.report_records import add
+from tests.speed.bytecode import compiled
 
 SEEDS = (1111, 1112, 1113)
 Spent = tuple[float, float]
@@ -118,6 +119,8 @@ def main() -> None:
     asked = parser.parse_args()
     here = Path(__file__).resolve().parents[2]
     checkouts = {"here": here} | ({"beside": asked.beside.resolve()} if asked.beside else {})
+    for checkout in checkouts.values():
+        compiled(checkout)
     cores = sorted(os.sched_getaffinity(0))
     spent: dict[tuple[str, int], list[Spent]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
