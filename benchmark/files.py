@@ -42,13 +42,18 @@ def check_regular(path: Path) -> int:
     return found.st_size
 
 
+def read_at_most(path: Path, limit: int) -> bytes:
+    """The first bytes of a plain file. Raises BenchmarkError where it is none, and OSError."""
+    size = check_regular(path)
+    with path.open("rb") as stream:  # it has memory for what it is asked for, not for what comes
+        content = stream.read(min(size + 1, limit))
+        return content + (stream.read(limit - len(content)) if len(content) > size else b"")
+
+
 def read_text(path: Path, limit: int) -> str:
     """The UTF-8 text of a plain file of at most ``limit`` bytes. Raises BenchmarkError."""
-    size = check_regular(path)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(min(size, limit) + 1)  # there is memory for what is asked for
-            content += stream.read(limit + 1 - len(content)) if len(content) > size else b""
+        content = read_at_most(path, limit + 1)
     except OSError as error:
         raise BenchmarkError(f"cannot read {path}: {_reason(error)}") from None
     if len(content) > limit:
@@ -158,19 +163,12 @@ def files_in(folder: Path) -> set[str]:
     """The names of the files in a folder, and of links to files; none where it has none."""
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if _leads_to_file(entry)}
+            return {entry.name for entry in entries if is_file(entry)}
     except OSError:
         return set()
 
 
-def _leads_to_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
-
-
-def is_file(path: Path) -> bool:
+def is_file(path: Path | os.DirEntry[str]) -> bool:
     """Whether it is a file, or leads to one; what may not be looked at is none."""
     try:
         return path.is_file()

@@ -35,7 +35,7 @@ value is undefined; tables print "–" with a footnote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -230,9 +230,18 @@ def _weighted_f1(sums: Array) -> Array:
 
 def _weighted_f1_of_two(sums: Array) -> Array:
     hits, support, claimed, total = np.moveaxis(sums, -1, 0)
-    upper = (hits, support, claimed)
-    lower = (total - support - claimed + hits, total - support, total - claimed)
-    f1 = sum(_ratio(2 * hit, has + said) * has for hit, has, said in (upper, lower))
+    upper = hits, support, claimed
+    return _f1_of_sides([upper, _rest(hits, support, claimed, total)], total)
+
+
+def _rest(hits: Array, support: Array, claimed: Array, total: Array) -> tuple[Array, Array, Array]:
+    """The hits, support and claims of all other classes as one."""
+    return total - support - claimed + hits, total - support, total - claimed
+
+
+def _f1_of_sides(sides: Iterable[Sequence[Array]], total: Array) -> Array:
+    """Weighted F1 of a class and of all others as one, from (hits, support, claims) of each."""
+    f1 = sum(_ratio(2 * hits, support + claimed) * support for hits, support, claimed in sides)
     return _ratio(np.asarray(f1), total, empty=np.nan)
 
 
@@ -253,7 +262,7 @@ def _one_against_rest(sums: Array) -> tuple[Array, Array]:
     hits, support, claimed = np.split(sums, 3, axis=-1)
     total = support.sum(-1, keepdims=True)
     # Differences of sums of weights: what should be nothing is rounding, of either sign.
-    rest = (total - support - claimed + hits, total - support, total - claimed)
+    rest = _rest(hits, support, claimed, total)
     return np.stack([hits, support, claimed], -2), np.maximum(np.stack(rest, -2), 0.0)
 
 
@@ -265,11 +274,8 @@ def _one_against_rest_accuracy(sums: Array) -> Array:
 
 def _one_against_rest_f1(sums: Array) -> Array:
     sides = _one_against_rest(sums)
-    weighted = sum(
-        _ratio(2 * s[..., 0, :], s[..., 1, :] + s[..., 2, :]) * s[..., 1, :] for s in sides
-    )
     total = sides[0][..., 1, :] + sides[1][..., 1, :]
-    return _ratio(np.asarray(weighted), total, empty=np.nan).mean(-1)
+    return _f1_of_sides([list(np.moveaxis(side, -2, 0)) for side in sides], total).mean(-1)
 
 
 def _ratio(numerator: Array, denominator: Array, empty: float = 0.0) -> Array:

@@ -70,7 +70,7 @@ def sealed_json(values: Mapping[str, Any]) -> str:
     """What :func:`sealed` makes of values, of which there is one, as JSON.
 
     It is the canonical JSON with the hash as the last value, so that who reads it need not write
-    it again to know its hash, which takes four times as long as to read it.
+    it again to know its hash, which takes longer than to read it.
     """
     content = _canonical(values)
     return f'{content[:-1]}{_MARK}{_hashed(content)}"}}'

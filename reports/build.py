@@ -63,8 +63,8 @@ def _report(
     look: Look,
 ) -> ReportPaths:
     sources = Sources.of(results, efficiency, rates)
-    _ = sources.answers.measured.parts  # begun on all cores; what draws is loaded meanwhile
-    from reports.write import write
+    sources.answers.measured.begin()
+    from reports.write import write  # loads what draws, meanwhile
 
     return write(sources, folder, links, look)
 

@@ -99,9 +99,13 @@ class Measured:
             *(one for rule in sorted(noise) for one in specialists(results, "noise", rule)),
         )
 
+    def begin(self) -> None:
+        """Begin to measure on all cores; who asks for :attr:`rows` has time meanwhile."""
+        _ = self._parts
+
     @cached_property
-    def parts(self) -> Iterator[list[_Part]]:
-        """What :attr:`rows` are made of, system by system: begun on all cores when first asked."""
+    def _parts(self) -> Iterator[list[_Part]]:
+        """What :attr:`rows` are made of, system by system, once."""
         _ = self.means, self._values, self._grids  # once, not in every process
         return on_all_cores(self._of_system, self.results.systems, _FEW)
 
@@ -109,7 +113,7 @@ class Measured:
     def rows(self) -> Found:
         """Every answer."""
         found: Found = {}
-        for system, parts in zip(self.results.systems, self.parts, strict=True):
+        for system, parts in zip(self.results.systems, self._parts, strict=True):
             for part in parts:
                 found.update(self._answers(system, part))
         for group in self.specialists:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import check_regular, is_inside, replace_file, scratch
+from benchmark.files import check_regular, is_inside, read_at_most, replace_file, scratch
 from benchmark.hygiene import one_line
 from benchmark.packs.card import CARD, Card, System, read_card
 from benchmark.packs.making import PLAIN
@@ -172,8 +172,7 @@ def read_address(url: str, limit: int) -> bytes:
 def _bytes_of(source: str) -> bytes:
     if is_address(source):
         return read_address(source, PACK_BYTES)
-    check_regular(Path(source))
-    if Path(source).stat().st_size > PACK_BYTES:
+    if check_regular(Path(source)) > PACK_BYTES:
         raise BenchmarkError(f"{source}: has more than {PACK_BYTES:,} bytes")
     return Path(source).read_bytes()
 
@@ -210,9 +209,7 @@ def _of_folder(folder: Path) -> tuple[bytes, tuple[Sequence[str], Read]]:
         path = folder / name
         if not is_inside(path, folder):
             raise BenchmarkError(f"{folder}: {one_line(name, 80)} leads outside of it")
-        check_regular(path)
-        with path.open("rb") as stream:
-            return _bounded(str(folder), name, stream.read(limit + 1), limit)
+        return _bounded(str(folder), name, read_at_most(path, limit + 1), limit)
 
     return read(CARD, CARD_BYTES), (names, read)
 

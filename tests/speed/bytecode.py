@@ -8,7 +8,10 @@ from pathlib import Path
 PACKAGES = ("benchmark", "protocols", "reports", "qamoe", "baselines")
 
 
-def compiled(checkout: Path) -> None:
+HERE = Path(__file__).resolve().parents[2]
+
+
+def compiled(checkout: Path = HERE) -> None:
     """Compile a checkout's packages. Where Python may write no bytecode, and in a fresh checkout,
     each command would do that anew, half a second long."""
     for name in PACKAGES:

@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", default=",".join(COMMANDS))
     options = parser.parse_args()
-    compiled(Path(__file__).resolve().parents[2])
+    compiled()
     print("  runs  command  seconds processor    per run      most")
     for count in options.counts:
         folder = Path(tempfile.mkdtemp(dir=options.folder))

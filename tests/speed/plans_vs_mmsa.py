@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.speed.bytecode import compiled
 from tests.speed.mmsa_weights import DEPARTURES, PRESETS
 
 COUNTS = {"train": 1284, "valid": 229, "test": 686}
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--turns", type=int, default=1)
     options = parser.parse_args()
+    compiled()
     benchmark = [sys.executable, "-m", "benchmark"]
     print(f"{len(SEEDS)} seeds of {options.epochs} epochs on {CORES} cores")
     print("model      ours      mmsa   ratio")

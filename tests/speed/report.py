@@ -34,7 +34,7 @@ from benchmark.spec import RunSpec
 from protocols.regimes import Regime
 from tests.records import make_table
 from tests.report_records import add
-from tests.speed.bytecode import compiled
+from tests.speed.bytecode import HERE, compiled
 
 SEEDS = (1111, 1112, 1113)
 Spent = tuple[float, float]
@@ -117,8 +117,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--beside", type=Path, help="another checkout, in turns with this one")
     asked = parser.parse_args()
-    here = Path(__file__).resolve().parents[2]
-    checkouts = {"here": here} | ({"beside": asked.beside.resolve()} if asked.beside else {})
+    checkouts = {"here": HERE} | ({"beside": asked.beside.resolve()} if asked.beside else {})
     for checkout in checkouts.values():
         compiled(checkout)
     cores = sorted(os.sched_getaffinity(0))
