@@ -95,14 +95,14 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it has either its old content or its new one, whatever happens.
+def replace_file(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file of parts so that it has either its old content or its new, whatever happens.
 
     What was half written goes where that fails: a full disk is not kept full. Raises OSError.
     """
     try:
         with replacing(path) as temporary, temporary.open("wb") as stream:
-            stream.write(content)
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

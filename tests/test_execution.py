@@ -218,11 +218,11 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) 
     store, events = RunStore(tmp_path), []
     writes = []
 
-    def fill_up(path: Path, data: bytes) -> None:
+    def fill_up(path: Path, *parts: bytes) -> None:
         writes.append(path)
         if len(writes) > 2:
             raise OSError(28, "No space left on device")
-        replace_file(path, data)
+        replace_file(path, *parts)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "replace_file", fill_up)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
 from benchmark.config import TrainingConfig
 from benchmark.data import dataset as datasets
+from benchmark.execution.resume import load_state, saving
 from benchmark.predict import fill_table
 from benchmark.registry import model_class
-from benchmark.train import Callbacks, Fitted, fit, stream_seed
+from benchmark.train import Callbacks, Fitted, State, fit, stream_seed
 from protocols.conditions import PROTOCOLS, conditions_of
 from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
@@ -121,3 +125,33 @@ def test_data_that_do_not_fit_stream_to_the_gpu(monkeypatch: pytest.MonkeyPatch)
         assert streamed.device.type == "cuda"
         for m in MODALITIES:
             assert torch.equal(resident.features[m], streamed.features[m])
+
+
+def test_a_run_goes_on_from_a_state_written_beside_it(tmp_path: Path) -> None:
+    path, rows = tmp_path / "resume.pt", [[], []]
+    states: list[bytes] = []
+
+    def train(save: Callable[[State], None], rows: list, resume: State | None) -> None:
+        fit(
+            lambda: small_model("qamoe"),
+            make_dataset().to("cuda").training_data(),
+            TrainingConfig(epochs=3, learning_rate=1e-3, batch_size=5, select_on="mae"),
+            Regime(kind="spectrum"),
+            0,
+            Callbacks(lambda *_: None, lambda done, row: rows.append(row), save),
+            resume,
+        )
+
+    with saving(path, {}) as save:
+
+        def kept(state: State) -> None:
+            save(state)
+            if state["epoch"] == 1:
+                save(state)  # waits for the first
+                states.append(path.read_bytes())
+
+        train(kept, rows[0], None)
+    path.write_bytes(states[0])
+    train(lambda state: None, rows[1], load_state(path, {}, torch.device("cuda")))
+    for straight, resumed in zip(rows[0][1:], rows[1], strict=True):
+        assert resumed == pytest.approx(straight, rel=1e-3, abs=1e-4, nan_ok=True)

@@ -71,8 +71,17 @@ def test_a_memory_in_a_list_is_seen() -> None:
     assert changes_python_state(model)
 
 
-def test_a_state_moves_to_the_host_unchanged() -> None:
-    state = {"a": [torch.arange(3), {"b": torch.ones(2, 2, dtype=torch.half)}], "c": (None, 1.5)}
-    moved = on_the_host(state)
-    assert moved["a"][0] is state["a"][0]
-    assert moved["c"] == (None, 1.5)
+def test_a_state_is_copied_to_the_host_unchanged() -> None:
+    one = torch.arange(3)
+    state = {"a": [one, {"b": torch.ones(2, 2, dtype=torch.half)}, one], "c": (None, 1.5)}
+    state["d"], state["e"] = torch.tensor(2.5), torch.ones(2, 3).T
+    copied = on_the_host(state)
+    assert copied["c"] == (None, 1.5)
+    for tensor in (one, state["a"][1]["b"], state["d"], state["e"]):
+        tensor.add_(1)
+    state["a"].append("more")
+    assert copied["a"][0].tolist() == copied["a"][2].tolist() == [0, 1, 2]
+    assert torch.equal(copied["a"][1]["b"], torch.ones(2, 2, dtype=torch.half))
+    assert copied["d"].item() == 2.5
+    assert torch.equal(copied["e"], torch.ones(3, 2))
+    assert len(copied["a"]) == 3

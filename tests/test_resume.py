@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -15,7 +17,7 @@ import torch
 from benchmark.execution import execute as module
 from benchmark.execution import resume
 from benchmark.execution.execute import Stopped, execute
-from benchmark.execution.resume import SET_ASIDE, UnusableError, load_state, origin_of
+from benchmark.execution.resume import SET_ASIDE, UnusableError, load_state, origin_of, saving
 from benchmark.plan import PlanConfig, plan_conditions, plan_runs
 from benchmark.records import CHECKPOINT, HISTORY, PREDICTIONS, RunStore
 from benchmark.records.underway import RESUME
@@ -168,3 +170,35 @@ def test_an_unversioned_model_is_known_by_its_file(run, monkeypatch) -> None:
     assert origin_of(run[0], CPU)["model's file"] == "aa"
     monkeypatch.setitem(facts, "version", 3)
     assert origin_of(run[0], CPU)["model's file"] is None
+
+
+def test_a_state_is_written_while_training_goes_on(run, tmp_path, monkeypatch) -> None:
+    path, origin, release = tmp_path / RESUME, origin_of(run[0], CPU), threading.Event()
+    write = resume.replace_file
+    monkeypatch.setattr(resume, "replace_file", lambda *a: release.wait(30) and write(*a))
+    weights = torch.zeros(3)
+    with saving(path, origin) as save:
+        save({"epoch": 1, "weights": weights})
+        weights.add_(1)  # the next epoch
+        assert not path.exists()
+        release.set()
+    assert load_state(path, origin, CPU)["weights"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_state_that_cannot_be_written_ends_its_run(tmp_path, monkeypatch, epochs) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(resume, "replace_file", full)
+    seen = []
+
+    def train() -> None:
+        with saving(tmp_path / RESUME, {}) as save:
+            for epoch in range(epochs):
+                seen.append(epoch)
+                save({"epoch": epoch})
+
+    with pytest.raises(OSError, match="No space left"):
+        train()
+    assert seen == list(range(epochs))

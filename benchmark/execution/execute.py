@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,7 +19,7 @@ from benchmark.execution.resume import (
     UnusableError,
     load_state,
     origin_of,
-    save_state,
+    saving,
     set_aside,
 )
 from benchmark.hygiene import one_line
@@ -235,27 +234,28 @@ def _fit(spec: RunSpec, dataset: Dataset, path: Path, listen: Listener, watch: W
     """Train, from the resume state where there is one to go on from."""
     device, total = dataset.splits["train"].device, float(spec.trainer.epochs)
     origin = origin_of(spec, device)
-    callbacks = Callbacks(
-        step=lambda done, loss: listen(
-            Event(spec.run_id, "step", done, total, {"train_loss": loss})
-        ),
-        epoch=lambda done, row: listen(Event(spec.run_id, "epoch", done, total, row)),
-        save=partial(save_state, path, origin=origin),
-        watch=watch,
-    )
 
     def train(resume: State | None) -> Fitted:
         begun = float(resume["epoch"]) if resume else 0.0
         listen(Event(spec.run_id, "started", begun, total))
-        return fit(
-            lambda: make_model(spec, dataset),
-            dataset.training_data(),
-            spec.trainer,
-            spec.regime,
-            spec.seed,
-            callbacks,
-            resume,
-        )
+        with saving(path, origin) as save_state:
+            callbacks = Callbacks(
+                step=lambda done, loss: listen(
+                    Event(spec.run_id, "step", done, total, {"train_loss": loss})
+                ),
+                epoch=lambda done, row: listen(Event(spec.run_id, "epoch", done, total, row)),
+                save=save_state,
+                watch=watch,
+            )
+            return fit(
+                lambda: make_model(spec, dataset),
+                dataset.training_data(),
+                spec.trainer,
+                spec.regime,
+                spec.seed,
+                callbacks,
+                resume,
+            )
 
     if path.exists():
         try:

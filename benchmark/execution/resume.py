@@ -13,7 +13,9 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,33 +50,56 @@ def origin_of(spec: RunSpec, device: torch.device) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def saving(path: Path, origin: dict[str, Any]) -> Iterator[Callable[[State], None]]:
+    """What saves a run's states, one after another, while its training goes on.
+
+    A state is copied at once and written beside the next epoch. What fails is raised where the next
+    state is saved, or at the end: none is being written any more when this is left.
+    """
+    with ThreadPoolExecutor(1, "resume state") as beside:
+        last: Future[None] | None = None
+
+        def save(state: State) -> None:
+            nonlocal last
+            if last is not None:
+                last.result()
+            last = beside.submit(save_state, path, on_the_host(state), origin)
+
+        yield save
+        if last is not None:
+            last.result()
+
+
 def save_state(path: Path, state: State, origin: dict[str, Any]) -> None:
     """Replace the state in one step: a kill leaves the old one or the new one.
 
     It is made in memory first: a full disk is then an OSError that says so, not torch's own.
     """
     buffer = io.BytesIO()
-    torch.save(on_the_host(state), buffer)
+    torch.save(state, buffer)
     content = buffer.getbuffer()
     facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     facts[EPOCH] = state["epoch"]
-    replace_file(path, b"".join([json.dumps({**origin, **facts}).encode(), b"\n", content]))
+    replace_file(path, json.dumps({**origin, **facts}).encode(), b"\n", content)
 
 
 def on_the_host(state: Any) -> Any:
-    """The same nested values with every tensor on the CPU: one copy for each type of number.
+    """A copy of nested values with every tensor on the CPU; what is trained on changes none of it.
 
-    A copy waits for the device, whatever its size, and a state has hundreds of tensors.
+    What comes from a device is one copy for each type of number: a copy waits for the device,
+    whatever its size, and a state has hundreds of tensors.
     """
     tensors: dict[int, Tensor] = {}
-    _map_tensors(state, lambda x: tensors.setdefault(id(x), x))
-    away = [x for x in tensors.values() if x.device.type != "cpu"]
-    moved: dict[int, Tensor] = {}
-    for kind in {x.dtype for x in away}:
-        own = [x for x in away if x.dtype == kind]
-        parts = torch.cat([x.detach().flatten() for x in own]).cpu().split([x.numel() for x in own])
-        moved |= {id(x): part.view(x.shape) for x, part in zip(own, parts, strict=True)}
-    return _map_tensors(state, lambda x: moved.get(id(x), x))
+    _map_tensors(state, lambda x: tensors.setdefault(id(x), x.detach()))
+    copies = {key: x.clone() for key, x in tensors.items() if x.device.type == "cpu"}
+    away = {key: x for key, x in tensors.items() if key not in copies}
+    for kind in {x.dtype for x in away.values()}:
+        own = {key: x for key, x in away.items() if x.dtype == kind}
+        copied = torch.cat([x.flatten() for x in own.values()]).cpu()
+        parts = copied.split([x.numel() for x in own.values()])
+        copies |= {key: part.view(own[key].shape) for key, part in zip(own, parts, strict=True)}
+    return _map_tensors(state, lambda x: copies[id(x)])
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

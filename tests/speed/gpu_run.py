@@ -3,9 +3,9 @@
     python -m tests.speed.gpu_run --dataset mosi --data-dir data [--models qamoe,mmim] [--epochs 10]
 
 Seconds of a run without its table: its steps, of these the recording of their graphs, its
-validations, and the resume states that it saves after each epoch. Each model is trained twice, so
-that what is done once in a process is in the first line alone. What is timed waits for the device
-at both ends.
+validations, and what it waits for the resume states, which are written beside each next epoch. Each
+model is trained twice, so that what is done once in a process is in the first line alone. What is
+timed waits for the device at both ends.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from benchmark.config import TrainingConfig
 from benchmark.data.dataset import Dataset
 from benchmark.data.registry import load_dataset
 from benchmark.environment import compute_with
-from benchmark.execution.resume import save_state
+from benchmark.execution.resume import saving
 from benchmark.registry import model_class
-from benchmark.train import Callbacks, State, fit
+from benchmark.train import Callbacks, fit
 from protocols.regimes import Regime
 
 PARTS = ("all", "steps", "recording", "validation", "saving")
@@ -55,14 +55,15 @@ def seconds_of(name: str, data: Dataset, epochs: int, spent: Counter[str]) -> li
     training = TrainingConfig(epochs=epochs, batch_size=16, select_on="mae")
     with tempfile.TemporaryDirectory() as folder:
 
-        def save(state: State) -> None:
-            save_state(Path(folder) / "resume.pt", state, {"run": name})
+        def run() -> None:
+            with saving(Path(folder) / "resume.pt", {"run": name}) as save:
+                fit(
+                    lambda: kind(kind.Config(), data.spec), data.training_data(), training,
+                    Regime(kind="spectrum"), 1,
+                    Callbacks(lambda *_: None, lambda *_: None, timed(save, "saving", spent)),
+                )  # fmt: skip
 
-        callbacks = Callbacks(lambda *_: None, lambda *_: None, timed(save, "saving", spent))
-        timed(fit, "all", spent)(
-            lambda: kind(kind.Config(), data.spec), data.training_data(), training,
-            Regime(kind="spectrum"), 1, callbacks,
-        )  # fmt: skip
+        timed(run, "all", spent)()
     return [float(spent[part]) for part in PARTS]
 
 
