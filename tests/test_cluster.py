@@ -60,11 +60,10 @@ def on(nodes, data_dir: Path, runs_dir: Path) -> Execution:
     return Execution("tiny", data_dir, runs_dir, "cpu", 99, cluster=Cluster(nodes.address))
 
 
-@pytest.fixture(scope="module")
-def here(tiny, data_dir, tmp_path_factory) -> Path:
-    """The same runs by the local pool: of 2 epochs and of 24."""
-    folder = tmp_path_factory.mktemp("here")
-    plan = [*plan_of(tiny), *plan_of(tiny, 24)]
+@pytest.fixture
+def here(tiny, data_dir, tmp_path_factory, request) -> Path:
+    """The runs of a plan by the local pool; the test says of how many epochs, or of 2."""
+    folder, plan = tmp_path_factory.mktemp("here"), plan_of(tiny, getattr(request, "param", 2))
     results = run_plan(plan, Execution("tiny", data_dir, folder, "cpu", 2), lambda event: None)
     assert set(results.values()) == {"done"}
     return folder
@@ -119,6 +118,7 @@ def test_the_same_bytes_as_on_one_machine(
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("here", [24], indirect=True)
 def test_a_run_goes_on_where_its_node_is_killed(
     nodes, tiny, data_dir, here, tmp_path, monkeypatch, nothing_shared
 ) -> None:
@@ -146,6 +146,7 @@ def test_a_run_goes_on_where_its_node_is_killed(
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("here", [24], indirect=True)
 def test_a_run_whose_worker_ends_is_done_again_alone_and_once(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:
@@ -247,6 +248,7 @@ def begin(nodes, data_dir: Path, runs_dir: Path, epochs: int) -> subprocess.Pope
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("here", [24], indirect=True)
 def test_a_driver_that_is_killed_or_interrupted_goes_on(
     nodes, tiny, data_dir, here, tmp_path
 ) -> None:

@@ -237,7 +237,7 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_its_state(tiny, tmp_path) 
 
 
 def test_a_worker_that_dies_fails_its_run_only(tiny, data_dir, tmp_path) -> None:
-    specs, conditions = plan(tiny, seeds=(1, 2, 3), training={"epochs": 40})
+    specs, conditions = plan(tiny, seeds=(1, 2, 3), training={"epochs": 12})
     killed = []
 
     def listen(event) -> None:

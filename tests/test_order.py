@@ -25,8 +25,8 @@ protocol: clean
 model: {width: 16, encoder_heads: 2}
 runs:
   - {training: {epochs: 1}, seeds: [1, 2]}
-  - {training: {epochs: 12}, seeds: [3, 4]}
-  - {training: {epochs: 5}, seeds: [5]}
+  - {training: {epochs: 6}, seeds: [3, 4]}
+  - {training: {epochs: 3}, seeds: [5]}
 """
 SEEDS = [3, 4, 5, 1, 2]
 

@@ -19,7 +19,7 @@ from protocols.modalities import MODALITIES
 from protocols.regimes import Regime
 from protocols.training import degrade_training_batch
 from tests.placement import THERE, PlacementError, as_on_a_gpu
-from tests.small_models import PRESETS, small_config
+from tests.small_models import PRESETS, different, small_config
 
 
 def options_of(kind: type[ModelConfig]) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def host_draws() -> tuple[object, ...]:
     return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[2]
 
 
-@pytest.mark.parametrize(("name", "preset"), PRESETS)
+@pytest.mark.parametrize(("name", "preset"), different(PRESETS))
 def test_no_preset_waits_for_a_gpu(name: str, preset: str) -> None:
     train_one_step(name, small_config(name, preset))
     if preset == "paper":
