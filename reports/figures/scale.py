@@ -16,6 +16,7 @@ from reports.views import View, view
 
 _FILLED, MANY_LINES = 32, 8
 """Colour steps, and contour lines where there is room; about so many."""
+_ROUND = [1, 2, 2.5, 5, 10]
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,18 @@ def common_scale(
     """The scale that holds every surface, with about so many contour lines."""
     shown = view(metric)
     values = np.concatenate([one.values.ravel() for _, one in found])
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-9:  # a model that ignores its input: keep a scale with some width
-        low, high = low - 0.5 * shown.scale / 100, high + 0.5 * shown.scale / 100
-    steps = [1, 2, 2.5, 5, 10]
-    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(low, high))
-    drawn = np.array(MaxNLocator(lines, steps=steps).tick_values(low, high))
+    filled, drawn = (round_levels(values, shown, about) for about in (_FILLED, lines))
     constants = [floor.metrics[metric] * shown.scale for floor in floors]
     best = max if shown.higher_is_better else min
     return Scale(shown, filled, drawn, best(constants) if constants else None)
+
+
+def round_levels(values: np.ndarray, shown: View, about: int = _FILLED) -> np.ndarray:
+    """About so many levels, at round numbers, that hold all values: by default colour steps."""
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-9:  # a model that ignores its input: keep a scale with some width
+        low, high = low - 0.5 * shown.scale / 100, high + 0.5 * shown.scale / 100
+    return np.array(MaxNLocator(about, steps=_ROUND).tick_values(low, high))
 
 
 def differences(found: Surfaces, reference: str) -> Surfaces:
@@ -112,8 +116,6 @@ def signed_scale(metric: str, found: Surfaces, lines: int = MANY_LINES) -> Scale
     """The scale that holds every difference, symmetric about zero."""
     shown = view(metric)
     largest = max(float(np.abs(one.values).max()) for _, one in found)
-    largest = max(largest, 0.5 * shown.scale / 100)
-    steps = [1, 2, 2.5, 5, 10]
-    filled = np.array(MaxNLocator(_FILLED, steps=steps).tick_values(-largest, largest))
-    drawn = np.array(MaxNLocator(lines, steps=steps).tick_values(-largest, largest))
+    ends = np.array([-1.0, 1.0]) * max(largest, 0.5 * shown.scale / 100)
+    filled, drawn = (round_levels(ends, shown, about) for about in (_FILLED, lines))
     return Scale(shown, filled, drawn, None, signed=True)

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.tri import Triangulation
+from matplotlib.ticker import MaxNLocator
+from matplotlib.tri import Triangulation, TriContourSet
 
 from protocols.modalities import MODALITIES, Modality
 from reports.figures.layout import (
@@ -28,6 +27,7 @@ from reports.figures.layout import (
     whole_words,
 )
 from reports.figures.look import PAGE, Look
+from reports.figures.scale import MANY_LINES, round_levels
 from reports.figures.style import INK, colour_map, line_styles, points, shrink, subtitle
 from reports.results import Results, System
 from reports.statistics.inference import Array
@@ -35,7 +35,7 @@ from reports.uneven import Rates, covered, means_at
 from reports.views import View, view
 
 STEPS = 24
-"""Exact values along an edge; between them the colour is interpolated."""
+"""Exact values along an edge; between them they are interpolated."""
 _SIDE, _ACROSS, _DOWN, _COLUMNS, _LEAST, _ROOMY = 2.5, 3.15, 3.35, 4, 1.1, 1.15
 
 
@@ -85,37 +85,30 @@ def _triangles(
     head = Heading(f"One modality lost, unevenly: {shown.heading}", facts, width, look.titles)
     height = head.band + down * lines + 0.15
     figure = new_figure(width, height)
-    everything = np.concatenate(list(values.values()))
-    scale = Normalize(float(everything.min()), float(everything.max()))
-    drawn = ScalarMappable(scale)
+    steps = round_levels(np.concatenate(list(values.values())), shown)
     for place, system in enumerate(systems):
         line, column = divmod(place, across)
         left = (0.1 if look.width else 0.3) + step * column
         bottom = height - head.band - down * (line + 1) + 0.3
         axis = axes_at(figure, left, bottom, side, side * 0.94)
-        drawn = _triangle(axis, shown, rates, values[system.key], scale)
+        drawn = _triangle(axis, shown, rates, values[system.key], steps)
         top = 1 + (0.25 if side > _ROOMY else 0.36) / (side * 0.94)  # clear of the corner's words
         title = "\n".join(whole_words(system.label, int(15 * step / shrink())))
         axis.set_title(title, fontsize=points(9), loc="left", y=top)
     bar = axes_at(figure, width - 0.75 * shrink(), 0.45, 0.12, min(down * lines - 0.7, 2.4))
-    figure.colorbar(drawn, cax=bar).set_label(shown.unit)
+    figure.colorbar(drawn, cax=bar, ticks=MaxNLocator(MANY_LINES)).set_label(shown.unit)
+    if not shown.higher_is_better:
+        bar.invert_yaxis()  # good is up, as on landscapes
     head.put_on(figure)
     return figure
 
 
-def _triangle(
-    axis: Axes, shown: View, rates: Array, values: Array, scale: Normalize
-) -> ScalarMappable:
+def _triangle(axis: Axes, shown: View, rates: Array, values: Array, steps: Array) -> TriContourSet:
     corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])  # text, audio, vision
     x, y = (rates @ corners).T
-    drawn = axis.tripcolor(
-        Triangulation(x, y),
-        values,
-        cmap=colour_map(shown.higher_is_better),
-        norm=scale,
-        shading="gouraud",
-        rasterized=True,
-    )
+    colours = colour_map(shown.higher_is_better)
+    drawn = axis.tricontourf(Triangulation(x, y), values, levels=steps, cmap=colours)
+    drawn.set_edgecolor("face")  # no white hairlines between the steps in a PDF
     halo = [withStroke(linewidth=2.2, foreground="white")]
     middle = np.abs(rates - 1 / 3).sum(axis=1).argmin()
     marks = [
