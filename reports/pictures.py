@@ -24,6 +24,7 @@ from reports.reliability.scores import noise_rules
 from reports.results import Results, System
 from reports.routing import noise_rules as routed_under
 from reports.sources import Sources
+from reports.surface import Surfaces
 from reports.tables.robustness import table_name, titled
 from reports.views import view
 from reports.web.page import Picture
@@ -34,9 +35,10 @@ def without_intervals(everything: Sources, look: Look = PAGE) -> list[Job]:
     results = everything.compared.results
     return [
         *(
-            partial(landscape_figures, everything.compared, metric, (noise, missing), look)
+            partial(figures, everything.compared, metric, (noise, missing), look)
             for noise, missing in results.variants("grid", "noise_rule", "missing_rule")
             for metric in look.shown_metrics(results)
+            for figures in (landscape_figures, difference_figures)
         ),
         *(
             partial(uneven_figures, everything.compared, metric, look)
@@ -72,7 +74,7 @@ def with_intervals(everything: Sources, look: Look = PAGE) -> list[Job]:
 def landscape_figures(
     sources: Sources, metric: str, variant: tuple[str, str], look: Look = PAGE
 ) -> Iterable[Drawn]:
-    """Figures 3 and 6, and every model's difference to the reference's.
+    """Figures 3 and 6.
 
     Args:
         sources: the systems.
@@ -80,15 +82,10 @@ def landscape_figures(
         variant: (noise rule, missing rule) of the grid.
         look: which systems are shown, and how.
     """
-    results, reference, shown = sources.results, sources.paper.reference, view(metric)
-    every = in_units(sources.answers.surface(metric, *variant), metric)
-    wanted = look.shown_systems(results)
-    have = [system for system, _ in every if system in wanted]
-    kept = look.best(have, sources.answers, metric)
-    found = [(system, one) for system, one in every if system in kept]
+    results, shown = sources.results, view(metric)
+    _, found, few = _landscapes(sources, metric, variant, look)
     if not found:
         return
-    few = _few(len(found), len(every), sources)
     title = titled(f"Figures 3 and 6: reliability landscapes, {shown.title}", *variant)
     name = table_name("figures3-6-landscapes", *variant, shown.title)
     headline = metric == look.shown_metrics(results)[0]
@@ -97,15 +94,38 @@ def landscape_figures(
         Picture(name, title, (*few, said.LANDSCAPE), alt.landscapes(found, shown), headline),
         combined_figure(results, found, scale, look=look),
     )
-    beyond = [pair for pair in differences(every, reference) if pair[0] in kept]
-    if beyond:
-        title = f"Difference to {reference}"
-        name = table_name("figures3-6-difference", *variant, shown.title)
-        caption = (*few, said.DIFFERENCE)
-        words = alt.landscapes(beyond, shown, f"minus {reference}")
-        picture = Picture(name, titled(f"{title}: {shown.title}", *variant), caption, words)
-        scale = signed_scale(metric, beyond, lines_for(len(beyond), look))
-        yield picture, combined_figure(results, beyond, scale, title, look)
+
+
+def difference_figures(
+    sources: Sources, metric: str, variant: tuple[str, str], look: Look = PAGE
+) -> Iterable[Drawn]:
+    """The difference of every landscape of :func:`landscape_figures` to the reference's."""
+    reference, shown = sources.paper.reference, view(metric)
+    every, found, few = _landscapes(sources, metric, variant, look)
+    kept = {system.key for system, _ in found}
+    beyond = [pair for pair in differences(every, reference) if pair[0].key in kept]
+    if not beyond:
+        return
+    title = f"Difference to {reference}"
+    name = table_name("figures3-6-difference", *variant, shown.title)
+    words = alt.landscapes(beyond, shown, f"minus {reference}")
+    picture = Picture(
+        name, titled(f"{title}: {shown.title}", *variant), (*few, said.DIFFERENCE), words
+    )
+    scale = signed_scale(metric, beyond, lines_for(len(beyond), look))
+    yield picture, combined_figure(sources.results, beyond, scale, title, look)
+
+
+def _landscapes(
+    sources: Sources, metric: str, variant: tuple[str, str], look: Look
+) -> tuple[Surfaces, Surfaces, tuple[str, ...]]:
+    """The landscapes of all systems, those that are shown, and which these are if not all."""
+    every = in_units(sources.answers.surface(metric, *variant), metric)
+    wanted = look.shown_systems(sources.results)
+    have = [system for system, _ in every if system in wanted]
+    kept = look.best(have, sources.answers, metric)
+    found = [(system, one) for system, one in every if system in kept]
+    return every, found, _few(len(found), len(every), sources)
 
 
 def _few(shown: int, every: int, sources: Sources) -> tuple[str, ...]:

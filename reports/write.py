@@ -99,6 +99,7 @@ def write(sources: Sources, folder: Path, links: Mapping[str, str], look: Look) 
         with drawing(look.width):
             load_fonts(look)
             _ = sources.answers.measured.rows  # on all cores; figures are drawn beside the rest
+            _ = sources.answers.surfaces  # once, not in every process that draws
             with drawn(without_intervals(sources, look), figures, look=look) as first:
                 makers = (*TABLE_MAKERS, *WHERE_ASKED)
                 tables = [table for make in makers for table in make(sources)]
