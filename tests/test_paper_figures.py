@@ -30,6 +30,7 @@ from reports.figures.look import Look, suffixes_of, width_of
 from reports.figures.scale import common_scale, differences, signed_scale
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
+from reports.figures.triangle import uneven_figure
 from reports.pictures import (
     routing_figures,
     sensitivity_figures,
@@ -202,6 +203,27 @@ def test_a_colour_bar_of_long_numbers_stays_on_the_sheet(
         named = [t for t in figure.findobj(Text) if t.get_text() == scale.shown.unit]
         assert named
         assert all(t.get_window_extent().x1 <= figure.bbox.x1 for t in named)
+
+
+@pytest.mark.parametrize("width", [None, 6.3, 3.03])
+def test_nothing_written_on_triangles_lies_on_another_or_leaves_the_sheet(
+    store: RunStore, width: float | None
+) -> None:
+    names = ("MM-Boosting (reconstruction)", "MMA-lite (reconstruction)", "EMOE", "QA-MoE")
+    for place, name in enumerate((*names, "PaSE (reconstruction)")):
+        table = make_table(LABEL, off_by(0.42 + 0.001 * place))  # the bar has long numbers
+        add(store, make_spec(name, "spectrum"), table)
+    with drawing(width):
+        figure = uneven_figure(one(store), "mae", look=Look(width))
+        assert figure is not None
+        figure.canvas.draw()
+        texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+        boxes = {t.get_text(): t.get_window_extent() for t in texts}
+        long = [name for name in boxes if "(reconstruction)" in name]
+        assert long
+        for name in long:
+            assert not [o for o, box in boxes.items() if o != name and boxes[name].overlaps(box)]
+        assert max(box.x1 for box in boxes.values()) <= figure.bbox.x1
 
 
 def test_names_of_neighbouring_axes_do_not_touch(store: RunStore) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation, TriContourSet
 
 from protocols.modalities import MODALITIES, Modality
@@ -27,7 +26,7 @@ from reports.figures.layout import (
     whole_words,
 )
 from reports.figures.look import PAGE, Look
-from reports.figures.scale import MANY_LINES, round_levels
+from reports.figures.scale import FILLED, MANY_LINES, round_levels
 from reports.figures.style import INK, colour_map, line_styles, points, shrink, subtitle
 from reports.results import Results, System
 from reports.statistics.inference import Array
@@ -36,7 +35,7 @@ from reports.views import View, view
 
 STEPS = 24
 """Exact values along an edge; between them they are interpolated."""
-_SIDE, _ACROSS, _DOWN, _COLUMNS, _LEAST, _ROOMY = 2.5, 3.15, 3.35, 4, 1.1, 1.15
+_SIDE, _ACROSS, _DOWN, _COLUMNS, _LEAST, _ROOMY, _BAR = 2.5, 3.15, 3.35, 4, 1.1, 1.15, 0.85
 
 
 def rates_between(present: Sequence[Modality], steps: int = STEPS) -> list[Rates]:
@@ -78,14 +77,17 @@ def _triangles(
         across = max(1, min(across, int((look.width - 0.7) / _LEAST)))
     lines = math.ceil(len(systems) / across)
     width = look.width or max(_ACROSS * across + 0.8, 6.5)
-    step = (width - 0.75) / across if look.width else _ACROSS
+    step = (width - _BAR) / across if look.width else _ACROSS
     side = min(_SIDE, step - (0.22 if look.width else 0.5))
-    down = side * 0.94 + (_DOWN - _SIDE * 0.94) * shrink()
+    titles = [whole_words(system.label, int(15 * step / shrink())) for system in systems]
+    more = (max(map(len, titles)) - 1) * points(9) * 1.2 / 72  # there is room for a line
+    down = side * 0.94 + (_DOWN - _SIDE * 0.94) * shrink() + more
     facts = f"{subtitle(results, systems)} · corner: that modality is always missing"
     head = Heading(f"One modality lost, unevenly: {shown.heading}", facts, width, look.titles)
     height = head.band + down * lines + 0.15
     figure = new_figure(width, height)
-    steps = round_levels(np.concatenate(list(values.values())), shown)
+    everything = np.concatenate(list(values.values()))
+    steps, ticks = (round_levels(everything, shown, about) for about in (FILLED, MANY_LINES))
     for place, system in enumerate(systems):
         line, column = divmod(place, across)
         left = (0.1 if look.width else 0.3) + step * column
@@ -93,10 +95,9 @@ def _triangles(
         axis = axes_at(figure, left, bottom, side, side * 0.94)
         drawn = _triangle(axis, shown, rates, values[system.key], steps)
         top = 1 + (0.25 if side > _ROOMY else 0.36) / (side * 0.94)  # clear of the corner's words
-        title = "\n".join(whole_words(system.label, int(15 * step / shrink())))
-        axis.set_title(title, fontsize=points(9), loc="left", y=top)
-    bar = axes_at(figure, width - 0.75 * shrink(), 0.45, 0.12, min(down * lines - 0.7, 2.4))
-    figure.colorbar(drawn, cax=bar, ticks=MaxNLocator(MANY_LINES)).set_label(shown.unit)
+        axis.set_title("\n".join(titles[place]), fontsize=points(9), loc="left", y=top)
+    bar = axes_at(figure, width - _BAR * shrink(), 0.45, 0.12, min(down * lines - 0.7, 2.4))
+    figure.colorbar(drawn, cax=bar, ticks=ticks).set_label(shown.unit)
     if not shown.higher_is_better:
         bar.invert_yaxis()  # good is up, as on landscapes
     head.put_on(figure)
