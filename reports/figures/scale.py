@@ -14,7 +14,7 @@ from reports.floors import Floor
 from reports.surface import Landscape, Surfaces
 from reports.views import View, view
 
-FILLED, MANY_LINES = 32, 8
+_FILLED, MANY_LINES = 32, 8
 """Colour steps, and contour lines where there is room; about so many."""
 _ROUND = [1, 2, 2.5, 5, 10]
 
@@ -78,18 +78,19 @@ def common_scale(
     """The scale that holds every surface, with about so many contour lines."""
     shown = view(metric)
     values = np.concatenate([one.values.ravel() for _, one in found])
-    filled, drawn = (round_levels(values, shown, about) for about in (FILLED, lines))
+    filled, drawn = round_levels(values, shown, lines)
     constants = [floor.metrics[metric] * shown.scale for floor in floors]
     best = max if shown.higher_is_better else min
     return Scale(shown, filled, drawn, best(constants) if constants else None)
 
 
-def round_levels(values: np.ndarray, shown: View, about: int) -> np.ndarray:
-    """About so many levels, at round numbers, that hold all values."""
+def round_levels(values: np.ndarray, shown: View, lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """Colour steps, and about so many lines: levels at round numbers that hold all values."""
     low, high = float(values.min()), float(values.max())
     if high - low < 1e-9:  # a model that ignores its input: keep a scale with some width
         low, high = low - 0.5 * shown.scale / 100, high + 0.5 * shown.scale / 100
-    return np.array(MaxNLocator(about, steps=_ROUND).tick_values(low, high))
+    filled, drawn = (MaxNLocator(about, steps=_ROUND) for about in (_FILLED, lines))
+    return np.array(filled.tick_values(low, high)), np.array(drawn.tick_values(low, high))
 
 
 def differences(found: Surfaces, reference: str) -> Surfaces:
@@ -117,5 +118,5 @@ def signed_scale(metric: str, found: Surfaces, lines: int = MANY_LINES) -> Scale
     shown = view(metric)
     largest = max(float(np.abs(one.values).max()) for _, one in found)
     ends = np.array([-1.0, 1.0]) * max(largest, 0.5 * shown.scale / 100)
-    filled, drawn = (round_levels(ends, shown, about) for about in (FILLED, lines))
+    filled, drawn = round_levels(ends, shown, lines)
     return Scale(shown, filled, drawn, None, signed=True)

@@ -26,7 +26,7 @@ from reports.figures.layout import (
     whole_words,
 )
 from reports.figures.look import PAGE, Look
-from reports.figures.scale import FILLED, MANY_LINES, round_levels
+from reports.figures.scale import MANY_LINES, round_levels
 from reports.figures.style import INK, colour_map, line_styles, points, shrink, subtitle
 from reports.results import Results, System
 from reports.statistics.inference import Array
@@ -87,7 +87,7 @@ def _triangles(
     height = head.band + down * lines + 0.15
     figure = new_figure(width, height)
     everything = np.concatenate(list(values.values()))
-    steps, ticks = (round_levels(everything, shown, about) for about in (FILLED, MANY_LINES))
+    steps, ticks = round_levels(everything, shown, MANY_LINES)
     for place, system in enumerate(systems):
         line, column = divmod(place, across)
         left = (0.1 if look.width else 0.3) + step * column
