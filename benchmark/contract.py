@@ -6,9 +6,8 @@ builds the model anew on small data, so that none sees what another left.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,16 @@ import torch
 from torch import Tensor
 
 from benchmark.config import TrainingConfig, build
-from benchmark.contract_cases import FIRST, LAST, Case, mixed, named, total_loss, zeroed
+from benchmark.contract_cases import (
+    FIRST,
+    LAST,
+    Case,
+    mixed,
+    named,
+    stepless,
+    total_loss,
+    zeroed,
+)
 from benchmark.contract_predictions import (
     Problems,
     a_copy,
@@ -31,7 +39,7 @@ from benchmark.contract_predictions import (
     without_availability,
 )
 from benchmark.errors import BenchmarkError
-from benchmark.interface import MultimodalModel
+from benchmark.interface import MultimodalModel, Progress
 from benchmark.strangers import strangers
 from protocols.availability import subsets
 from protocols.modalities import MODALITIES, Modalities
@@ -41,34 +49,47 @@ LARGEST_GRADIENT = 1_000.0
 
 
 def check_gradients(case: Case) -> Problems:
-    """Loss and gradient are finite and small, whichever modalities one, some or all samples lack.
+    """Loss and gradient are finite and small, whichever modalities samples lack, or steps.
 
     One sample that lost all its modalities may dominate a step's gradient by many orders of
     magnitude while everything is finite.
     """
-    yield from _gradient_problems(case, mixed(case.samples), "where each sample lacks others")
-    everyone = len(case.samples)
-    for mask, (size, rows) in itertools.product(
-        subsets(case.spec.present), ((everyone, 1), (everyone, everyone), (1, 1))
-    ):
-        batch = zeroed(case.samples.select(slice(size)), mask, slice(rows))
-        where = f"where {rows} of {size} samples have {named(mask)}"
-        yield from _gradient_problems(case, batch, where)
+    samples, alone = case.samples, case.samples.select(slice(1))
+    yield from hard_gradients(case)
+    one = zeroed(samples, 0, slice(1))
+    yield from _gradient_problems(case, one, "where one sample has no modality")
+    for mask in subsets(case.spec.present):
+        for batch, who in ((samples, "all samples have"), (alone, "the only sample has")):
+            yield from _gradient_problems(case, zeroed(batch, mask), f"where {who} {named(mask)}")
 
 
-def _gradient_problems(case: Case, batch: Modalities, where: str) -> Problems:
+def hard_gradients(case: Case) -> Problems:
+    """The same at the first step and at the last, on the batches that show most."""
+    hard = {
+        "where each sample lacks others": mixed(case.samples),
+        "where no sample has a real step": stepless(case.samples),
+    }
+    for where, batch in hard.items():
+        yield from _gradient_problems(case, batch, where, (FIRST, LAST))
+
+
+def _gradient_problems(
+    case: Case, batch: Modalities, where: str, times: Sequence[Progress] = (FIRST,)
+) -> Problems:
     model = case.model()
-    loss = total_loss(model, batch)
-    loss.backward()
-    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients.values()))
-    if not loss.isfinite():
-        yield f"the loss is not finite {where}"
-    elif not math.isfinite(norm):
-        bad = [n for n, g in gradients.items() if not g.isfinite().all()]
-        yield f"the gradient of {', '.join(bad[:3])} is not finite {where}"
-    elif norm > LARGEST_GRADIENT:
-        yield f"the gradient's norm is {norm:.1e} {where}, over {LARGEST_GRADIENT:,.0f}"
+    for now in times:  # of one model: the last step sees what the first has left
+        model.zero_grad()
+        loss = total_loss(model, batch, now)
+        loss.backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        norm = float(torch.nn.utils.get_total_norm(gradients.values()))
+        if not loss.isfinite():
+            yield f"the loss is not finite {where}"
+        elif not math.isfinite(norm):
+            bad = [n for n, g in gradients.items() if not g.isfinite().all()]
+            yield f"the gradient of {', '.join(bad[:3])} is not finite {where}"
+        elif norm > LARGEST_GRADIENT:
+            yield f"the gradient's norm is {norm:.1e} {where}, over {LARGEST_GRADIENT:,.0f}"
 
 
 def check_writes(case: Case) -> Problems:

@@ -19,7 +19,7 @@ from benchmark.contract_cases import mixed, named, zeroed
 from benchmark.data.dataset import Split
 from benchmark.interface import BranchedModel, DataSpec, MultimodalModel, Output, Progress
 from benchmark.predict import fill_table
-from protocols.availability import subsets
+from protocols.availability import MASK_COUNT, subsets
 from protocols.conditions import conditions_of
 from protocols.modalities import Modalities
 
@@ -90,9 +90,10 @@ def check_neighbours(case: Subject) -> Problems:
     """At evaluation a prediction is its sample's own, whatever else is in the batch."""
     model, batch = case.model().eval(), mixed(case.samples).without_label()
     together = _fields(model(batch))
-    alone = [_fields(model(batch.select(slice(i, i + 1)))) for i in range(len(batch))]
+    rows = range(min(len(batch), MASK_COUNT))  # each subset of the modalities once
+    alone = [_fields(model(batch.select(slice(i, i + 1)))) for i in rows]
     for name, values in together.items():
-        error = _difference(values, torch.cat([fields[name] for fields in alone]))
+        error = _difference(values[: len(rows)], torch.cat([fields[name] for fields in alone]))
         if error > TOLERANCE:
             yield f"{name} differs by {error:.1e} between a batch of {len(batch)} and batches of 1"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Literal, get_args, get_origin
 
 import torch
+from pydantic import ValidationError
 
 from baselines.imder import IMDer
 from benchmark.config import build
@@ -56,13 +59,41 @@ def small_config(name: str, preset: str = "paper") -> ModelConfig:
     return build(kind.Config, {**given, **SMALL.get(name, {})}, name)
 
 
-def different(presets: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of presets that are one model once it is small, the first."""
+def real_config(name: str, preset: str = "paper") -> ModelConfig:
+    """The preset's settings as they are; of a sampler few steps."""
+    kind = model_class(name)
+    given = kind.presets[preset].model if preset in kind.presets else {}
+    few_steps = {"sampler": "geometric", "steps": 3} if name == "imder" else {}
+    return build(kind.Config, {**given, **few_steps}, name)
+
+
+def different(
+    presets: Sequence[tuple[str, str]], config: Callable[[str, str], ModelConfig] = small_config
+) -> list[tuple[str, str]]:
+    """Of presets that are one model with the settings that they are tested at, the first."""
     first = {
-        (name, small_config(name, preset).model_dump_json()): (name, preset)
+        (name, config(name, preset).model_dump_json()): (name, preset)
         for name, preset in reversed(presets)
     }
     return sorted(first.values(), key=presets.index)
+
+
+def options(name: str) -> Iterator[ModelConfig]:
+    """The small settings with each value, other than the default, of each that has a few.
+
+    A value that needs another setting beside it is left out.
+    """
+    base = small_config(name)
+    for field, about in type(base).model_fields.items():
+        values: tuple[Any, ...] = ()
+        if get_origin(about.annotation) is Literal:
+            values = get_args(about.annotation)
+        elif about.annotation is bool:
+            values = (True, False)
+        for value in values:
+            if value != about.default:
+                with suppress(ValidationError):
+                    yield type(base)(**{**base.model_dump(), field: value})
 
 
 def small_model(name: str, preset: str = "paper") -> MultimodalModel:

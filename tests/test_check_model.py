@@ -64,6 +64,21 @@ class Explodes(Sound):
         return Output(y[:, 0] if self.spec.task == "regression" else y)
 
 
+class MeansOfNothing(Sound):
+    """Means over real steps, of which there may be none."""
+
+    def forward(self, batch) -> Output:
+        x = [batch.features[m].sum(1) / batch.masks[m].sum(1, keepdim=True) for m in MODALITIES]
+        y = self.out(self.hidden(torch.cat(x, 1)).tanh())
+        return Output(y[:, 0] if self.spec.task == "regression" else y)
+
+
+class ExplodesLater(Sound):
+    def loss(self, output, batch, progress):
+        loss, terms = super().loss(output, batch, progress)
+        return loss * 10.0 ** (6 * progress.epoch), terms
+
+
 class SeesNeighbours(Sound):
     def forward(self, batch) -> Output:
         prediction = super().forward(batch).prediction
@@ -126,6 +141,8 @@ def test_a_sound_model_has_no_findings() -> None:
         (WrongShape, "shapes", "prediction has shape (1, 1), not (1,)"),
         (NotFinite, "finite predictions", "prediction is not finite with no modality"),
         (Explodes, "finite and bounded gradients", "norm is"),
+        (MeansOfNothing, "finite and bounded gradients", "where no sample has a real step"),
+        (ExplodesLater, "finite and bounded gradients", "norm is"),
         (SeesNeighbours, "no batch neighbours", "between a batch of 15 and batches of 1"),
         (Writes, "no writing into the batch", "vision features"),
         (WritesInTraining, "no writing into the batch", "the loss writes into the batch's label"),

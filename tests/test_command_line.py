@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,6 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from benchmark import completion
 from benchmark.cli import app
@@ -24,11 +25,18 @@ from benchmark.plan import Product, protocols_named
 from benchmark.registry import model_class, sound_models, usual_models
 from reports.open_command import open_, page_in
 
+BENCHMARK = typer.main.get_command(app)
+"""Made once: it takes as long as a page of help."""
+
 
 def said(*words: str, columns: int = 100) -> str:
-    done = CliRunner().invoke(app, list(words), env={"COLUMNS": str(columns)})
-    assert done.exit_code == 0, done.output
-    return done.output
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(out):
+        patch.setenv("COLUMNS", str(columns))
+        with pytest.raises(SystemExit) as end:
+            BENCHMARK.main(list(words), prog_name="benchmark")
+    assert end.value.code == 0, out.getvalue()
+    return out.getvalue()
 
 
 @given(st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 30)), min_size=1, max_size=5))
@@ -81,13 +89,13 @@ def commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
         )
 
 
-@pytest.mark.parametrize("words", commands(typer.main.get_group(app)), ids=" ".join)
+@pytest.mark.parametrize("words", commands(BENCHMARK), ids=" ".join)
 def test_no_help_cuts_a_word_in_a_narrow_window(words) -> None:
     assert "…" not in said(*words, "--help", columns=60)
 
 
 @pytest.mark.parametrize("columns", [60, 100])
-@pytest.mark.parametrize("words", commands(typer.main.get_group(app)), ids=" ".join)
+@pytest.mark.parametrize("words", commands(BENCHMARK), ids=" ".join)
 def test_help_fills_the_window(words, columns) -> None:
     """No line of prose ends before the next word would not fit, but where a paragraph does."""
     prose = said(*words, "--help", columns=columns).partition("╭")[0].splitlines()
@@ -114,7 +122,7 @@ def test_completion_offers_the_last_of_a_list() -> None:
 def test_completion_of_a_run_id_looks_into_the_runs_folder(tmp_path) -> None:
     (tmp_path / "0123456789ab").mkdir()
     (tmp_path / ".partial").mkdir()
-    context = typer.Context(typer.main.get_command(app))
+    context = typer.Context(BENCHMARK)
     context.params["runs_dir"] = str(tmp_path)
     assert completion.run_ids(context, "01") == ["0123456789ab"]
     assert completion.run_ids(context, "f") == []

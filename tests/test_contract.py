@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from benchmark.contract import CHECKS, check_declaration
-from benchmark.contract_cases import Case, cases, total_loss
+from benchmark.contract import CHECKS, check_declaration, hard_gradients
+from benchmark.contract_cases import SAMPLES, Case, cases, total_loss
 from benchmark.data.small import make_batch, make_spec
 from benchmark.interface import MultimodalModel
 from benchmark.registry import model_class, model_names
-from protocols.modalities import Modalities
-from tests.small_models import PRESETS, different, small_config
+from protocols.availability import MASK_COUNT
+from protocols.modalities import MODALITIES, Modalities
+from tests.small_models import PRESETS, different, options, real_config, small_config
 
 every_model = pytest.mark.parametrize("name", model_names())
 
@@ -32,6 +35,24 @@ def test_it_has_a_card_settings_presets_and_a_search_space(name: str) -> None:
 def test_contract(name: str, preset: str, check: str) -> None:
     found = {data: list(CHECKS[check](case)) for data, case in cases_of(name, preset).items()}
     assert {data: problems for data, problems in found.items() if problems} == {}
+
+
+@every_model
+def test_gradients_are_finite_and_bounded_with_every_option(name: str) -> None:
+    spec = make_spec()
+    batch = make_batch(SAMPLES, spec)
+    for config in options(name):
+        problems = list(hard_gradients(Case(model_class(name), config, spec, batch)))
+        assert problems == [], config
+
+
+@pytest.mark.parametrize(("name", "preset"), different(PRESETS, real_config))
+def test_gradients_start_small_at_real_sizes(name: str, preset: str) -> None:
+    widths, lengths = {"text": 768, "audio": 74, "vision": 35}, dict.fromkeys(MODALITIES, 50)
+    spec = replace(make_spec(), widths=widths, lengths=lengths)
+    batch = make_batch(MASK_COUNT, spec)  # without each subset of the modalities once
+    case = Case(model_class(name), real_config(name, preset), spec, batch)
+    assert list(hard_gradients(case)) == []
 
 
 @every_model

@@ -15,7 +15,7 @@ from baselines.misa import MISA, MISAConfig, SequenceVector
 from baselines.misa_loss import central_moment_discrepancy, difference_loss
 from benchmark.interface import DataSpec, Progress, count_parameters
 from protocols.modalities import MODALITIES
-from tests.batches import make_batch, make_spec, with_zeroed
+from tests.batches import make_batch, make_spec
 from tests.test_lmf import lengthened
 
 NOW = Progress(0, 1, 0, 1)
@@ -178,25 +178,6 @@ def test_adversarial_similarity_turns_the_gradient_round() -> None:
 def test_recurrent_weights_start_orthogonal() -> None:
     weight = make().vectors["audio"].first.directions[1].weight_hh_l0
     torch.testing.assert_close(weight.T @ weight, torch.eye(weight.shape[1]), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("settings", [{}, {"text_path": "bilstm"}, {"similarity": "adversarial"}])
-@pytest.mark.parametrize("size", [1, 2, 7])
-@pytest.mark.parametrize("mask", range(8))
-def test_finite_under_every_zero_pattern(settings, size: int, mask: int) -> None:
-    model, batch = make(**settings), with_zeroed(make_batch(size), mask)
-    model.training_loss(batch, NOW)[0].backward()
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in trainable)
-    assert model.eval()(batch).prediction.isfinite().all()
-
-
-def test_finite_where_everything_is_padding() -> None:
-    model, batch = make(), make_batch(5)
-    nothing = {m: torch.zeros_like(mask) for m, mask in batch.masks.items()}
-    empty = type(batch)(with_zeroed(batch, 0).features, nothing, batch.available, batch.label)
-    model.training_loss(empty, NOW)[0].backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize("text_path", ["mean", "bilstm"])

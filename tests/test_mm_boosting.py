@@ -279,56 +279,9 @@ def test_learners_follow_the_data(learners: str, present: tuple) -> None:
     model.training_loss(batch, LATER)[0].backward()
 
 
-@pytest.mark.parametrize("settings", [{}, {"share_encoders": False}, {"learners": "unimodal"}])
-@pytest.mark.parametrize("number", [1, 7])
-@pytest.mark.parametrize("keep", range(8))
-def test_finite_and_bounded_under_every_zero_pattern(
-    settings: dict, number: int, keep: int
-) -> None:
-    model, batch = make(**settings), with_zeroed(make_batch(number), keep)
-    for now in (WARM_UP, LATER):
-        model.training_loss(batch, now)[0].backward()
-    norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
-    assert float(torch.stack(norms).norm()) < 1000
-    assert model.eval()(batch).prediction.isfinite().all()
-
-
-def test_finite_where_everything_is_padding() -> None:
-    model, batch = make(), make_batch(5)
-    nothing = {m: torch.zeros_like(mask) for m, mask in batch.masks.items()}
-    empty = replace(with_zeroed(batch, 0), masks=nothing)
-    model.training_loss(empty, LATER)[0].backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert model.eval()(empty).prediction.isfinite().all()
-
-
-@pytest.mark.parametrize("who", [1, 4, 8])
-@pytest.mark.parametrize("keep", range(8))
-def test_gradients_start_small_at_real_sizes(who: int, keep: int) -> None:
-    spec = spec_of(768, 74, 35)
-    torch.manual_seed(0)
-    model, batch = MMBoosting(MMBoostingConfig(), spec), make_batch(8, spec)
-    zeroed = with_zeroed(batch, keep)
-    features = {
-        m: torch.cat([zeroed.features[m][:who], x[who:]]) for m, x in batch.features.items()
-    }
-    model.training_loss(replace(batch, features=features), LATER)[0].backward()
-    norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
-    assert float(torch.stack(norms).norm()) < 1000
-
-
 def test_of_one_length_all_samples_without_modalities_are_alike() -> None:
     model, batch = make().eval(), with_zeroed(make_batch(6), 0)
     randomise(model)
     everything = {m: torch.ones_like(mask) for m, mask in batch.masks.items()}
     y = model(replace(batch, masks=everything)).extras["answers"]
     torch.testing.assert_close(y, y[:1].expand_as(y))
-
-
-def test_nothing_is_built_on_another_device() -> None:
-    """The path of accelerators, with shapes only: a tensor left on the CPU would raise."""
-    batch = make_batch(3).to("meta")
-    for model in (make(), make(ablation="no_gate", share_encoders=False)):
-        model.to("meta").train()
-        model.training_loss(batch, LATER)[0].backward()
-        assert model.eval()(batch).prediction.shape == (3,)

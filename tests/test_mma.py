@@ -335,12 +335,3 @@ def test_classification_is_cross_entropy() -> None:
     assert output.prediction.shape == (6, 4)
     expected = -output.prediction.log_softmax(1)[torch.arange(6), batch.label].mean()
     torch.testing.assert_close(model.loss(output, batch, NOW)[1]["task"], expected)
-
-
-def test_nothing_is_built_on_another_device() -> None:
-    """The path of accelerators, with shapes only: a tensor left on the CPU would raise."""
-    batch = make_batch(3).to("meta")
-    for model in (make(), make(pool="cls")):
-        loss, _ = model.to("meta").train().training_loss(batch, NOW)
-        loss.backward()
-        assert model.eval()(batch).prediction.shape == (3,)

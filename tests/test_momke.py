@@ -227,39 +227,3 @@ def test_clips_of_one_step_make_the_two_sequences_one() -> None:
     short = replace(batch, features=features, masks=masks)
     token, utterance = make().eval(), make(sequence="utterance").eval()
     torch.testing.assert_close(token(short).prediction, utterance(short).prediction)
-
-
-@pytest.mark.parametrize("sequence", ["token", "utterance"])
-@pytest.mark.parametrize("size", [1, 2, 7])
-@pytest.mark.parametrize("mask", range(8))
-def test_finite_under_every_zero_pattern(sequence: str, size: int, mask: int) -> None:
-    model, batch = make(sequence=sequence), with_zeroed(make_batch(size), mask)
-    sum(phase.loss(batch, NOW)[0] for phase in model.phases()).backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert model.eval()(batch).prediction.isfinite().all()
-
-
-def test_finite_where_everything_is_padding() -> None:
-    model, batch = make(), make_batch(5)
-    nothing = {m: torch.zeros_like(mask) for m, mask in batch.masks.items()}
-    empty = replace(with_zeroed(batch, 0), masks=nothing)
-    sum(phase.loss(empty, NOW)[0] for phase in model.phases()).backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-
-
-@pytest.mark.parametrize("who", ["one", "some", "all"])
-@pytest.mark.parametrize("mask", range(8))
-def test_gradients_start_small_whoever_misses_what(who: str, mask: int) -> None:
-    spec = DataSpec({"text": 768, "audio": 74, "vision": 35}, LENGTHS_50, MODALITIES)
-    model, batch = make(spec, width=128, layers=4), make_batch(8, spec)
-    lacks = torch.arange(8) < {"one": 1, "some": 4, "all": 8}[who]
-    zeroed = with_zeroed(batch, mask)
-    features = {
-        m: torch.where(lacks[:, None, None], zeroed.features[m], x)
-        for m, x in batch.features.items()
-    }
-    sum(
-        phase.loss(replace(batch, features=features), NOW)[0] for phase in model.phases()
-    ).backward()
-    norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
-    assert torch.stack(norms).norm() < 1000

@@ -147,10 +147,8 @@ def test_memories_have_at_least_three_layers() -> None:
 
 @pytest.mark.parametrize("spec", [ALIGNED, make_spec()], ids=["aligned", "unaligned"])
 @pytest.mark.parametrize("keep", range(8))
-@pytest.mark.parametrize("padding", [False, True])
-def test_finite_whatever_is_missing(spec: DataSpec, keep: int, padding: bool) -> None:
-    settings = {"use_key_padding_mask": True, "pool": "last_valid"} if padding else {}
-    model = make(spec, **settings)
+def test_finite_whatever_is_missing_where_padding_is_masked(spec: DataSpec, keep: int) -> None:
+    model = make(spec, use_key_padding_mask=True, pool="last_valid")
     batch = with_zeroed(make_batch(3, spec), keep)
     loss, _ = model.training_loss(batch, NOW)
     loss.backward()
@@ -166,20 +164,6 @@ def test_gradient_reaches_every_parameter() -> None:
         # weights are stacked: each encoder and layer must get its share
         parts = parameter.grad.flatten(0, 1) if parameter.dim() == 4 else [parameter.grad]
         assert all(part.abs().sum() > 0 for part in parts), name
-
-
-def test_it_overfits_one_batch() -> None:
-    model = make(**STILL).train()
-    batch = make_batch(8, ALIGNED)
-    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
-    losses = []
-    for _ in range(80):
-        loss, terms = model.training_loss(batch, NOW)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(terms["task"].detach()))
-    assert losses[-1] < 0.1 * losses[0]
 
 
 def test_a_seed_determines_training() -> None:
@@ -260,14 +244,6 @@ def test_regression_is_the_mean_absolute_error() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="not a multiple of heads"):
         MulTConfig(width=9, heads=2)
-
-
-def test_nothing_is_built_on_another_device() -> None:
-    """The path of accelerators, with shapes only: a tensor left on the CPU would raise."""
-    model = make(use_key_padding_mask=True, pool="last_valid").to("meta").train()
-    loss, _ = model.training_loss(make_batch(3, ALIGNED).to("meta"), NOW)
-    loss.backward()
-    assert loss.shape == ()
 
 
 @pytest.mark.gpu

@@ -17,7 +17,6 @@ from baselines.pase import PAIRS, PaSE, PaSEConfig
 from baselines.prototypes import Prototypes, batch_means, sinkhorn, transport
 from baselines.shapley import coalition_value, gradient_factors, shapley_values
 from benchmark.config import TrainingConfig
-from benchmark.contract import LARGEST_GRADIENT
 from benchmark.interface import DataSpec, Progress, count_parameters
 from benchmark.train import Callbacks, fit
 from protocols.modalities import MODALITIES, Modalities
@@ -354,38 +353,6 @@ def test_a_resumed_run_is_the_uninterrupted_one() -> None:
     phi = saved[-1]["model"]["phi"]
     assert torch.equal(phi, resumed[-1]["model"]["phi"])
     assert phi.min() < 1.0
-
-
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("size", [1, 7])
-@pytest.mark.parametrize("mask", range(8))
-def test_finite_and_small_under_every_zero_pattern(task, size: int, mask: int) -> None:
-    spec = make_spec(task, 1 if task == "regression" else 4)
-    model, batch = make(spec), with_zeroed(make_batch(size, spec), mask)
-    for _ in range(2):  # the first batch, and one that finds prototypes
-        model.zero_grad()
-        model.training_loss(batch, NOW)[0].backward()
-        norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
-        assert torch.stack(norms).norm() < LARGEST_GRADIENT
-    assert model.eval()(batch).prediction.isfinite().all()
-
-
-@pytest.mark.parametrize("mask", range(8))
-def test_gradients_start_small_at_full_size(mask: int) -> None:
-    spec = DataSpec({"text": 768, "audio": 74, "vision": 35}, LENGTHS_50, MODALITIES)
-    model, batch = PaSE(PaSEConfig(), spec), with_zeroed(make_batch(4, spec), mask)
-    model.training_loss(batch, NOW)[0].backward()
-    norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
-    assert torch.stack(norms).norm() < LARGEST_GRADIENT
-
-
-def test_nothing_waits_for_the_device() -> None:
-    """Tensors without content: what is read from the device, or left on the CPU, raises."""
-    model, batch = make(switch_share=0.1).to("meta"), make_batch(5).to("meta")
-    model.begin_epoch(LATE)
-    model.training_loss(batch, NOW)[0].backward()
-    model.training_loss(batch, LATE)[0].backward()
-    assert model.eval()(batch).prediction.shape == (5,)
 
 
 def test_one_class_is_refused() -> None:

@@ -118,15 +118,6 @@ def test_a_vector_network_in_plain_steps() -> None:
     torch.testing.assert_close(result, y, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7])
-@pytest.mark.parametrize("mask", range(8))
-def test_finite_under_every_zero_pattern(size: int, mask: int) -> None:
-    model, batch = make(), with_zeroed(make_batch(size), mask)
-    model.training_loss(batch, NOW)[0].backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    assert model.eval()(batch).prediction.isfinite().all()
-
-
 def test_padding_changes_nothing() -> None:
     model, batch = make().eval(), make_batch(6)
     torch.testing.assert_close(
