@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from multiprocessing import active_children
@@ -26,7 +24,7 @@ from benchmark.predict import fill_table, predict
 from benchmark.readouts import summarise
 from benchmark.records import CHECKPOINT, INPUTS, RECORD_FILES, RunStore
 from protocols import rules
-from tests.tiny import QUICK, benchmark
+from tests.tiny import QUICK, Command, benchmark
 
 SMALL = {"width": 16, "encoder_heads": 2}
 
@@ -250,9 +248,9 @@ def test_a_worker_that_dies_fails_its_run_only(tiny, data_dir, tmp_path) -> None
     assert sorted(results.values()) == ["done", "done", "failed"]
 
 
-def command(data_dir: Path, runs_dir: Path, *more: str) -> list[str]:
+def words(data_dir: Path, runs_dir: Path, *more: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "benchmark", "run", *QUICK, "--regime", "spectrum"),
+        *("run", *QUICK, "--regime", "spectrum"),
         *("--data-dir", str(data_dir), "--runs-dir", str(runs_dir)),
         *("--tracking-uri", "none", *more),
     ]
@@ -261,65 +259,51 @@ def command(data_dir: Path, runs_dir: Path, *more: str) -> list[str]:
 @pytest.mark.long
 def test_kill_9_at_random_moments_changes_nothing(data_dir, tmp_path) -> None:
     options = ["--seeds", "1,2", "--epochs", "30"]
-    straight = command(data_dir, tmp_path / "straight", *options)
-    subprocess.run(straight, check=True, capture_output=True)
-    interrupted = command(data_dir, tmp_path / "killed", *options)
+    assert benchmark(*words(data_dir, tmp_path / "straight", *options)).returncode == 0
+    interrupted = words(data_dir, tmp_path / "killed", *options)
     moments, resumable = random.Random(7), 0
     for _ in range(2):
-        process = subprocess.Popen(interrupted, stdout=subprocess.DEVNULL, start_new_session=True)
-        while process.poll() is None and not list(tmp_path.glob("killed/.partial/*/resume.pt")):
-            time.sleep(0.02)
+        process = Command(*interrupted)
+        process.until(lambda: list(tmp_path.glob("killed/.partial/*/resume.pt")))
         time.sleep(moments.uniform(0, 0.5) + (3.0 if resumable else 0.0))  # later: resumed, on
-        process.kill()
+        os.kill(process.pid, signal.SIGKILL)
         process.wait()
         resumable += len(list(tmp_path.glob("killed/.partial/*/resume.pt")))
     assert resumable > 0
     time.sleep(1.5)  # workers notice that their parent is gone
-    done = subprocess.run(interrupted, check=True, capture_output=True, text=True)
+    done = benchmark(*interrupted)
+    assert done.returncode == 0, done.stderr
     ids = [record.run_id for record in RunStore(tmp_path / "straight").records()]
     assert len(ids) == 2
     for run_id in ids:
         for name in ("predictions.npz", "history.csv", "checkpoint.safetensors"):
             one, two = (tmp_path / n / run_id / name for n in ("straight", "killed"))
             assert one.read_bytes() == two.read_bytes(), (name, done.stdout)
-    again = subprocess.run(interrupted, check=True, capture_output=True, text=True)
-    assert "2 runs on tiny, 0 to do" in again.stdout
+    assert "2 runs on tiny, 0 to do" in benchmark(*interrupted).stdout
 
 
 def test_two_processes_on_one_plan(data_dir, tmp_path) -> None:
-    both = command(data_dir, tmp_path / "both", "--seeds", "1,2", "--epochs", "6", "--workers", "1")
-    first = subprocess.Popen(both, stdout=subprocess.PIPE, text=True)
-    second = subprocess.Popen(both, stdout=subprocess.PIPE, text=True)
-    outputs = [process.communicate(timeout=200)[0] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0)
+    both = words(data_dir, tmp_path / "both", "--seeds", "1,2", "--epochs", "6", "--workers", "1")
+    processes = [Command(*both), Command(*both)]
+    outputs = [process.wait().stdout for process in processes]
+    assert [process.code for process in processes] == [0, 0]
     trained = sum(output.count("done    QA-MoE") for output in outputs)
     assert trained == 2, outputs  # each run once, by one of the two
-    subprocess.run(
-        command(data_dir, tmp_path / "one", "--seeds", "1,2", "--epochs", "6"),
-        check=True,
-        capture_output=True,
-    )
+    alone = benchmark(*words(data_dir, tmp_path / "one", "--seeds", "1,2", "--epochs", "6"))
+    assert alone.returncode == 0, alone.stderr
     for record in RunStore(tmp_path / "one").records():
         other = tmp_path / "both" / record.run_id / "predictions.npz"
         assert other.read_bytes() == (record.path / "predictions.npz").read_bytes()
 
 
 def test_interrupt_says_how_to_go_on(data_dir, tmp_path) -> None:
-    process = subprocess.Popen(
-        command(data_dir, tmp_path, "--seeds", "1,2", "--epochs", "4000"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".partial/*/resume.pt")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "same command" in error
-    assert "Traceback" not in error
+    process = Command(*words(data_dir, tmp_path, "--seeds", "1,2", "--epochs", "4000"))
+    process.until(lambda: list(tmp_path.glob(".partial/*/resume.pt")))
+    process.signal(signal.SIGINT)
+    done = process.wait()
+    assert done.returncode == 130
+    assert "same command" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_classification_run(data_dir, tmp_path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,7 +16,7 @@ import yaml
 from benchmark.records import RunStore
 from benchmark.search.space import Choices
 from benchmark.search.study import Study, Trial
-from tests.tiny import benchmark
+from tests.tiny import Command, benchmark
 
 RATES, TOPKS = (1e-3, 5e-4, 1e-4), (1, 2)
 SPACE = {"training.learning_rate": list(RATES), "model.topk": list(TOPKS)}
@@ -34,11 +33,8 @@ def options(data_dir: Path, tmp_path: Path) -> list[str]:
     ]
 
 
-def start(options: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmark", *options, "--workers", "1"]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+def start(options: list[str]) -> Command:
+    return Command(*options, "--workers", "1")
 
 
 def trials_in(runs: Path) -> list[Trial]:
@@ -73,10 +69,9 @@ def test_three_processes_share_a_study_and_one_is_killed(options, tmp_path) -> N
     first, second, third = (start(options) for _ in range(3))
     wait_for_training(runs, 2)
     time.sleep(random.Random().uniform(0, 0.5))
-    third.send_signal(signal.SIGKILL)
-    outputs = [process.communicate(timeout=200)[0] for process in (first, second)]
-    outputs.append(third.communicate()[0])
-    assert (first.returncode, second.returncode) == (0, 0), outputs
+    os.kill(third.pid, signal.SIGKILL)
+    outputs = [process.wait().stdout for process in (first, second, third)]
+    assert (first.code, second.code) == (0, 0), outputs
     check_whole(trials_in(runs))
     finished = sum(output.count(" done    trial") for output in outputs)
     assert finished in (6, 7), outputs  # 7: killed between the record and the study's knowing
@@ -89,8 +84,8 @@ def test_a_killed_search_is_finished_by_the_same_command(options, tmp_path) -> N
     process = start(options)
     wait_for_training(runs, 2)
     time.sleep(random.Random().uniform(0, 1.0))
-    process.kill()
-    process.communicate()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
     done = benchmark(*options, "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "6 trials (grid)" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -28,6 +29,7 @@ from benchmark.tracking.place import default_uri
 from benchmark.tracking.server import serve_ui
 from benchmark.tracking.sync import sync
 from benchmark.tracking.tracked import RUN_ID
+from tests.forks import be
 from tests.tracked_store import (
     curve,
     finish,
@@ -198,52 +200,27 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path, damage: str) -> No
         sync(store, uri_of(store))
 
 
-PROCESS = """
-import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-from benchmark.records import RunStore
-from tests.tracked_store import finish, open_tracker, specs_of, train
-
-store = RunStore(Path(sys.argv[1]))
-print("ready", flush=True)
-sys.stdin.readline()
-specs = specs_of("qamoe")
-tracker = open_tracker(store, specs, warn=lambda text: sys.exit(text))
-for spec in specs:
-    train(tracker, spec)
-    if sys.argv[2] == "0":
-        finish(tracker, store, spec)
-tracker.close()
-"""
+def track(root: Path, finishes: bool) -> None:
+    """Two runs, from the moment when ``go`` is there."""
+    store, specs = RunStore(root), specs_of("qamoe")
+    while not (root / "go").exists():
+        time.sleep(0.001)
+    tracker = open_tracker(store, specs, warn=pytest.fail)
+    for spec in specs:
+        train(tracker, spec)
+        if finishes:
+            finish(tracker, store, spec)
+    tracker.close()
 
 
 def test_two_processes_that_meet_a_fresh_database_make_no_duplicates(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROCESS, str(tmp_path)]
-    root = Path(__file__).parent.parent
-    both = [
-        subprocess.Popen(
-            [*command, str(i)],
-            cwd=root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    for process in both:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    results = []
-    for process in both:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in both:
-        results.append((process.communicate()[1], process.returncode))
-    assert [code for _, code in results] == [0, 0], results
+    both = []
+    for finishes in (True, False):
+        both.append(os.fork())
+        if not both[-1]:
+            be(lambda finishes=finishes: track(tmp_path, finishes))
+    (tmp_path / "go").touch()
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in both] == [0, 0]
     store = RunStore(tmp_path)
     assert len(found(store, "plan")) == 1
     assert sorted(run.data.tags[RUN_ID] for run in found(store)) == sorted(

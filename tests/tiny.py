@@ -78,18 +78,66 @@ def benchmark(
             env={**os.environ, "COLUMNS": "200", **env},
             check=False,
         )
-    prepare()
-    with TemporaryFile() as out, TemporaryFile() as err:
-        pid = os.fork()
-        if pid == 0:
-            files = out.fileno(), err.fileno()
-            be(lambda: (first(), _become(words, cwd, site, *files)), share_server=True)
-        code = _wait_for(pid)
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode())
-    return subprocess.CompletedProcess(words, code, *texts)
+    return Command(*arguments, cwd=cwd, first=first, site=site).wait()
+
+
+class Command:
+    """The command line under way, as :func:`benchmark` runs it, in a session of its own."""
+
+    def __init__(
+        self,
+        *arguments: object,
+        cwd: Path | None = None,
+        first: Callable[[], object] = lambda: None,
+        site: Path | None = None,
+    ) -> None:
+        self.words = [str(word) for word in arguments]
+        self.code: int | None = None
+        self._files = TemporaryFile(), TemporaryFile()  # noqa: SIM115 — as long as this lives
+        files = [file.fileno() for file in self._files]
+        prepare()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()
+            be(lambda: (first(), _become(self.words, cwd, site, *files)), share_server=True)
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended."""
+        if self.code is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if found else None
+        return self.code
+
+    def output(self) -> str:
+        """What it has printed by now."""
+        return self._read(0)
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Wait until something has happened while it runs."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while not happened():
+            assert self.poll() is None, self._read(0) + self._read(1)
+            assert time.monotonic() < deadline, self._read(0) + self._read(1)
+            time.sleep(0.02)
+
+    def signal(self, number: int) -> None:
+        """Tell it and what it has started, as a terminal does."""
+        os.killpg(self.pid, number)
+
+    def wait(self) -> subprocess.CompletedProcess[str]:
+        """How it ended, and what it said."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                self.signal(signal.SIGKILL)
+                raise subprocess.TimeoutExpired("benchmark", LIMIT_SECONDS)
+            time.sleep(0.01)
+        assert self.code is not None
+        return subprocess.CompletedProcess(self.words, self.code, self._read(0), self._read(1))
+
+    def _read(self, place: int) -> str:
+        file = self._files[place].fileno()  # which the other end writes to, at the same offset
+        return os.pread(file, os.fstat(file).st_size, 0).decode()
 
 
 def _become(words: list[str], cwd: Path | None, site: Path | None, out: int, err: int) -> None:
@@ -104,15 +152,3 @@ def _become(words: list[str], cwd: Path | None, site: Path | None, out: int, err
         os.environ["PYTHONPATH"] = str(site)  # of the interpreters that the command starts
     sys.argv = ["benchmark", *words]
     main()
-
-
-def _wait_for(pid: int) -> int:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    raise subprocess.TimeoutExpired("benchmark", LIMIT_SECONDS)
