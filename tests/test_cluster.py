@@ -208,6 +208,7 @@ def test_a_run_that_fits_no_host_is_refused(nodes, tiny, data_dir, tmp_path) -> 
         run_plan(plan_of(tiny), how, lambda event: None)
 
 
+@pytest.mark.long
 def test_without_an_address_no_cluster_that_runs_here_is_joined(nodes) -> None:
     joined = hosts.Hosts(Cluster(None))
     try:
