@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from multiprocessing import active_children
@@ -297,13 +299,24 @@ def test_two_processes_on_one_plan(data_dir, tmp_path) -> None:
 
 
 def test_interrupt_says_how_to_go_on(data_dir, tmp_path) -> None:
-    process = Command(*words(data_dir, tmp_path, "--seeds", "1,2", "--epochs", "4000"))
-    process.until(lambda: list(tmp_path.glob(".partial/*/resume.pt")))
-    process.signal(signal.SIGINT)
-    done = process.wait()
-    assert done.returncode == 130
-    assert "same command" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "benchmark"),
+            *words(data_dir, tmp_path, "--seeds", "1,2", "--epochs", "4000"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".partial/*/resume.pt")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, the workers too
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "same command" in error
+    assert "Traceback" not in error
 
 
 def test_a_classification_run(data_dir, tmp_path) -> None:

@@ -82,7 +82,10 @@ def benchmark(
 
 
 class Command:
-    """The command line under way, as :func:`benchmark` runs it, in a session of its own."""
+    """The command line under way, as :func:`benchmark` runs it.
+
+    Its workers come from this process's server: a signal to it does not reach them.
+    """
 
     def __init__(
         self,
@@ -98,7 +101,6 @@ class Command:
         prepare()
         self.pid = os.fork()
         if self.pid == 0:
-            os.setsid()
             be(lambda: (first(), _become(self.words, cwd, site, *files)), share_server=True)
 
     def poll(self) -> int | None:
@@ -108,32 +110,29 @@ class Command:
             self.code = os.waitstatus_to_exitcode(status) if found else None
         return self.code
 
-    def output(self) -> str:
-        """What it has printed by now."""
-        return self._read(0)
-
     def until(self, happened: Callable[[], object]) -> None:
         """Wait until something has happened while it runs."""
         deadline = time.monotonic() + LIMIT_SECONDS
         while not happened():
             assert self.poll() is None, self._read(0) + self._read(1)
-            assert time.monotonic() < deadline, self._read(0) + self._read(1)
+            self._end_at(deadline)
             time.sleep(0.02)
-
-    def signal(self, number: int) -> None:
-        """Tell it and what it has started, as a terminal does."""
-        os.killpg(self.pid, number)
 
     def wait(self) -> subprocess.CompletedProcess[str]:
         """How it ended, and what it said."""
         deadline = time.monotonic() + LIMIT_SECONDS
         while self.poll() is None:
-            if time.monotonic() > deadline:
-                self.signal(signal.SIGKILL)
-                raise subprocess.TimeoutExpired("benchmark", LIMIT_SECONDS)
+            self._end_at(deadline)
             time.sleep(0.01)
         assert self.code is not None
         return subprocess.CompletedProcess(self.words, self.code, self._read(0), self._read(1))
+
+    def _end_at(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            os.kill(self.pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(
+                "benchmark", LIMIT_SECONDS, self._read(0) + self._read(1)
+            )
 
     def _read(self, place: int) -> str:
         file = self._files[place].fileno()  # which the other end writes to, at the same offset
