@@ -166,6 +166,20 @@ def test_gradient_reaches_every_parameter() -> None:
         assert all(part.abs().sum() > 0 for part in parts), name
 
 
+def test_it_overfits_one_batch() -> None:
+    model = make(**STILL).train()
+    batch = make_batch(8, ALIGNED)
+    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+    losses = []
+    for _ in range(80):
+        loss, terms = model.training_loss(batch, NOW)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(terms["task"].detach()))
+    assert losses[-1] < 0.1 * losses[0]
+
+
 def test_a_seed_determines_training() -> None:
     def run() -> Tensor:
         model = make().train()
