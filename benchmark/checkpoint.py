@@ -23,7 +23,7 @@ from benchmark.data.inputs import InputForm
 from benchmark.errors import BenchmarkError
 from benchmark.interface import MultimodalModel, Output
 from benchmark.predict import batch_size_for, predict
-from benchmark.records import CHECKPOINT, CONFIG, ENVIRONMENT, INPUTS
+from benchmark.records import CHECKPOINT, CHECKPOINT_FILES, CONFIG, ENVIRONMENT, INPUTS
 from benchmark.records.reader import read_bytes, read_inputs, read_json, read_spec
 from benchmark.registry import model_class
 from benchmark.spec import RunSpec
@@ -34,9 +34,6 @@ from protocols.modalities import MODALITIES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CHECKPOINT_FILES = (CONFIG, INPUTS, CHECKPOINT)
-"""What a model is loaded from: a run's record has them, and so has its logged model."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Checkpoint:
 
 
 def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
-    """The model of a run, from its record's folder or a copy of :data:`CHECKPOINT_FILES`.
+    """The model of a run, from its record's folder or a copy of its ``CHECKPOINT_FILES``.
 
     Raises:
         BenchmarkError: where a file is absent or damaged, or the model is not installed.

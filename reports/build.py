@@ -13,7 +13,7 @@ from benchmark.files import child
 from benchmark.records import RunStore
 from reports.figures.look import PAGE, Look
 from reports.results import Results, load
-from reports.sources import Sources
+from reports.sources import Links, Sources
 from reports.uneven import Rates
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def build(
     store: RunStore,
     dataset: str | None,
     out: Path,
-    links: Mapping[str, str] | None = None,
+    links: Links = dict,
     only: Mapping[str, str] | None = None,
     data_sha256: str | None = None,
     rates: Sequence[Rates] = (),
@@ -37,7 +37,7 @@ def build(
         store: the runs.
         dataset: a data set's name, or None for all.
         out: each report goes into a folder of its data set's name in here.
-        links: run id -> its address in MLflow.
+        links: says run id -> its address in MLflow; asked while figures are drawn.
         only, data_sha256, one_plan: as for :func:`reports.results.load`.
         rates: (η_t, η_a, η_v) to answer for, besides the named ones.
         look: how wide figures are, and what is on them.
@@ -49,7 +49,7 @@ def build(
     measured = kept(store)
     with _uncollected():
         return [
-            _report(one, child(out, one.dataset, "data set"), links or {}, measured, rates, look)
+            _report(one, child(out, one.dataset, "data set"), links, measured, rates, look)
             for one in load(store, dataset, only, data_sha256, one_plan)
         ]
 
@@ -57,7 +57,7 @@ def build(
 def _report(
     results: Results,
     folder: Path,
-    links: Mapping[str, str],
+    links: Links,
     efficiency: Sequence[Efficiency],
     rates: Sequence[Rates],
     look: Look,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.planfile import named_plan, plan_names
 from benchmark.records import RunStore
 from benchmark.tracking.parents import plans
+from reports.sources import Links
 
 Only = Mapping[str, str]
 """The runs that a report is about -> what is known to be wrong with a run, or ""."""
@@ -45,11 +47,11 @@ def names_of(name: str) -> set[str]:
 
 def from_mlflow(
     uri: str, name: str | None, store: RunStore, say: Callable[[str], None]
-) -> tuple[Only, Mapping[str, str]]:
+) -> tuple[Only, Links]:
     """Fetch the records of a tracking store's runs, or of those of one experiment or plan.
 
     Returns:
-        The runs, and their addresses.
+        The runs, and what says their addresses.
 
     Raises:
         BenchmarkError: where the store fails, or has no such experiment or no runs.
@@ -62,23 +64,30 @@ def from_mlflow(
     if name is not None:
         found = chosen(found, names_of(name), name)
     problems = fetch(uri, found, store, say)
-    return {one.run_id: problems.get(one.run_id, "") for one in found}, addresses(uri, found)
+    where = addresses(uri, found)
+    return {one.run_id: problems.get(one.run_id, "") for one in found}, lambda: where
 
 
-def links_of(store: RunStore, tracking_uri: str | None) -> Mapping[str, str]:
-    """Run id -> its address, of the store that the runs were tracked in.
+def links_of(store: RunStore, tracking_uri: str | None) -> Links:
+    """What asks the store that the runs were tracked in for their addresses, once. It may raise
+    StoreError, and takes seconds.
 
     Raises:
-        StoreError: where the store fails.
-        BenchmarkError: where the address is none.
+        BenchmarkError: where the store's address is none.
     """
     if tracking_uri == "none":
-        return {}
-    from benchmark.tracking.fetch import addresses, remote_runs
-    from benchmark.tracking.place import default_uri, sqlite_path
+        return dict
+    from benchmark.tracking.place import check_uri, default_uri, sqlite_path
 
     uri = tracking_uri or default_uri(store.root)
+    check_uri(uri)
     path = sqlite_path(uri)
     if path is not None and not path.is_file():
-        return {}
-    return addresses(uri, remote_runs(uri))
+        return dict
+
+    def ask() -> Mapping[str, str]:
+        from benchmark.tracking.fetch import addresses, remote_runs  # MLflow
+
+        return addresses(uri, remote_runs(uri))
+
+    return cache(ask)

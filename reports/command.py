@@ -11,6 +11,8 @@ from benchmark import completion
 from benchmark.options import DATA_DIR, RUNS_DIR, TRACKING_URI
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from benchmark.screen import Rows
@@ -100,17 +102,22 @@ def report(
         console.print(text, markup=False, soft_wrap=True)
 
     only: Only | None = None
+    fails: list[StoreError] = []
     if from_mlflow is not None:
         tracking_uri = "none"  # that store is read, nothing is written to it
-        only, links = fetched(from_mlflow, experiment, store, say)
+        only, ask = fetched(from_mlflow, experiment, store, say)
     else:
-        try:
-            links = links_of(store, tracking_uri)
-        except StoreError as error:  # it is asked only once: it may take seconds to say so
-            links, tracking_uri = {}, "none"
-            say(f"the report will not be in MLflow: {error}")
+        ask = links_of(store, tracking_uri)
         if experiment is not None:
             only = of_experiment(store, experiment, dataset)
+
+    def links() -> Mapping[str, str]:
+        try:
+            return {} if fails else ask()
+        except StoreError as error:
+            fails.append(error)  # it is asked only once: it may take seconds to say so
+            return {}
+
     rates = [rates_of(text) for text in missing_rates or ()]
     content = content_of(dataset, data_dir)
     look = Look(
@@ -124,6 +131,8 @@ def report(
     for built in reports:
         show(built, console)
     try:
+        if fails:
+            raise fails[0]
         for built in reports:
             attach(built, store, tracking_uri, say)
     except BenchmarkError as error:

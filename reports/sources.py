@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.efficiency.kept import Efficiency
@@ -11,6 +11,9 @@ from reports.floors import Floor, floors
 from reports.published import Published, published
 from reports.results import Results
 from reports.uneven import Rates
+
+Links = Callable[[], Mapping[str, str]]
+"""Says run id -> where a browser shows the run in MLflow."""
 
 
 @dataclass(frozen=True)

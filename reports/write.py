@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from reports.pictures import with_intervals, without_intervals
 from reports.reliability.audit_table import audit_tables
 from reports.reliability.tables import mechanism_tables
 from reports.results import Results
-from reports.sources import Sources
+from reports.sources import Links, Sources
 from reports.tables.conditions import condition_tables
 from reports.tables.differences import difference_tables
 from reports.tables.efficiency import efficiency_tables
@@ -82,13 +82,13 @@ class ReportPaths:
     headline: Path | None
 
 
-def write(sources: Sources, folder: Path, links: Mapping[str, str], look: Look) -> ReportPaths:
+def write(sources: Sources, folder: Path, links: Links, look: Look) -> ReportPaths:
     """Write the report of one data set into a folder. Raises BenchmarkError where it cannot.
 
     Args:
         sources: what it is made of.
         folder: where it goes.
-        links: run id -> its address in MLflow.
+        links: says run id -> its address in MLflow.
         look: how wide figures are, and what is on them.
     """
     results = sources.results
@@ -111,10 +111,11 @@ def write(sources: Sources, folder: Path, links: Mapping[str, str], look: Look) 
                     landscapes(sources.answers).to_parquet(folder / LANDSCAPES, index=False)
                     table_files = _write_tables([*leaders, *tables, *grids], folder / TABLES)
                     maps = boards(sources)
+                    addresses = links()
                     pictures = [*first(), *others()]
         index = folder / INDEX
         shown = Contents(leaders, maps, pictures, tables, grids)
-        index.write_text(printable(page(results, shown, links)), encoding="utf-8")
+        index.write_text(printable(page(results, shown, addresses)), encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(
             f"cannot write the report to {folder}: {error.strerror or error}. "

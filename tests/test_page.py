@@ -82,7 +82,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
             facts = {"parameters": 1_399_170} if model == "alpha" else {}
             add(store, make_spec(model, seed=seed), make_table(LABEL, off_by(error)), **facts)
     out = tmp_path_factory.mktemp("out")
-    (paths,) = build(store, None, out, dict(map(address, (1, 2))))
+    (paths,) = build(store, None, out, lambda: dict(map(address, (1, 2))))
     return paths
 
 

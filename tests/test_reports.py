@@ -209,12 +209,13 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_user(
 
 
 def test_a_report_reads_records_only(store: RunStore, tmp_path: Path) -> None:
-    """No model, and so no torch: it would be a fifth of a small report's time. What draws is loaded
-    while systems are measured, and not before."""
+    """No model, and so no torch: it would be a fifth of a small report's time, whether the runs are
+    tracked or not. What draws is loaded while systems are measured, and not before."""
     add(store, make_spec(), make_table(LABEL, off_by(0.5)))
     code = (
         "import sys; from pathlib import Path; from benchmark.records import RunStore;"
         "from reports.command import report; import reports.attach, reports.build, reports.choice;"
+        "import benchmark.tracking.fetch, benchmark.tracking.sync;"
         "print(sorted({'matplotlib', 'scipy.interpolate', 'fontTools'} & set(sys.modules)));"
         f"report(runs_dir=Path({str(store.root)!r}), out=Path({str(tmp_path / 'r')!r}),"
         " tracking_uri='none');"

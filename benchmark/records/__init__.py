@@ -33,11 +33,12 @@ from benchmark.records.reader import (
     DamagedError,
     ForeignError,
 )
-from benchmark.records.record import RECORD_FILES, TRAINED_FILES, RunRecord
+from benchmark.records.record import CHECKPOINT_FILES, RECORD_FILES, TRAINED_FILES, RunRecord
 from benchmark.records.store import ERROR, RUN_ID, RunStore, Survey
 
 __all__ = [
     "CHECKPOINT",
+    "CHECKPOINT_FILES",
     "CONFIG",
     "ENVIRONMENT",
     "ERROR",

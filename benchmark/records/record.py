@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CHECKPOINT_FILES = (CONFIG, INPUTS, CHECKPOINT)
+"""What a model is loaded from: a run's record has them, and so has its logged model."""
+
 TRAINED_FILES = (CONFIG, ENVIRONMENT, HISTORY)
 RECORD_FILES = (*TRAINED_FILES, PREDICTIONS, METRICS)
 """What a report needs; the checkpoint may have been deleted."""

@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmark.checkpoint import CHECKPOINT_FILES
-from benchmark.data.inputs import InputForm
-from benchmark.records import INPUTS, RunRecord
+from benchmark.records import CHECKPOINT_FILES, INPUTS, RunRecord
 from benchmark.systems import run_title
+
+if TYPE_CHECKING:
+    from benchmark.data.inputs import InputForm
 
 LOADER = "benchmark.tracking.pyfunc"
 """The module that a logged model names as its loader: nothing is pickled."""
