@@ -94,7 +94,7 @@ def fabricate(store: RunStore, runs: int) -> int:
 def timed(store: RunStore, out: Path, cores: Sequence[int], checkout: Path) -> Spent:
     """What the command of a checkout takes on these cores, its start included."""
     command = [sys.executable, "-m", "benchmark", "report", "--runs-dir", str(store.root)]
-    command += ["--out", str(out), "--tracking-uri", "none"]
+    command += ["--out", str(out)]
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         command,
