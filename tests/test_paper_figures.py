@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fontTools.ttLib import TTFont
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 from benchmark.errors import BenchmarkError
 from benchmark.records import RunStore
@@ -26,7 +28,7 @@ from reports.figures.drawing import _few_cuts
 from reports.figures.glance import glance_of
 from reports.figures.landscapes import combined_figure
 from reports.figures.layout import new_figure, whole_words
-from reports.figures.look import Look, suffixes_of, width_of
+from reports.figures.look import PAGE, Look, suffixes_of, width_of
 from reports.figures.scale import common_scale, differences, signed_scale
 from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
@@ -306,6 +308,26 @@ def content(path: Path) -> list[bytes]:
         with suppress(zlib.error):
             plain.append(zlib.decompress(stream))
     return [one for one in plain if one.startswith(b"\0\1\0\0")]
+
+
+def test_every_level_of_a_landscape_has_its_own_colour_in_the_picture(
+    store: RunStore, tmp_path: Path
+) -> None:
+    """Also where many figures' colours would not fit into a palette."""
+    everything = few(store, 3)
+    (built,) = build(store, None, tmp_path)
+    assert built.headline is not None
+    with Image.open(built.headline) as picture:
+        dots = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+    present = np.unique(dots, axis=0)
+    _, figure = drawn_with(everything, PAGE)[built.headline.stem]
+    levels = 0
+    for contours in figure.findobj(QuadContourSet):
+        for colour, path in zip(contours.get_facecolor(), contours.get_paths(), strict=False):
+            if contours.filled and len(path):
+                levels += 1
+                assert np.abs(present - 255 * colour[:3]).max(axis=1).min() <= 1
+    assert levels > 20
 
 
 def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:

@@ -242,6 +242,25 @@ def test_the_command_prints_the_main_numbers(store: RunStore, tmp_path: Path) ->
     assert (tmp_path / "r/toy/index.html").is_file()
 
 
+def test_a_tracking_store_that_fails_is_said_once_and_costs_no_report(
+    store: RunStore, tmp_path: Path
+) -> None:
+    """It is asked late, while figures are drawn; an address that is none is told before."""
+    add(store, make_spec(), make_table(LABEL, off_by(0.5)))
+    (store.root / "mlflow.db").write_bytes(b"no database" * 100)
+    options = ["report", "--runs-dir", str(store.root), "--out", str(tmp_path / "r")]
+    done = CliRunner().invoke(app, options, env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.output
+    assert done.output.count("file is not a database") == 1
+    assert (tmp_path / "r/toy/index.html").is_file()
+    wrong = CliRunner().invoke(
+        app, [*options, "--out", str(tmp_path / "s"), "--tracking-uri", "http://"]
+    )
+    assert isinstance(wrong.exception, BenchmarkError)
+    assert "no address" in str(wrong.exception)
+    assert not (tmp_path / "s").exists()
+
+
 def test_lines_are_told_apart_by_model_and_by_regime(store: RunStore) -> None:
     for spec in (
         make_spec("alpha"),
