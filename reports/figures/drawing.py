@@ -88,9 +88,8 @@ def _files(figure: Figure, look: Look) -> dict[str, bytes]:
     """A figure's files. matplotlib draws once, a PDF: its dots are PDFium's, in a tenth of the
     time that matplotlib's own would take."""
     pdf = _saved(figure, ".pdf")
-    dots = _png(pdf, DPI if look.width is None else PRINT_DPI)
-    known = {".png": lambda: dots, ".pdf": lambda: pdf, ".svg": lambda: _saved(figure, ".svg")}
-    return {suffix: known[suffix]() for suffix in look.suffixes}
+    made = {".pdf": pdf, ".png": _png(pdf, DPI if look.width is None else PRINT_DPI)}
+    return {suffix: made.get(suffix) or _saved(figure, suffix) for suffix in look.suffixes}
 
 
 def _saved(figure: Figure, suffix: str) -> bytes:
