@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 
 from benchmark.errors import BenchmarkError, unknown
 from benchmark.planfile import named_plan, plan_names
@@ -69,7 +68,7 @@ def from_mlflow(
 
 
 def links_of(store: RunStore, tracking_uri: str | None) -> Links:
-    """What asks the store that the runs were tracked in for their addresses, once. It may raise
+    """What asks the store that the runs were tracked in for their addresses. It may raise
     StoreError, and takes seconds.
 
     Raises:
@@ -90,4 +89,4 @@ def links_of(store: RunStore, tracking_uri: str | None) -> Links:
 
         return addresses(uri, remote_runs(uri))
 
-    return cache(ask)
+    return ask

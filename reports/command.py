@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,11 +112,12 @@ def report(
         if experiment is not None:
             only = of_experiment(store, experiment, dataset)
 
+    @cache  # it is asked only once: it may take seconds, also to fail
     def links() -> Mapping[str, str]:
         try:
-            return {} if fails else ask()
+            return ask()
         except StoreError as error:
-            fails.append(error)  # it is asked only once: it may take seconds to say so
+            fails.append(error)
             return {}
 
     rates = [rates_of(text) for text in missing_rates or ()]

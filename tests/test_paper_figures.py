@@ -313,7 +313,7 @@ def content(path: Path) -> list[bytes]:
 def test_every_level_of_a_landscape_has_its_own_colour_in_the_picture(
     store: RunStore, tmp_path: Path
 ) -> None:
-    """Also where many figures' colours would not fit into a palette."""
+    """A palette of 256 colours made some of them one."""
     everything = few(store, 3)
     (built,) = build(store, None, tmp_path)
     assert built.headline is not None
