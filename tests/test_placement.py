@@ -105,3 +105,19 @@ def test_the_stand_in_lets_pass_what_a_gpu_does_alone() -> None:
         y = torch.where(y > 0, y, 0.0).index_select(0, torch.arange(2, device=THERE))
         y[:, 1:].sum().backward()
     assert x.grad is not None
+
+
+def test_the_stand_in_answers_the_second_time_as_the_first() -> None:
+    x = torch.empty(4, 3, device=THERE)
+    for _ in range(2):
+        with as_on_a_gpu():
+            y = x.add(1)
+            assert (y.shape, y.stride(), y.dtype) == ((4, 3), (3, 1), torch.float32)
+            assert x.add(1.5).dtype == torch.float32
+            assert x.long().add(1).dtype == torch.int64
+            assert x.long().add(1.0).dtype == torch.float32
+            assert y.t().mul(2).stride() == (1, 3)
+            y.transpose_(0, 1)  # what is kept of the answer stays as it was
+            values, places = x.max(dim=1)
+            assert values.dtype == torch.float32
+            assert places.dtype == torch.int64
