@@ -20,10 +20,14 @@ _FORKS = sys.platform == "linux"
 _CONTEXT = get_context("forkserver") if _FORKS else get_context("spawn")
 
 
+_IMPORTED = ("benchmark.execution.pool", "torch.fx.experimental.symbolic_shapes")
+"""The second by torch, at the first attention in a process: most of a second."""
+
+
 def prepare() -> None:
     """Start the server, where there is one: it imports while this process does something else."""
     if _FORKS:
-        _CONTEXT.set_forkserver_preload(["benchmark.execution.pool"])
+        _CONTEXT.set_forkserver_preload(list(_IMPORTED))
         with _without_interrupts():
             forkserver.ensure_running()
 
