@@ -20,12 +20,14 @@ from benchmark.execution import resume
 from benchmark.execution.attempt import attempt
 from benchmark.execution.execute import execute, load_model
 from benchmark.execution.executor import Execution, run_plan
+from benchmark.execution.processes import start_process
 from benchmark.files import replace_file
 from benchmark.plan import PlanConfig, Planned, plan_conditions, plan_runs
 from benchmark.predict import fill_table, predict
 from benchmark.readouts import summarise
 from benchmark.records import CHECKPOINT, INPUTS, RECORD_FILES, RunStore
 from protocols import rules
+from tests.imports import of_a_run
 from tests.tiny import QUICK, Command, benchmark
 
 SMALL = {"width": 16, "encoder_heads": 2}
@@ -52,6 +54,18 @@ def plan(tiny, **changes):
 
 def execution(data_dir: Path, runs_dir: Path, workers: int = 1) -> Execution:
     return Execution("tiny", data_dir, runs_dir, "cpu", workers)
+
+
+def test_what_runs_import_is_imported_once_for_all_workers(tiny, data_dir, tmp_path) -> None:
+    (spec,), conditions = plan(tiny)
+    RunStore(tmp_path).prepare()
+    channel, process = start_process(
+        of_a_run, execution(data_dir, tmp_path), Planned(spec, conditions)
+    )
+    outcome, modules = channel.recv()
+    process.join()
+    assert outcome == "done"
+    assert len(modules) < 50, modules
 
 
 def test_a_run_makes_a_complete_record(tiny, data_dir, tmp_path) -> None:

@@ -18,10 +18,13 @@ from benchmark.forks import die_with_parent
 
 _FORKS = sys.platform == "linux"
 _CONTEXT = get_context("forkserver") if _FORKS else get_context("spawn")
-
-
-_IMPORTED = ("benchmark.execution.pool", "torch.fx.experimental.symbolic_shapes")
-"""The second by torch, at the first attention in a process: most of a second."""
+_IMPORTED = (
+    "benchmark.execution.pool",
+    "pandas",
+    "pyarrow.dataset",
+    "torch.fx.experimental.symbolic_shapes",
+)
+"""What runs need; the last by torch, at the first attention. Each took a worker half a second."""
 
 
 def prepare() -> None:
