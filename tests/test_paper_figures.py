@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,9 @@ from reports.figures.sensitivity import sweeps
 from reports.figures.style import drawing
 from reports.figures.triangle import uneven_figure
 from reports.pictures import (
+    degradation_figures,
+    glance_figures,
+    landscape_figures,
     routing_figures,
     sensitivity_figures,
     with_intervals,
@@ -152,10 +156,14 @@ def few(store: RunStore, count: int = 10) -> Sources:
     return sources(one(store))
 
 
-def drawn_with(everything: Sources, look: Look) -> dict[str, tuple[Picture, Figure]]:
+def drawn_with(
+    everything: Sources, look: Look, *wanted: Callable[..., object]
+) -> dict[str, tuple[Picture, Figure]]:
+    """Each figure of a report, or of the jobs that are named, by its name."""
     with drawing(look.width):
         jobs = [*without_intervals(everything, look), *with_intervals(everything, look)]
-        return {p.name: (p, figure) for job in jobs for p, figure in job()}
+        chosen = [job for job in jobs if not wanted or job.func in wanted]
+        return {p.name: (p, figure) for job in chosen for p, figure in job()}
 
 
 @pytest.mark.parametrize("width", ["column", "text", "4.5"])
@@ -219,8 +227,9 @@ def test_nothing_written_on_triangles_lies_on_another_or_leaves_the_sheet(
 
 
 def test_names_of_neighbouring_axes_do_not_touch(store: RunStore) -> None:
+    everything = few(store, 4)
     for width in (None, 6.3, 3.03):
-        found = drawn_with(few(store, 4), Look(width))
+        found = drawn_with(everything, Look(width), landscape_figures)
         _, figure = found["figures3-6-landscapes-seed-a1-mae"]
         figure.canvas.draw()
         ticks = [t for t in figure.findobj(Text) if re.fullmatch(r"0(\.\d)?", t.get_text())]
@@ -255,7 +264,9 @@ def test_a_word_of_a_name_is_never_broken() -> None:
 
 def test_the_best_are_shown_or_those_that_are_named(store: RunStore) -> None:
     everything = few(store, 10)
-    picture, figure = drawn_with(everything, Look())["figures3-6-landscapes-seed-a1-mae"]
+    picture, figure = drawn_with(everything, Look(), landscape_figures)[
+        "figures3-6-landscapes-seed-a1-mae"
+    ]
     assert "8 of 10 systems" in picture.caption[0]
     texts = {text.get_text() for text in figure.findobj(Text)}
     assert {"QA-MoE · clean", "model7 · clean"} <= texts  # off by the least
@@ -289,14 +300,14 @@ def test_the_glance_names_who_is_ahead_where(store: RunStore) -> None:
 def test_a_glance_shows_a_system_once(store: RunStore) -> None:
     add(store, make_spec("qamoe"), make_table(LABEL, off_by(0.1)))
     add(store, make_spec("beta"), make_table(LABEL, lambda c, y: y + 0.5))
-    _, figure = drawn_with(sources(one(store)), Look())["at-a-glance"]
+    _, figure = drawn_with(sources(one(store)), Look(), glance_figures)["at-a-glance"]
     texts = " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text))
     assert "best on clean input and over the grid: QA-MoE" in texts
     assert "loses most" not in texts
 
 
 def test_curves_stay_where_they_were_measured(store: RunStore) -> None:
-    _, figure = drawn_with(few(store, 5), Look())["degradation-seed-a1"]
+    _, figure = drawn_with(few(store, 5), Look(), degradation_figures)["degradation-seed-a1"]
     lines = [line for axis in figure.axes for line in axis.lines if len(line.get_xdata()) == 8]
     assert len(lines) == 5 * 4
     for line in lines:
