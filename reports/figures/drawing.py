@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib.backends.backend_pdf  # noqa: F401  # once, not in every child
 from fontTools import subset
@@ -118,18 +118,18 @@ def _few_cuts() -> Iterator[None]:
     a PDF every letter has its place already.
     """
     every: list[str] = getattr(subset.Options, _DROPPED, [])
-    fonts: Any = _backend_pdf_ps
     setattr(subset.Options, _DROPPED, [*every, "GDEF", "GPOS", "GSUB"])
-    fonts.get_glyphs_subset = _shared_cut
+    _fonts.get_glyphs_subset = _shared_cut
     try:
         yield
     finally:
-        fonts.get_glyphs_subset = _cut_down
+        _fonts.get_glyphs_subset = _cut_down
         setattr(subset.Options, _DROPPED, every)
 
 
 _DROPPED = "_drop_tables_default"
-_cut_down = _backend_pdf_ps.get_glyphs_subset
+_fonts: Any = _backend_pdf_ps
+_cut_down = _fonts.get_glyphs_subset
 _USUAL = "".join(map(chr, range(0x20, 0x7F))) + "±²·×", "ηλμρσΔ–−…←↑→↓≤≥ₐₘₜᵥﬀﬁﬂﬃﬄ"
 """What reports write; matplotlib asks for the first 256 characters by themselves. A figure with
 another letter gets a cut of its own."""
@@ -144,7 +144,18 @@ def _shared_cut(path: Any, glyphs: Iterable[int]) -> Iterator[Any]:
 
 @lru_cache(maxsize=8)
 def _kept_cut(path: Any, glyphs: frozenset[int]) -> Any:
-    return _cut_down(path, set(glyphs)).__enter__()  # stays open: each PDF writes it anew
+    with _cut_down(path, set(glyphs)) as cut:
+        return cut._replace(font=_Written(_fonts.font_as_file(cut.font).getvalue()))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A font that is bytes already, where matplotlib would write one anew for each PDF."""
+
+    content: bytes
+
+    def save(self, file: BinaryIO, **_: Any) -> None:
+        file.write(self.content)
 
 
 @lru_cache(maxsize=8)
