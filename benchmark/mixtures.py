@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,11 @@ class Level:
     weights: Array
     starts: NDArray[np.intp]
     draws: NDArray[np.intp]
+
+    @cached_property
+    def shares(self) -> Array:
+        """(Q, M) what each question has of each row, over its draws."""
+        return self.mean(self.weights)
 
     def mean(self, of_lines: Array) -> Array:
         """(P, ...) to (Q, ...): a mean over draws."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.metrics import METRICS, columns, combine, family, slopes
+from benchmark.metrics import MEANS, METRICS, columns, combine, family, slopes
 from benchmark.mixtures import Level, levels_of, mixed_rows, weighted_rows
 from benchmark.questions import KEYS, Headline, Question, protocol_questions
 from benchmark.table import PredictionTable
@@ -165,6 +165,11 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
     levels = levels_of(table.index, table.present, tuple(questions))
     if not levels:
         return found
+    if metric in MEANS:
+        for level in levels:
+            of_level = columns(metric, table.prediction[level.rows], table.label)
+            found[level.places] = _of_mean(level, *of_level)
+        return found
     of_levels = [columns(metric, table.prediction[one.rows], table.label) for one in levels]
     means, squares = map(np.concatenate, zip(*map(_moments, levels, of_levels), strict=True))
     slope = slopes(metric, means, np.sqrt(squares))
@@ -180,6 +185,14 @@ def linear_terms(table: PredictionTable, metric: str, questions: Sequence[Questi
             total += shares[:, place] @ of_level[place]
         found[level.places] = total
     return found
+
+
+def _of_mean(level: Level, terms: Array, weight: Array) -> Array:
+    """(Q, N) :func:`linear_terms` of a metric that is a mean, where they are known: nothing but
+    its own terms, where all samples weigh alike."""
+    size = weight.mean() or np.nan
+    own = level.shares @ terms / size
+    return np.asarray(own + own.mean(axis=-1, keepdims=True) * (1 - weight / size))
 
 
 def _moments(level: Level, of_level: Sequence[Array]) -> tuple[Array, Array]:
