@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError
@@ -25,6 +26,8 @@ LEAVE_SECONDS = 10.0
 """How long leaving a cluster whose head is lost may take: 5 s where it is gone."""
 EMPTY_SECONDS = 60.0
 """How long a cluster may be without any host for a run."""
+TOKEN_MODE = "RAY_AUTH_MODE"
+"""What says to Ray whether a cluster asks for a token; unset, Ray has rules of its own."""
 
 
 def need_ray() -> Any:
@@ -50,6 +53,7 @@ class Hosts:
                 counts, or none of its hosts has room for a run.
         """
         self.ray, self.cluster = need_ray(), cluster
+        self.token_mode = os.environ.get(TOKEN_MODE)
         if cluster.address is not None and cluster.address != "auto":
             self._require_answer(cluster.address)
         try:
@@ -185,6 +189,7 @@ class Hosts:
         self.left.set()
         if not self.lost:
             self.ray.shutdown()
+            self._set_token_mode(self.token_mode)  # Ray leaves its own behind
             return
         leaving = threading.Thread(target=self.ray.shutdown, daemon=True)
         leaving.start()
@@ -200,6 +205,36 @@ class Hosts:
             )
         if not _answers(address):
             raise BenchmarkError(f"--address {address}: no Ray cluster answers there")
+        if self.token_mode is None and _has_token() and self._is_refused(address):
+            self._set_token_mode("token")
+        asked_for_nothing = self.token_mode == "token" and not _has_token()
+        if asked_for_nothing or self._is_refused(address):
+            raise BenchmarkError(
+                f"--address {address}: this Ray cluster asks for a token, and another than is here."
+                " Copy ~/.ray/auth_token from its head node, or set RAY_AUTH_TOKEN."
+            )
+
+    def _is_refused(self, address: str) -> bool:
+        """Whether a cluster wants a token that it is not given.
+
+        Ray gives none at an address that it is told, but begins every cluster of somebody who has a
+        token as one that wants it; and who has used Ray on one machine has a token.
+        """
+        refusal = getattr(self.ray.exceptions, "AuthenticationError", ())  # Ray 2.52 and later
+        try:
+            self.ray._raylet.GcsClient(address=address)
+        except refusal:
+            return True
+        return False
+
+    def _set_token_mode(self, mode: str | None) -> None:
+        """For this process and those that it starts."""
+        if os.environ.get(TOKEN_MODE) != mode:
+            os.environ.pop(TOKEN_MODE, None)
+            os.environ.update({TOKEN_MODE: mode} if mode else {})
+            raylet = self.ray._raylet
+            raylet.Config.initialize("")
+            raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _end_at_once() -> None:
@@ -219,6 +254,12 @@ def _answers(address: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=3):
         return True
     return False
+
+
+def _has_token() -> bool:
+    """Whether Ray has a token where it looks for one."""
+    named = [os.environ.get(f"RAY_AUTH_TOKEN{what}") for what in ("", "_PATH")]
+    return any(named) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _facts() -> dict[str, str]:
