@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import math
 import os
 import socket
@@ -31,7 +32,11 @@ TOKEN_MODE = "RAY_AUTH_MODE"
 
 
 def need_ray() -> Any:
-    """Ray, which tells nobody that it is used. BenchmarkError where it is not installed."""
+    """Ray, which tells nobody that it is used, and us of errors only.
+
+    Raises:
+        BenchmarkError: where it is not installed.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at the import
     try:
         import ray
@@ -39,6 +44,7 @@ def need_ray() -> Any:
         raise BenchmarkError(
             "--executor ray needs Ray: pip install 'robust-msa-benchmark[scale]'"
         ) from None
+    logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
 
 
