@@ -88,3 +88,12 @@ def test_a_cluster_is_joined_with_ones_token_or_says_that_it_wants_one(
     else:
         assert done.stdout.startswith(f"error: --address {guarded}: this Ray cluster asks for a")
         assert "RAY_AUTH_TOKEN" in done.stdout
+
+
+def test_what_is_no_cluster_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-c", JOIN, f"127.0.0.1:{listener.getsockname()[1]}"]
+        done = subprocess.run(
+            command, env=environment(tmp_path), capture_output=True, text=True, timeout=100
+        )
+    assert "what answers there is no Ray cluster, or hangs" in done.stdout, done.stderr

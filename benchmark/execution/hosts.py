@@ -231,6 +231,11 @@ class Hosts:
             self.ray._raylet.GcsClient(address=address)
         except refusal:
             return True
+        except self.ray.exceptions.RayError as error:
+            raise BenchmarkError(
+                f"--address {address}: what answers there is no Ray cluster, or hangs: "
+                f"{one_line(error, 400)}"
+            ) from None
         return False
 
     def _set_token_mode(self, mode: str | None) -> None:
