@@ -1,7 +1,8 @@
 """The part of the contract that is about predictions: it holds of any model, whoever trained it.
 
 Each check gives its problems, none where it holds. :mod:`benchmark.contract` has the checks of what
-is trained here; ``benchmark.evaluate`` asks these of a model that was trained elsewhere.
+is trained here; ``benchmark.evaluate`` asks these of a model that was trained elsewhere. As where
+tables are filled, no graph is kept.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Given:
         return self.trained
 
 
+@torch.inference_mode()
 def check_shapes(case: Subject) -> Problems:
     """Outputs have the shapes of :class:`Output`; a reliability lies in (0, 1)."""
     model = case.model().eval()
@@ -76,6 +78,7 @@ def check_shapes(case: Subject) -> Problems:
             yield "reliability leaves (0, 1)"
 
 
+@torch.inference_mode()
 def check_finite(case: Subject) -> Problems:
     """Predictions are finite whichever modalities are missing."""
     model = case.model().eval()
@@ -86,6 +89,7 @@ def check_finite(case: Subject) -> Problems:
                 yield f"{name} is not finite with {named(mask)} in a batch of {size}"
 
 
+@torch.inference_mode()
 def check_neighbours(case: Subject) -> Problems:
     """At evaluation a prediction is its sample's own, whatever else is in the batch."""
     model, batch = case.model().eval(), mixed(case.samples).without_label()
@@ -98,6 +102,7 @@ def check_neighbours(case: Subject) -> Problems:
             yield f"{name} differs by {error:.1e} between a batch of {len(batch)} and batches of 1"
 
 
+@torch.inference_mode()
 def check_prediction_writes(case: Subject) -> Problems:
     """A prediction does not write into the batch, which is others' data too."""
     batch = a_copy(case.samples)
@@ -107,6 +112,7 @@ def check_prediction_writes(case: Subject) -> Problems:
     )
 
 
+@torch.inference_mode()
 def check_repetition(case: Subject) -> Problems:
     """The same weights give the same prediction."""
     model = case.model().eval()
@@ -136,6 +142,7 @@ def check_branches(case: Subject) -> Problems:
         yield f"encode and fuse give predictions that differ by {error:.1e} from forward's"
 
 
+@torch.inference_mode()
 def reads_availability(case: Subject) -> bool:
     """Whether a prediction depends on ``batch.available``."""
     model = case.model().eval()
