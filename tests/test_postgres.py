@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,8 @@ from benchmark.records import RunStore
 from benchmark.search.locks import DatabaseLock
 from benchmark.search.space import Choices
 from benchmark.search.study import Study, Trial
-from benchmark.tracking.server import _wait_until_up
 from benchmark.tracking.sync import sync
+from tests.mlflow_server import MlflowServer
 from tests.postgres import postgres
 from tests.records import make_record
 
@@ -118,30 +117,14 @@ def test_an_mlflow_server_on_postgres_is_made_equal_to_the_records(
     """Its artifacts are in a store of their own."""
     for seed in (1, 2):
         make_record(store, seed=seed)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port)]
-    command += ["--backend-store-uri", database("mlflow"), "--workers", "1"]
-    command += ["--artifacts-destination", str(tmp_path / "artifacts")]
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )
+    server = MlflowServer(database("mlflow"), tmp_path)
+    server.start()
     try:
-        with (tmp_path / "log").open("rb") as log:
-            _wait_until_up(server, url, log)
-        first = sync(store, url)
+        first = sync(store, server.uri)
         assert (first.made, first.problems) == (2, [])
-        second = sync(store, url)
+        second = sync(store, server.uri)
         assert (second.made, second.updated, second.present) == (0, 0, 2)
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+        server.kill()
     kept = {path.name for path in (tmp_path / "artifacts").rglob("*.npz")}
     assert kept == {"predictions.npz"}

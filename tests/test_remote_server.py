@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -25,61 +19,25 @@ from benchmark.records import RunStore
 from benchmark.search.request import plan_search
 from benchmark.search.session import SearchSession
 from benchmark.tracking.place import default_uri
-from benchmark.tracking.server import _wait_until_up
 from benchmark.tracking.sync import sync
 from reports.choice import from_mlflow
+from tests.mlflow_server import MlflowServer
 from tests.tracked_store import prepared_store
 
 SMALL = {"width": 16, "encoder_heads": 2}
 
 
-@dataclass
-class Server:
-    """``mlflow server`` on a local port; ``stop`` and ``start`` it at will."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port)]
-        command += ["--backend-store-uri", default_uri(self.folder), "--workers", "1"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            )
-        with (self.folder / "log").open("rb") as log:
-            _wait_until_up(self.process, self.uri, log)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def runs(self, kind: str) -> list[mlflow.entities.Run]:
-        client = MlflowClient(tracking_uri=self.uri)
-        experiment = client.get_experiment_by_name("tiny")
-        return list(client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'"))
+def tracked(server: MlflowServer, kind: str) -> list[mlflow.entities.Run]:
+    client = MlflowClient(tracking_uri=server.uri)
+    experiment = client.get_experiment_by_name("tiny")
+    return list(client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'"))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     folder = tmp_path_factory.mktemp("server")
     prepared_store(folder, tmp_path_factory)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    found = Server(folder, port)
+    found = MlflowServer(default_uri(folder), folder)
     found.start()
     yield found
     found.kill()
@@ -107,11 +65,11 @@ def test_runs_and_searches_are_tracked_over_http(server, data_dir, tmp_path) -> 
     plan = plan_search(request(), "clean", {"model.topk": [1, 2]}, how)
     assert SearchSession(plan, how, None, None, True, server.uri).carry_out()
     assert not (tmp_path / "mlflow.db").exists()
-    (parent,) = server.runs("search")
+    (parent,) = tracked(server, "search")
     client = MlflowClient(tracking_uri=server.uri)
     files = [a.path for a in client.list_artifacts(parent.info.run_id, "search")]
     assert "search/best.yaml" in files
-    runs = server.runs("run")
+    runs = tracked(server, "run")
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(runs) == 3
     assert str(sync(RunStore(tmp_path), server.uri)) == "0 runs made, 0 updated, 3 already there"
@@ -133,7 +91,7 @@ def test_a_server_that_dies_half_way_loses_nothing(
 ) -> None:
     how = execution(data_dir, tmp_path)
     session = Session(request(regimes=("spectrum",), seeds=(1, 2)), how)
-    before = len(server.runs("run"))
+    before = len(tracked(server, "run"))
     from benchmark.execution import session as session_module
 
     real = session_module.run_plan
@@ -157,7 +115,7 @@ def test_a_server_that_dies_half_way_loses_nothing(
     server.start()
     report = sync(RunStore(tmp_path), server.uri)
     assert (report.made + report.updated, report.present, report.problems) == (2, 0, [])
-    runs = server.runs("run")
+    runs = tracked(server, "run")
     assert len(runs) == before + 2
     new = [run for run in runs if run.data.tags["regime"] == "spectrum"]
     assert {run.info.status for run in new} == {"FINISHED"}
