@@ -109,6 +109,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+@cache  # a package's metadata are parsed each time: 5 ms, and many times for each record
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -116,6 +117,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
 def _cpu_name() -> str:
     """With the instructions that torch uses: with others, random normals have other last bits."""
     cpuinfo, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()

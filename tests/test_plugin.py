@@ -107,14 +107,14 @@ def install_broken(folder: Path) -> None:
 
 def test_a_broken_entry_harms_no_other(tmp_path: Path) -> None:
     install_broken(tmp_path)
-    env = {"PYTHONPATH": str(tmp_path), "COLUMNS": "250"}
     broken = [f"p-{name}" for name in BREAKS if name != "fine"]
-    listed = benchmark("list", "models", env=env)
+    listed = benchmark("list", "models", site=tmp_path)
     assert listed.returncode == 0, listed.stderr
     assert all(name in listed.stdout for name in broken)
     assert listed.stdout.count("broken: ") == len(broken)
     assert "Bag of Means" in listed.stdout
     assert "\x1b" not in listed.stdout
+    env = {"PYTHONPATH": str(tmp_path)}  # where an interpreter of its own is needed
     code = "from benchmark.registry import sound_models; print(*sound_models())"
     everything = subprocess.run(
         [sys.executable, "-c", code],
@@ -126,7 +126,7 @@ def test_a_broken_entry_harms_no_other(tmp_path: Path) -> None:
     assert {"p-fine", "qamoe"} <= set(everything.stdout.split())
     assert not set(broken) & set(everything.stdout.split())
     assert all(f"left out: model '{name}'" in everything.stderr for name in broken)
-    command = benchmark("p-exits", "--whatever", "3", env=env)
+    command = benchmark("p-exits", "--whatever", "3", env=env)  # a fork has its commands already
     assert command.returncode == 2
     assert "command 'p-exits' (mod_exits:BagOfMeans) is broken: SystemExit: 3" in command.stderr
     asked = benchmark("run", "--plan", "p-raises", site=tmp_path)

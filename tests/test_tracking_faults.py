@@ -7,8 +7,6 @@ import re
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +28,7 @@ from benchmark.tracking.server import serve_ui
 from benchmark.tracking.sync import sync
 from benchmark.tracking.tracked import RUN_ID
 from tests.forks import be
+from tests.tiny import Command
 from tests.tracked_store import (
     curve,
     finish,
@@ -252,14 +251,10 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
     tracker = open_tracker(store, [first])
     finish(tracker, store, first)
     tracker.close()
-    code = "import sys; from benchmark.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "ui", "--runs-dir", str(store.root)]
-    process = subprocess.Popen(
-        [*command, "--port", str(closed_port)], stdout=subprocess.PIPE, text=True
-    )
+    ui = Command("ui", "--runs-dir", store.root, "--port", closed_port)
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+        ui.until(lambda: ui.said().endswith("\n"))
+        line = ui.said()
         server = f"http://127.0.0.1:{closed_port}"
         assert f"{server}/#/experiments/" in line
         assert "protocol_III_mae" in line
@@ -275,12 +270,12 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
         assert run.info.status == "FINISHED"
         train(remote, second, last=1)
         settled(remote)
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=30)
-        assert process.returncode == 0
-        assert rest.strip() == "stopped"
+        os.kill(ui.pid, signal.SIGINT)
+        ended = ui.wait()
+        assert ended.returncode == 0
+        assert ended.stdout.removeprefix(line).strip() == "stopped"
     finally:
-        process.kill()
+        ui.kill()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", closed_port)) != 0
     train(remote, second, first=2)
@@ -294,15 +289,10 @@ def test_the_ui_is_a_server_to_track_on_and_leaves_nothing_behind(
 def test_a_dead_terminal_leaves_no_server(
     store: RunStore, closed_port: int, number: signal.Signals
 ) -> None:
-    code = "import sys; from benchmark.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "ui", "--runs-dir", str(store.root)]
-    process = subprocess.Popen(
-        [*command, "--port", str(closed_port)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert "MLflow UI" in process.stdout.readline()
-    process.send_signal(number)
-    process.wait()
+    ui = Command("ui", "--runs-dir", store.root, "--port", closed_port)
+    ui.until(lambda: "MLflow UI" in ui.said())
+    os.kill(ui.pid, number)
+    assert ui.wait().returncode == -number
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline and answers(closed_port):
         time.sleep(0.1)

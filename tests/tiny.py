@@ -127,6 +127,16 @@ class Command:
         assert self.code is not None
         return subprocess.CompletedProcess(self.words, self.code, self._read(0), self._read(1))
 
+    def said(self) -> str:
+        """What it has written to its standard output."""
+        return self._read(0)
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
     def _end_at(self, deadline: float) -> None:
         if time.monotonic() > deadline:
             os.kill(self.pid, signal.SIGKILL)
