@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
@@ -202,10 +202,16 @@ def kept_plans(store: RunStore) -> tuple[list[Plan], list[str]]:
     return sorted(found, key=lambda plan: plan.created), problems
 
 
+@cache
+def _form() -> TypeAdapter[Plan]:
+    """Made once: that takes longer than to read many plans."""
+    return TypeAdapter(Plan)
+
+
 def _read(path: Path) -> Plan:
     """A plan's file. Raises BenchmarkError: it cannot be read, or is not what was kept there."""
     try:
-        plan = TypeAdapter(Plan).validate_json(read_text(path, JSON_BYTES))
+        plan = _form().validate_json(read_text(path, JSON_BYTES))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
