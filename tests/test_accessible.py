@@ -129,7 +129,8 @@ def test_axe_finds_nothing_serious_on_the_submissions(zoo: Path, width: int, dar
 
 def test_axe_finds_what_is_wrong(built: ReportPaths, tmp_path: Path) -> None:
     page = tmp_path / "index.html"
-    page.write_text(re.sub('(<img [^>]*) alt="[^"]*"', r"\1", built.index.read_text(), count=1))
+    wrong = re.sub('(<img [^>]*) alt="[^"]*"', r"\1", built.index.read_text(), count=1)
+    page.write_text(re.sub("<tbody>.*?</tbody>", "", wrong, flags=re.DOTALL))  # slow, and right
     assert [one[:2] for one in serious(page, 1400, dark=False)] == [["critical", "image-alt"]]
 
 
