@@ -60,28 +60,16 @@ class Hosts:
         """
         self.ray, self.cluster = need_ray(), cluster
         self.token_mode = os.environ.get(TOKEN_MODE)
-        if cluster.address is not None and cluster.address != "auto":
-            self._require_answer(cluster.address)
-        try:
-            self.ray.init(
-                address=cluster.address or "local",  # without one it joins whatever runs here
-                include_dashboard=None if cluster.address else False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                configure_logging=False,
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise BenchmarkError(
-                f"no Ray cluster at {cluster.address or 'this machine'}: {one_line(error, 400)}"
-            ) from None
-        self.head = self.ray.get_runtime_context().gcs_address
         self.nodes: list[Mapping[str, Any]] = []
         self.greeted: set[str] = set()
         self.asked: dict[Any, str] = {}
         self.lost = False
         self.left = threading.Event()
         with contextlib.ExitStack() as on_error:
+            on_error.callback(self._set_token_mode, self.token_mode)
+            self._join()
             on_error.callback(self.close)
+            self.head = self.ray.get_runtime_context().gcs_address
             self._look()
             self.filled = time.monotonic()
             threading.Thread(target=self._watch, name="hosts", daemon=True).start()
@@ -95,6 +83,24 @@ class Hosts:
                     f"no host of the cluster has room for a run of {wanted}: {self}"
                 )
             on_error.pop_all()
+
+    def _join(self) -> None:
+        address = self.cluster.address
+        if address is not None and address != "auto":
+            self._require_answer(address)
+            self._require_entrance(address)
+        try:
+            self.ray.init(
+                address=address or "local",  # without one it joins whatever runs here
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                configure_logging=False,
+            )
+        except (ConnectionError, RuntimeError, ValueError, self.ray.exceptions.RayError) as error:
+            raise BenchmarkError(
+                f"no Ray cluster at {address or 'this machine'}: {one_line(error, 400)}"
+            ) from None
 
     def __str__(self) -> str:
         """What there is."""
@@ -211,10 +217,13 @@ class Hosts:
             )
         if not _answers(address):
             raise BenchmarkError(f"--address {address}: no Ray cluster answers there")
+
+    def _require_entrance(self, address: str) -> None:
+        """Give the token that is here to a cluster that asks for one."""
         if self.token_mode is None and _has_token() and self._is_refused(address):
             self._set_token_mode("token")
-        asked_for_nothing = self.token_mode == "token" and not _has_token()
-        if asked_for_nothing or self._is_refused(address):
+        empty = self.token_mode == "token" and not _has_token()  # to ask would end this process
+        if empty or self._is_refused(address):
             raise BenchmarkError(
                 f"--address {address}: this Ray cluster asks for a token, and another than is here."
                 " Copy ~/.ray/auth_token from its head node, or set RAY_AUTH_TOKEN."
