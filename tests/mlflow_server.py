@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from benchmark.tracking.server import START_SECONDS, _answers
 from tests.forks import be, speak_to
-
-START_SECONDS = 120.0
+from tests.tiny import free_port
 
 
 class MlflowServer:
@@ -32,9 +28,7 @@ class MlflowServer:
     """
 
     def __init__(self, store: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.store, self.folder, self.pid = store, folder, 0
         self.uri = f"http://127.0.0.1:{self.port}"
 
@@ -47,17 +41,11 @@ class MlflowServer:
             if not self.pid:
                 be(lambda: _serve(options, log.fileno()))
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not _answers(self.uri):
             ended, _ = os.waitpid(self.pid, os.WNOHANG)
             assert not ended, (self.folder / "log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.1)
-
-    def _answers(self) -> bool:
-        with suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
-            return True
-        return False
 
     def kill(self) -> None:
         """As a host dies: it says nothing and finishes nothing."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.execution.hosts import TOKEN_MODE, _answers
+from tests.tiny import free_port
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[scale]'")
 pytestmark = pytest.mark.long
@@ -42,11 +43,10 @@ def environment(home: Path, **given: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster that wants the token."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
-    command += ["--port", address.rpartition(":")[2], "--num-cpus", "2"]
+    command += ["--port", str(port), "--num-cpus", "2"]
     command += ["--include-dashboard", "false", "--object-store-memory", str(80 * 2**20)]
     head = subprocess.Popen(
         command,

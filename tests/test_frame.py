@@ -234,7 +234,11 @@ def test_an_interval_is_about_its_value_and_within_the_range(answers: pd.DataFra
 
 def test_the_frame_lies_beside_the_report(store: RunStore, tmp_path: Path) -> None:
     for model, seed in (("qamoe", 1), ("qamoe", 2), ("alpha", 1)):
-        add(store, make_spec(model, seed=seed, dataset="mosi"), make_table(Y, noisy(seed)))
+        table = make_table(Y, noisy(seed), draws=2)
+        if model == "qamoe":
+            table = with_log_variance(with_scores(table, 1))
+        spec = make_spec(model, seed=seed, dataset="mosi")
+        add(store, spec, table, floors={"mean": 0.2, "median": 0.1})
     (built,) = build(store, None, tmp_path / "out")
     assert built.answers == tmp_path / "out" / "mosi" / "answers.parquet"
     kept = pd.read_parquet(built.answers)

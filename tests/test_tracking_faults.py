@@ -28,7 +28,7 @@ from benchmark.tracking.server import serve_ui
 from benchmark.tracking.sync import sync
 from benchmark.tracking.tracked import RUN_ID
 from tests.forks import be
-from tests.tiny import Command
+from tests.tiny import Command, free_port
 from tests.tracked_store import (
     curve,
     finish,
@@ -50,9 +50,7 @@ def store(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 @pytest.fixture
 def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,13 @@ QUICK = [
     *("--dataset", "tiny", "--models", "qamoe", "--set", "evaluation.draws=1"),
     *("--set", "model.width=16", "--set", "model.encoder_heads=2"),
 ]
+
+
+def free_port() -> int:
+    """A local port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def tiny_package(path: Path, classification: bool = False) -> Path:

@@ -150,11 +150,17 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str, output: IO[bytes])
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise BenchmarkError(f"the MLflow server did not start: {_last_line(output)}")
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"{url}/health", timeout=2).close()
+        if _answers(url):
             return
         time.sleep(0.2)
     raise BenchmarkError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(urllib.error.URLError, OSError):
+        urllib.request.urlopen(f"{url}/health", timeout=2).close()
+        return True
+    return False
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
